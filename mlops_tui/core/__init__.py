@@ -1,0 +1,1 @@
+"""Ground floor: ids, clock, errors, paths and configuration. Imports no other room."""

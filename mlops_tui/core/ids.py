@@ -1,0 +1,35 @@
+"""Identifiers: UUIDv7 made by whoever creates the object, so that offline clients need no server."""
+
+from __future__ import annotations
+
+import os
+import time
+
+
+def uuid7() -> str:
+    """Return a new UUIDv7 (RFC 9562 §5.7) as 36 lower-case characters, ordered by creation time.
+
+    The 12 bits after the version carry the fraction of the millisecond (RFC 9562 §6.2, method 3),
+    so ids made by one process in the same millisecond still sort.
+    """
+    nanos = time.time_ns()
+    millis, rest = divmod(nanos, 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
+    value = (millis & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | tail
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def short(identifier: str) -> str:
+    """Return the part of an id that people see: its last eight digits.
+
+    A UUIDv7 begins with the clock, so ids of one minute share their beginning; the end is random.
+    """
+    return identifier[-8:]
+
+
+def matches(identifier: str, typed: str) -> bool:
+    """Tell whether what a person typed names this id: its whole, its beginning or its end."""
+    typed = typed.lower().removeprefix("r-").removeprefix("j-")
+    return len(typed) >= 4 and (identifier.startswith(typed) or identifier.endswith(typed))
