@@ -131,11 +131,27 @@ def _typed(setting: Setting, raw: Any, origin: str) -> Any:
     kind = type(setting.default)
     try:
         if kind is bool and isinstance(raw, str):
-            value: Any = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}[raw.lower()]
+            value: Any = {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+                "": False,
+            }[raw.lower()]
         else:
             value = kind(raw)
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{setting.key} = {raw!r} is not a {kind.__name__}", f"it was set by {origin}", "mlops config show --origin") from error
+        raise BadInput(
+            f"{setting.key} = {raw!r} is not a {kind.__name__}", f"it was set by {origin}", "mlops config show --origin"
+        ) from error
     if setting.choices and value not in setting.choices:
-        raise BadInput(f"{setting.key} = {raw!r} is not one of {', '.join(setting.choices)}", f"it was set by {origin}", "mlops config show --origin")
+        raise BadInput(
+            f"{setting.key} = {raw!r} is not one of {', '.join(setting.choices)}",
+            f"it was set by {origin}",
+            "mlops config show --origin",
+        )
     return value

@@ -110,7 +110,9 @@ def private_dir(path: Path) -> Path:
         ) from error
     if found.st_uid != os.getuid():
         raise NotAllowed(
-            f"{path} belongs to another user", f"its owner is uid {found.st_uid}", "set MLOPS_HOME to a folder of your own"
+            f"{path} belongs to another user",
+            f"its owner is uid {found.st_uid}",
+            "set MLOPS_HOME to a folder of your own",
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
         path.chmod(0o700)

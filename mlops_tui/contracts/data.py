@@ -1,0 +1,236 @@
+"""Data sets and their versions, checks, and feature definitions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from mlops_tui.contracts.listing import listing
+from mlops_tui.contracts.operation import Answer, Done, Request, Started, operation
+
+DataRef = Annotated[str, Meta(description="data set, 'census' (newest) or 'census@3'")]
+
+
+class OneData(Request):
+    """Names a data set version."""
+
+    positional = ("data",)
+    data: DataRef
+
+
+class AddData(Request):
+    """A file to take in as the next version of a data set."""
+
+    positional = ("name", "path")
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="name of the data set")]
+    path: Annotated[str, Meta(description="Parquet, CSV or JSON-lines file")]
+    checks: Annotated[str, Meta(description="file of checks that must hold; the version is refused otherwise")] = ""
+    parent: Annotated[str, Meta(description="version that this one was made from")] = ""
+    residency: Annotated[str, Meta(description="where the data may live, as a jurisdiction: AE, EU, US …")] = ""
+    classification: Annotated[str, Meta(description="public, internal, personal, health or financial")] = "internal"
+
+
+class CommitData(Request):
+    """What the worker found; makes the version."""
+
+    name: str
+    path: str
+    digest: str
+    size: int
+    rows: int
+    format: str
+    schema: list[dict[str, Any]]
+    profile: dict[str, Any]
+    checks: dict[str, Any] | None = None
+    parent: str = ""
+    residency: str = ""
+    classification: str = "internal"
+    made_by: str = ""
+
+
+class DataVersion(Answer):
+    """A data set version, whole. ``schema`` and ``profile`` have an entry a column."""
+
+    id: str
+    name: str
+    version: int
+    digest: str
+    size: int
+    rows: int
+    format: str
+    origin: str
+    created: int
+    actor: str
+    residency: str
+    classification: str
+    parent: str
+    schema: list[dict[str, Any]]
+    profile: dict[str, Any]
+    checks: dict[str, Any] | None
+    tags: dict[str, str]
+    consumers: list[str]
+
+
+class DiffData(Request):
+    """Two versions to compare."""
+
+    positional = ("base", "other")
+    base: DataRef
+    other: DataRef
+
+
+class DataDiff(Answer):
+    """What changed in schema and statistics."""
+
+    base: str
+    other: str
+    rows: int
+    columns: list[dict[str, Any]]
+
+
+class CheckData(Request):
+    """Checks to run over a version."""
+
+    positional = ("data", "checks")
+    data: DataRef
+    checks: Annotated[str, Meta(description="file of checks (YAML)")]
+
+
+class TagData(Request):
+    """Tags to set on a version; an empty value removes the tag."""
+
+    positional = ("data", "tags")
+    data: DataRef
+    tags: Annotated[dict[str, str], Meta(description="key=value …")]
+
+
+class FeatureDef(msgspec.Struct, kw_only=True):
+    """A feature: a named, versioned SQL expression over the raw columns of its entity."""
+
+    name: str
+    version: int
+    dtype: str
+    expr: str
+    entity: str = ""
+    description: str = ""
+    digest: str = ""
+    created: int = 0
+
+
+class ApplyFeatures(Request):
+    """A file of feature definitions to register."""
+
+    positional = ("path",)
+    path: Annotated[str, Meta(description="YAML file of definitions")]
+
+
+class OneFeature(Request):
+    """Names a feature."""
+
+    positional = ("feature",)
+    feature: Annotated[str, Meta(description="'age' (newest) or 'age@2'")]
+
+
+class Feature(Answer):
+    """A feature and who uses it."""
+
+    definition: FeatureDef
+    consumers: list[str]
+
+
+class MakeTrainingSet(Request):
+    """Features to compute over a data set; the result is a data set of its own."""
+
+    positional = ("data",)
+    data: DataRef
+    name: Annotated[str, Meta(description="name of the resulting data set")]
+    features: Annotated[list[str], Meta(description="features; empty: the newest version of all")] = []
+    keep: Annotated[list[str], Meta(description="raw columns to carry along: id, label, groups")] = []
+    where: Annotated[str, Meta(description="SQL condition on the raw rows")] = ""
+
+
+datasets = listing("data", "List data set versions.", "mlops data list")
+add = operation(
+    "data.add",
+    AddData,
+    Started,
+    effect="change",
+    kind="job",
+    help="Take in a file as the next version of a data set.",
+    example="mlops data add census sample_data/census/employment_2015.parquet",
+)
+commit = operation(
+    "data.commit",
+    CommitData,
+    DataVersion,
+    effect="change",
+    help="Make a data set version from what a worker found.",
+    internal=True,
+)
+show = operation(
+    "data.show",
+    OneData,
+    DataVersion,
+    help="Show a version: schema, profile, checks, consumers.",
+    example="mlops data show census@1",
+)
+diff = operation(
+    "data.diff",
+    DiffData,
+    DataDiff,
+    help="Compare two versions: schema and statistics.",
+    example="mlops data diff census@1 census@2",
+)
+check = operation(
+    "data.check",
+    CheckData,
+    Started,
+    effect="change",
+    kind="job",
+    help="Check a version against schema and quality rules.",
+    example="mlops data check census checks.yaml",
+)
+verify = operation(
+    "data.verify",
+    OneData,
+    Started,
+    effect="change",
+    kind="job",
+    help="Read a version back and compare its content hash.",
+    example="mlops data verify census@1",
+)
+tag = operation(
+    "data.tag",
+    TagData,
+    Done,
+    effect="change",
+    help="Set or remove tags of a version.",
+    example="mlops data tag census@1 stage=gold",
+)
+features = listing("feature", "List feature definitions.", "mlops feature list")
+feature_show = operation(
+    "feature.show",
+    OneFeature,
+    Feature,
+    help="Show a feature: its SQL and who uses it.",
+    example="mlops feature show age",
+)
+feature_apply = operation(
+    "feature.apply",
+    ApplyFeatures,
+    Done,
+    effect="change",
+    help="Register the feature definitions of a file.",
+    example="mlops feature apply features.yaml",
+)
+training_set = operation(
+    "feature.training-set",
+    MakeTrainingSet,
+    Started,
+    effect="change",
+    kind="job",
+    help="Compute features over a data set.",
+    example="mlops feature training-set census@1 --name census-train",
+)

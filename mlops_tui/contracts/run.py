@@ -1,0 +1,220 @@
+"""Experiments and runs: what was tried, with what, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from mlops_tui.contracts.listing import listing
+from mlops_tui.contracts.operation import Answer, Done, Request, operation
+
+RunRef = Annotated[str, Meta(description="run name, or the beginning or end of its id")]
+
+
+class OneRun(Request):
+    """Names a run."""
+
+    positional = ("run",)
+    run: RunRef
+
+
+class Metric(msgspec.Struct, kw_only=True):
+    """A metric's figures over the whole run; NaN and infinities are counted in ``nonfinite``."""
+
+    key: str
+    last: float | None
+    min: float | None
+    max: float | None
+    step: int
+    n: int
+    nonfinite: int = 0
+    ts: int = 0
+
+
+class ArtifactRef(msgspec.Struct, kw_only=True):
+    """A file that a run made."""
+
+    path: str
+    digest: str
+    size: int
+
+
+class UsedData(msgspec.Struct, kw_only=True):
+    """A data set that a run read."""
+
+    name: str
+    digest: str
+    context: str
+
+
+class Run(Answer):
+    """A run, whole. Times are µs; ``params`` and ``tags`` are text, as in MLflow."""
+
+    id: str
+    name: str
+    experiment: str
+    kind: str
+    status: str
+    started: int
+    ended: int | None
+    heartbeat: int | None
+    host: str
+    pid: int | None
+    actor: str
+    command: str
+    git_sha: str
+    git_dirty: bool | None
+    error: str
+    note: str
+    parent: str | None
+    job: str | None
+    deleted: bool
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: list[Metric]
+    artifacts: list[ArtifactRef]
+    datasets: list[UsedData]
+    models: list[str]
+
+
+class CurveRequest(Request):
+    """Which curves, at how many buckets."""
+
+    positional = ("run",)
+    run: RunRef
+    keys: Annotated[list[str], Meta(description="metrics; empty: all")] = []
+    points: Annotated[int, Meta(ge=2, le=10_000, description="buckets at most")] = 400
+
+
+class Curve(msgspec.Struct, kw_only=True):
+    """A down-sampled curve: per bucket the step and time of its end, minimum, maximum and mean. Equal lengths."""
+
+    key: str
+    n: int
+    step: list[int]
+    ts: list[int]
+    min: list[float | None]
+    max: list[float | None]
+    mean: list[float | None]
+
+
+class Curves(Answer):
+    """Curves of one owner."""
+
+    owner: str
+    curves: list[Curve]
+
+
+class LogRequest(Request):
+    """Which part of a log: the last ``lines``, or what came after ``after``."""
+
+    positional = ("run",)
+    run: RunRef
+    lines: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    after: Annotated[int, Meta(description="sequence number after which to read; 0: the tail")] = 0
+
+
+class LogLines(Answer):
+    """Lines of a log in order; ``last`` is the sequence number to give as ``after`` next time."""
+
+    lines: list[str]
+    last: int
+
+
+class CompareRequest(Request):
+    """Runs to put side by side."""
+
+    positional = ("runs",)
+    runs: Annotated[list[str], Meta(min_length=2, max_length=12, description="runs, the first is the base")]
+    all: Annotated[bool, Meta(description="also what is equal in all")] = False
+
+
+class CompareRow(msgspec.Struct, kw_only=True):
+    """One parameter or metric over all runs, in their order; None where a run has none."""
+
+    what: str
+    key: str
+    values: list[Any]
+    same: bool
+
+
+class Comparison(Answer):
+    """Runs side by side."""
+
+    runs: list[str]
+    names: list[str]
+    rows: list[CompareRow]
+
+
+class NoteRequest(Request):
+    """A note to keep with a run."""
+
+    positional = ("run", "text")
+    run: RunRef
+    text: str
+
+
+class TagRequest(Request):
+    """Tags to set; an empty value removes the tag."""
+
+    positional = ("run", "tags")
+    run: RunRef
+    tags: Annotated[dict[str, str], Meta(description="key=value …")]
+
+
+experiments = listing("experiment", "List experiments with their run counts and best figures.", "mlops experiment list")
+runs = listing("run", "List runs.", "mlops run list 'status:done' --sort -started")
+show = operation(
+    "run.show",
+    OneRun,
+    Run,
+    help="Show a run: parameters, metrics, artifacts, data, lineage.",
+    example="mlops run show train-v1",
+)
+curves = operation(
+    "run.curve",
+    CurveRequest,
+    Curves,
+    help="Read a run's metric curves, down-sampled.",
+    example="mlops run curve train-v1 --keys loss --json",
+)
+log = operation(
+    "run.log", LogRequest, LogLines, help="Read the console log of a run.", example="mlops run log train-v1"
+)
+compare = operation(
+    "run.compare",
+    CompareRequest,
+    Comparison,
+    help="Compare runs: what differs in parameters and metrics.",
+    example="mlops run compare train-v1 train-v2",
+)
+note = operation(
+    "run.note",
+    NoteRequest,
+    Done,
+    effect="change",
+    help="Keep a note with a run.",
+    example="mlops run note train-v1 'best so far'",
+)
+tag = operation(
+    "run.tag",
+    TagRequest,
+    Done,
+    effect="change",
+    help="Set or remove tags of a run.",
+    example="mlops run tag train-v1 stage=candidate",
+)
+delete = operation(
+    "run.delete",
+    OneRun,
+    Done,
+    permission="run:delete",
+    effect="change",
+    help="Delete a run; it can be restored.",
+    example="mlops run delete train-v1",
+)
+restore = operation(
+    "run.restore", OneRun, Done, effect="change", help="Restore a deleted run.", example="mlops run restore train-v1"
+)
