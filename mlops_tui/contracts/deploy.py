@@ -94,21 +94,6 @@ class Replay(Request):
     prefix: Annotated[str, Meta(description="put before each row's id to make the request id")] = ""
 
 
-class Analysis(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """How a canary is judged.
-
-    ``event`` is what counts as bad: ``error`` (a failed request) or ``wrong`` (a prediction that its late label
-    contradicts). ``harm`` is the anytime-valid test of rooms 'deploy'; ``max_ratio`` is the odds ratio below which
-    the canary counts as proven safe.
-    """
-
-    event: str = "wrong"
-    alpha: float = 0.05
-    max_ratio: float = 1.25
-    min_requests: int = 200
-    on_no_data: str = "hold"
-
-
 class StartRollout(Request):
     """A version to bring in step by step."""
 
@@ -116,11 +101,15 @@ class StartRollout(Request):
     deployment: DeployRef
     model: Annotated[str, Meta(description="model@version")]
     strategy: Annotated[str, Meta(description="canary, blue-green or shadow")] = "canary"
-    steps: Annotated[list[float], Meta(description="weights of the canary in per cent")] = [5.0, 25.0, 50.0]
+    steps: Annotated[list[float], Meta(description="weights of the canary in per cent")] = msgspec.field(
+        default_factory=lambda: [5.0, 25.0, 50.0]
+    )
     step_s: Annotated[float, Meta(ge=0, description="seconds at least on each step")] = 60.0
     look_s: Annotated[float, Meta(gt=0, description="seconds between looks")] = 10.0
     deadline_s: Annotated[float, Meta(gt=0, description="seconds after which it is rolled back")] = 86_400.0
-    events: Annotated[list[str], Meta(description="bad events to judge: error, wrong")] = ["error", "wrong"]
+    events: Annotated[list[str], Meta(description="bad events to judge: error, wrong")] = msgspec.field(
+        default_factory=lambda: ["error", "wrong"]
+    )
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     max_ratio: Annotated[float, Meta(gt=1)] = 1.25
     min_requests: Annotated[int, Meta(ge=1)] = 200
