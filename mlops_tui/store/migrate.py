@@ -1,0 +1,84 @@
+"""Numbered migrations: each is one transaction, then a checkpoint; a store newer than the program is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib.resources import files
+from typing import TYPE_CHECKING, NamedTuple
+
+from mlops_tui.core.errors import MlopsError, StoreTooNew
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+class Migration(NamedTuple):
+    """One step: its number, file name and SQL."""
+
+    no: int
+    name: str
+    sql: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def shipped() -> list[Migration]:
+    """Return the migrations of this program in order."""
+    folder = files("mlops_tui.store") / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [Migration(int(name[:4]), name, (folder / name).read_text()) for name in names]
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, before: Callable[[], None] = lambda: None) -> int:
+    """Bring the store to this program's schema and return its number.
+
+    Args:
+        connection: the open store.
+        before: called once before an existing store is changed (it makes the backup).
+
+    Raises:
+        StoreTooNew: the store was written by a newer program.
+        MlopsError: a migration was edited after it had been applied, or failed (nothing of it remains).
+    """
+    steps = shipped()
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migration (no INTEGER NOT NULL, name VARCHAR NOT NULL, digest VARCHAR NOT NULL, applied TIMESTAMP NOT NULL)"
+    )
+    done = dict(connection.execute("SELECT no, digest FROM migration").fetchall())
+    if done and max(done) > steps[-1].no:
+        raise StoreTooNew(
+            f"the store is at schema {max(done)}, this program knows {steps[-1].no}",
+            "a newer mlops_tui has opened it",
+            "upgrade mlops_tui, or set MLOPS_HOME to another store",
+        )
+    pending = [step for step in steps if step.no not in done]
+    if edited := [step for step in steps if step.no in done and done[step.no] != step.digest]:
+        raise MlopsError(
+            f"migration {edited[0].name} differs from the one that made this store",
+            "the program was changed",
+            "reinstall mlops_tui",
+        )
+    if done and pending:
+        before()
+    for step in pending:
+        _apply(connection, step)
+    return steps[-1].no
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, step: Migration) -> None:
+    connection.execute("BEGIN")
+    try:
+        connection.execute(step.sql)
+        connection.execute(
+            "INSERT INTO migration VALUES (?, ?, ?, now()::TIMESTAMP)", [step.no, step.name, step.digest]
+        )
+        connection.execute("COMMIT")
+    except Exception as error:
+        connection.execute("ROLLBACK")
+        raise MlopsError(
+            f"migration {step.name} failed", str(error).splitlines()[0], "the store is as it was before"
+        ) from error
+    connection.execute("CHECKPOINT")

@@ -1,0 +1,123 @@
+"""The one time-series table: training metrics, hardware samples, latencies, drift scores."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from mlops_tui.store.session import Session
+
+
+class SeriesBook:
+    """Integer ids of series, handed out by the writer. One a store; used on the writer thread only."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[str, str, str], int] = {}
+        self._loaded = False
+        self._guard = threading.Lock()
+
+    def append(
+        self, session: Session, scope: str, owner: str, key: list[str], step: Any, ts_us: Any, value: Any
+    ) -> None:
+        """Append points and bring the latest-value rows up to date, in the caller's transaction.
+
+        Args:
+            session: the writer's session.
+            scope: run, host, deployment, monitor or abtest.
+            owner: id of the object.
+            key: name of each point's series, n strings.
+            step: n whole numbers.
+            ts_us: n times in µs.
+            value: n floats; NaN and infinities are kept.
+        """
+        if not len(key):
+            return
+        names, which = np.unique(np.asarray(key, dtype=object).astype(str), return_inverse=True)
+        sids, fresh = self._lookup(session, scope, owner, [str(name) for name in names])
+        sid = np.asarray(sids, dtype=np.int32)[which]
+        step = np.asarray(step, dtype=np.int64)
+        ts = np.asarray(ts_us, dtype=np.int64)
+        value = np.asarray(value, dtype=np.float64)
+        session.insert_columns("point", {"sid": sid, "step": step, "ts_us": ts, "value": value})
+        if fresh:
+            session.insert_columns(
+                "series",
+                {
+                    "sid": [s for s, _ in fresh], "scope": [scope] * len(fresh), "owner": [owner] * len(fresh), "key": [k for _, k in fresh],
+                    "n": [0] * len(fresh), "last_step": [-(2**62)] * len(fresh), "last_ts_us": [0] * len(fresh), "nonfinite": [0] * len(fresh),
+                },
+            )  # fmt: skip
+        self._fold(session, sid, step, ts, value)
+
+    def forget(self) -> None:
+        """Drop what is remembered, after a transaction that used it was rolled back."""
+        with self._guard:
+            self._ids.clear()
+            self._loaded = False
+
+    def _lookup(
+        self, session: Session, scope: str, owner: str, names: list[str]
+    ) -> tuple[list[int], list[tuple[int, str]]]:
+        with self._guard:
+            if not self._loaded:
+                self._ids = {(s, o, k): i for i, s, o, k in session.rows("SELECT sid, scope, owner, key FROM series")}
+                self._loaded = True
+            sids, fresh = [], []
+            for name in names:
+                sid = self._ids.get((scope, owner, name))
+                if sid is None:
+                    sid = self._ids[scope, owner, name] = len(self._ids) + 1
+                    fresh.append((sid, name))
+                sids.append(sid)
+            return sids, fresh
+
+    def _fold(self, session: Session, sid: Any, step: Any, ts: Any, value: Any) -> None:
+        """Latest is the greatest (step, time), as in MLflow; low and high skip what is not finite."""
+        with session.incoming({"sid": sid, "step": step, "ts": ts, "value": value}) as wanted:
+            session.execute(
+                f"""
+                UPDATE series SET
+                  n = series.n + b.n, nonfinite = series.nonfinite + b.nonfinite,
+                  low = least(series.low, b.low), high = greatest(series.high, b.high),
+                  last = CASE WHEN (b.step, b.ts) >= (series.last_step, epoch_us(series.last_ts)) THEN b.last ELSE series.last END,
+                  last_ts = CASE WHEN (b.step, b.ts) >= (series.last_step, epoch_us(series.last_ts)) THEN make_timestamp(b.ts) ELSE series.last_ts END,
+                  last_step = greatest(series.last_step, b.step)
+                FROM (
+                  SELECT sid, count(*) AS n, count(*) FILTER (NOT isfinite(v)) AS nonfinite,
+                    min(v) FILTER (isfinite(v)) AS low, max(v) FILTER (isfinite(v)) AS high,
+                    max(step) AS step, arg_max(ts, (step, ts)) AS ts, arg_max(v, (step, ts)) AS last
+                  FROM (SELECT sid, step, ts, {wanted[3]} AS v FROM incoming) GROUP BY sid) b
+                WHERE series.sid = b.sid
+                """
+            )
+
+
+def curve(session: Session, scope: str, owner: str, key: str, points: int) -> dict[str, list[Any]] | None:
+    """Return a curve in at most ``points`` buckets of equal step width: n, step, ts (µs), min, max, mean.
+
+    Spikes survive because every bucket keeps its extremes; a value that is not finite makes its bucket's mean
+    None where nothing finite is beside it. Returns None when there is no such series.
+    """
+    sid = session.value("SELECT sid FROM series WHERE scope = ? AND owner = ? AND key = ?", [scope, owner, key])
+    if sid is None:
+        return None
+    rows = session.rows(
+        """
+        WITH p AS (SELECT step, ts, value FROM point WHERE sid = $sid),
+             r AS (SELECT min(step) AS low, greatest(max(step) - min(step), 1) AS width FROM p)
+        SELECT max(step), epoch_us(max(ts)), min(value) FILTER (isfinite(value)), max(value) FILTER (isfinite(value)), avg(value) FILTER (isfinite(value)), count(*)
+        FROM p, r GROUP BY least(((step - low) * $points) // (width + 1), $points - 1) ORDER BY 1
+        """,
+        {"sid": sid, "points": points},
+    )
+    columns = list(zip(*rows, strict=True)) or [()] * 6
+    return {
+        "step": list(columns[0]),
+        "ts": list(columns[1]),
+        "min": list(columns[2]),
+        "max": list(columns[3]),
+        "mean": list(columns[4]),
+        "n": [sum(columns[5])],
+    }

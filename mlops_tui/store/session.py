@@ -1,0 +1,125 @@
+"""A session: one cursor, with the few ways of asking and writing that the rooms use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mlops_tui.store.engine import CATALOG
+
+if TYPE_CHECKING:
+    import duckdb
+
+Params = Sequence[Any] | Mapping[str, Any]
+
+
+class Session:
+    """Statements over one cursor of the store. Not shared between threads.
+
+    Times go in and out as whole microseconds: write ``make_timestamp(?)``, read ``epoch_us(column)``.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.cursor = connection.cursor()
+        self.cursor.execute(f"USE {CATALOG}")
+
+    def execute(self, sql: str, params: Params = ()) -> None:
+        """Run a statement whose rows nobody wants."""
+        self.cursor.execute(sql, params)
+
+    def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
+        """Return every row."""
+        found: list[tuple[Any, ...]] = self.cursor.execute(sql, params).fetchall()
+        return found
+
+    def dicts(self, sql: str, params: Params = ()) -> list[dict[str, Any]]:
+        """Return every row as a dictionary by column name."""
+        found = self.cursor.execute(sql, params)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def dict(self, sql: str, params: Params = ()) -> dict[str, Any] | None:
+        """Return the first row as a dictionary, or None."""
+        found = self.dicts(sql, params)
+        return found[0] if found else None
+
+    def row(self, sql: str, params: Params = ()) -> tuple[Any, ...] | None:
+        """Return the first row, or None."""
+        found = self.rows(sql, params)
+        return found[0] if found else None
+
+    def value(self, sql: str, params: Params = ()) -> Any:
+        """Return the first column of the first row, or None."""
+        found = self.row(sql, params)
+        return found[0] if found else None
+
+    def column(self, sql: str, params: Params = ()) -> list[Any]:
+        """Return the first column of every row."""
+        return [row[0] for row in self.rows(sql, params)]
+
+    def insert(self, table: str, **values: Any) -> None:
+        """Insert one row. A key that ends in ``_us`` fills the timestamp column without that ending."""
+        names, places = [], []
+        for key in values:
+            stamp = key.endswith("_us")
+            names.append(f'"{key[:-3] if stamp else key}"')
+            places.append("make_timestamp(?)" if stamp else "?")
+        self.cursor.execute(
+            f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(places)})", list(values.values())
+        )
+
+    def insert_columns(self, table: str, columns: Mapping[str, Any]) -> None:
+        """Insert a batch given as equally long columns (numpy arrays or lists), 8–10 M rows a second.
+
+        A key that ends in ``_us`` holds microseconds for the timestamp column without that ending. A matrix
+        [n, k] fills a list column. NaN stays NaN; only None is null.
+        """
+        if not len(next(iter(columns.values()))):
+            return
+        names = ", ".join(f'"{key.removesuffix("_us")}"' for key in columns)
+        with self.incoming(columns) as wanted:
+            self.cursor.execute(f"INSERT INTO {table} ({names}) SELECT {', '.join(wanted)} FROM incoming")
+
+    @contextmanager
+    def incoming(self, columns: Mapping[str, Any]) -> Iterator[list[str]]:
+        """Offer columns as the table ``incoming`` and yield the SQL expression of each, in order."""
+        batch: dict[str, Any] = {}
+        wanted = [_offer(batch, key, column) for key, column in columns.items()]
+        self.cursor.register("incoming", batch)
+        try:
+            yield wanted
+        finally:
+            self.cursor.unregister("incoming")
+
+    def close(self) -> None:
+        """Give the cursor back."""
+        self.cursor.close()
+
+
+def _offer(batch: dict[str, Any], key: str, column: Any) -> str:
+    """Put a column into the batch and return the expression that reads it back whole."""
+    import numpy as np
+
+    array = column if isinstance(column, np.ndarray) else _array(column)
+    if array.ndim == 2:
+        parts = [_offer(batch, f"{key}.{i}", np.ascontiguousarray(array[:, i])) for i in range(array.shape[1])]
+        return f"list_value({', '.join(parts)})"
+    batch[key] = array
+    if key.endswith("_us"):
+        return f'make_timestamp("{key}")'
+    if array.dtype.kind == "f" and (missing := np.isnan(array)).any():
+        # The database reads a numpy NaN as null; a flag beside it brings the value back.
+        batch[f"{key} is nan"] = missing
+        return f"""CASE WHEN "{key} is nan" THEN 'NaN'::DOUBLE ELSE "{key}" END"""
+    return f'"{key}"'
+
+
+def _array(column: Sequence[Any]) -> Any:
+    import numpy as np
+
+    if any(value is None or isinstance(value, str | list) for value in column):
+        array = np.empty(len(column), dtype=object)
+        array[:] = column
+        return array
+    return np.asarray(column)

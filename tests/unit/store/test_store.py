@@ -1,0 +1,153 @@
+"""The store: one owner, encryption, migrations, transactions, series, lists."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import pytest
+
+from mlops_tui.contracts.listing import Column
+from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, StoreLocked, StoreTooNew
+from mlops_tui.store.filter import compile_filter
+from mlops_tui.store.listing import Listing, Views, lists, LISTINGS
+from mlops_tui.store.series import SeriesBook, curve
+from mlops_tui.store.store import Store
+
+KEY = "a-key-for-tests"
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "store", KEY)
+    yield made
+    made.close()
+
+
+def test_a_second_owner_is_refused(store, tmp_path):
+    with pytest.raises(StoreLocked):
+        Store(tmp_path / "store", KEY)
+
+
+def test_nothing_readable_lies_on_disk_and_the_wrong_key_is_told(tmp_path):
+    store = Store(tmp_path / "store", KEY)
+    store.write(lambda s: s.insert("tag", object="o", key="k", value="canary-7f3a91", ts_us=1))
+    raw = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file())
+    assert b"canary-7f3a91" not in raw
+    store.close()
+    raw = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file())
+    assert b"canary-7f3a91" not in raw
+    with pytest.raises(NotAllowed):
+        Store(tmp_path / "store", "another")
+    with pytest.raises(NotAllowed):
+        Store(tmp_path / "store", None)
+
+
+def test_plain_mode_keeps_working(tmp_path):
+    store = Store(tmp_path / "store", None)
+    store.write(lambda s: s.insert("tag", object="o", key="k", value="v", ts_us=5))
+    store.close()
+    again = Store(tmp_path / "store", None)
+    with again.read() as session:
+        assert session.rows("SELECT value, epoch_us(ts) FROM tag") == [("v", 5)]
+    again.close()
+
+
+def test_a_failed_write_leaves_nothing(store):
+    def fails(session):
+        session.insert("tag", object="o", key="k", value="v", ts_us=1)
+        raise BadInput("no")
+
+    with pytest.raises(BadInput):
+        store.write(fails)
+    with pytest.raises(MlopsError):
+        store.write(lambda s: (_ for _ in ()).throw(MlopsError("x")))
+    with store.read() as session:
+        assert session.value("SELECT count(*) FROM tag") == 0
+
+
+def test_readers_cannot_write(store):
+    with pytest.raises(Exception, match="read"), store.read() as session:
+        session.insert("tag", object="o", key="k", value="v", ts_us=1)
+
+
+def test_a_long_query_is_interrupted(store):
+    with pytest.raises(MlopsError, match="longer"), store.read(limit_s=0.2) as session:
+        session.value("SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range * b.range % 7 = 3")
+
+
+def test_a_newer_store_is_refused(tmp_path):
+    store = Store(tmp_path / "store", KEY)
+    store.write(lambda s: s.execute("INSERT INTO migration VALUES (9999, 'future', 'x', now()::TIMESTAMP)"))
+    store.close()
+    with pytest.raises(StoreTooNew):
+        Store(tmp_path / "store", KEY)
+
+
+def test_external_files_are_out_of_reach(store, tmp_path):
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\n1\n")
+    with pytest.raises(Exception, match="[Pp]ermission|disabled"), store.read() as session:
+        session.rows(f"SELECT * FROM read_csv('{secret}')")
+
+
+def test_a_backup_opens_alone(store, tmp_path):
+    store.write(lambda s: s.insert("tag", object="o", key="k", value="v", ts_us=1))
+    store.backup(tmp_path / "store" / "copy.duckdb")
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / "store" / "copy.duckdb", tmp_path / "other" / "mlops.duckdb")
+    other = Store(tmp_path / "other", KEY)
+    with other.read() as session:
+        assert session.value("SELECT value FROM tag") == "v"
+    other.close()
+
+
+def test_series_keep_ieee_values_and_extremes(store):
+    book = SeriesBook()
+    values = [1.0, math.nan, 3.0, math.inf, -2.0]
+    store.write(lambda s: book.append(s, "run", "r", ["loss"] * 5, range(5), range(5), values))
+    store.write(lambda s: book.append(s, "run", "r", ["loss", "acc"], [5, 5], [9, 9], [0.5, 0.9]))
+    with store.read() as session:
+        assert session.rows("SELECT n, last_step, last, low, high, nonfinite FROM series WHERE key = 'loss'") == [(6, 5, 0.5, -2.0, 3.0, 2)]
+        shown = curve(session, "run", "r", "loss", 3)
+        assert shown["min"][-1] == -2.0 and shown["max"][0] == 1.0 and shown["n"] == [6] and len(shown["step"]) == 3
+        assert curve(session, "run", "r", "none", 3) is None
+
+
+COLUMNS = [Column(name="id", label="id", kind="id"), Column(name="key", label="key"), Column(name="ts", label="when", kind="time")]
+EXPRESSIONS = {"id": "object", "key": "key", "ts": "epoch_us(ts)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", 10), ("key:k1", 1), ("key:k1,k2", 2), ("ts>=5", 5), ("-key:k1", 9), ("~k", 10), ("o3", 1), ("key~K1", 1), ("key!=k1 ts<3", 2)],
+)
+def test_filters_choose_rows(store, text, expected):
+    store.write(lambda s: [s.insert("tag", object=f"o{i}", key=f"k{i}", value="v", ts_us=i) for i in range(10)])
+    listing = Listing("thing", "tag", COLUMNS, EXPRESSIONS, "ts")
+    with store.read() as session:
+        table = listing.select(session, "default", text, "", 100, 0)
+    assert table.total == expected == len(table.rows)
+
+
+@pytest.mark.parametrize("text", ["nope:1", "ts>soon"])
+def test_a_bad_filter_points_at_the_place(text):
+    with pytest.raises(BadInput, match="filter") as error:
+        compile_filter(text, COLUMNS, EXPRESSIONS)
+    assert "^" in error.value.why
+
+
+def test_views_hold_their_order_while_rows_come_and_go(store):
+    store.write(lambda s: [s.insert("tag", object=f"o{i}", key="k", value="v", ts_us=i) for i in range(5)])
+    lists(Listing("thing", "tag", COLUMNS, EXPRESSIONS, "-ts"))
+    views = Views()
+    try:
+        with store.read() as session:
+            view = views.open(session, "default", "thing", "", "")
+        store.write(lambda s: s.insert("tag", object="new", key="k", value="v", ts_us=99))
+        store.write(lambda s: s.execute("DELETE FROM tag WHERE object = 'o3'"))
+        with store.read() as session:
+            rows = views.page(session, view.view, 0, 10).rows
+        assert [row[0] for row in rows] == ["o4", "o3", "o2", "o1", "o0"] and rows[1][1:] == [None, None]
+    finally:
+        del LISTINGS["thing"]
