@@ -1,0 +1,1 @@
+"""The terminal face: screens over the typed client. Imports nothing of the agent's rooms."""

@@ -1,0 +1,95 @@
+"""How one value of a list is shown, by the kind that its column declares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlops_tui.contracts.listing import Column
+from mlops_tui.core.ids import short
+from mlops_tui.tui import format as fmt
+from mlops_tui.tui import words
+from mlops_tui.tui.text import Line, cut, line, width
+
+_RIGHT = frozenset(("int", "float", "percent", "bytes", "duration"))
+_MOST = {"id": 8, "text": 44, "status": 16, "spark": 12}
+
+
+def align(column: Column) -> str:
+    """Return ``right`` for figures, ``left`` for words."""
+    return "right" if column.kind in _RIGHT else "left"
+
+
+def label(column: Column) -> str:
+    """Return the heading: its label and unit."""
+    return f"{column.label} {column.unit}".strip()
+
+
+def cell(column: Column, value: Any) -> Line:
+    """Return a value as its column's kind wants it shown."""
+    if value is None or value == "":
+        return line((fmt.NONE, "faint"))
+    match column.kind:
+        case "id":
+            return line((short(str(value)), "dim"))
+        case "status":
+            return words.state(str(value))
+        case "float":
+            # What is not a number travels as a word (NaN, Infinity).
+            return line(fmt.number(float(value)) if not isinstance(value, str) else (value, "warn"))
+        case "int":
+            return line(f"{value:,}" if isinstance(value, int) else str(value))
+        case "percent":
+            return line(fmt.percent(float(value)))
+        case "bytes":
+            return line(fmt.size(value))
+        case "time":
+            return line((fmt.when(int(value)), "dim"))
+        case "duration":
+            return line((fmt.duration(value), "dim"))
+        case "flag":
+            return line(("✔", "ok")) if value else line(("·", "faint"))
+        case "spark":
+            return line((fmt.spark(value), "accent"))
+        case _:
+            return line(str(value))
+
+
+def exact(column: Column, value: Any) -> str:
+    """Return a value whole, for copying and exports: the full id, the time to the second, every digit."""
+    if value is None:
+        return ""
+    if column.kind == "time":
+        return fmt.exact(int(value))
+    return str(value)
+
+
+def measure(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[int]:
+    """Return how wide each column would like to be, from its heading and some of its rows."""
+    widths = [width(line(label(column))) + 1 for column in columns]
+    for row in rows:
+        for i, (column, value) in enumerate(zip(columns, row, strict=False)):
+            widths[i] = max(widths[i], min(_MOST.get(column.kind, 18), width(cell(column, value))))
+    return widths
+
+
+def fit(widths: Sequence[int], columns: Sequence[Column], room: int, gap: int = 2) -> list[int]:
+    """Shrink wide text columns until all fit into ``room``, or until shrinking more would hide their sense."""
+    fitted = list(widths)
+
+    def excess() -> int:
+        return sum(fitted) + gap * (len(fitted) - 1) - room
+
+    while excess() > 0:
+        loose = [i for i, column in enumerate(columns) if column.kind == "text" and fitted[i] > 12]
+        if not loose:
+            break
+        fitted[max(loose, key=lambda i: fitted[i])] -= 1
+    return fitted
+
+
+def heading(column: Column, cells: int, sort: str, marked: bool) -> Line:
+    """Return a column's heading with its sort mark; the marked column is the one that ``s`` sorts by."""
+    arrow = "▲" if sort == column.name else "▼" if sort == f"-{column.name}" else ""
+    text = line((label(column), "accent" if marked else "dim"))
+    return line(cut(text, cells - len(arrow)), (arrow, "accent"))

@@ -1,0 +1,158 @@
+"""From series to braille: every spike survives, whatever the number of points. numpy only; knows no widget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint16)
+_BRAILLE = 0x2800
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart. ``x`` rises; ``low`` and ``high`` bound each point (its bucket), NaN is a gap.
+
+    Compares by identity of its arrays' contents through ``key``, which whoever makes it chooses.
+    """
+
+    name: str
+    x: Floats = field(compare=False)
+    low: Floats = field(compare=False)
+    high: Floats = field(compare=False)
+    mid: Floats = field(compare=False)
+    key: object = None
+    token: str = ""
+    band: bool = False
+
+    @property
+    def last(self) -> float:
+        """The newest finite value, or NaN."""
+        finite = self.mid[np.isfinite(self.mid)]
+        return float(finite[-1]) if len(finite) else math.nan
+
+
+def series(
+    name: str,
+    x: Sequence[float],
+    mid: Sequence[float | None],
+    low: Sequence[float | None] = (),
+    high: Sequence[float | None] = (),
+    token: str = "",
+    band: bool = False,
+) -> Series:
+    """Make a series from plain lists, where None is a gap."""
+    middle = floats(mid)
+    lows, highs = floats(low) if len(low) else middle, floats(high) if len(high) else middle
+    key = (tuple(x[:1]), tuple(x[-1:]), tuple(mid))
+    return Series(name, floats(x), lows, highs, middle, key, token, band)
+
+
+def floats(values: Sequence[float | None]) -> Floats:
+    """Return values as floats, None as NaN."""
+    return np.array([math.nan if v is None else v for v in values], np.float64)
+
+
+def smooth(one: Series, weight: float) -> Series:
+    """Return a series as its exponential moving average, corrected for its start (Kingma and Ba 2015, §3)."""
+    if weight <= 0 or len(one.mid) < 3:
+        return one
+    out = np.empty_like(one.mid)
+    mean, seen = 0.0, 0.0
+    for i, value in enumerate(one.mid.tolist()):
+        if math.isfinite(value):
+            mean, seen = weight * mean + (1 - weight) * value, weight * seen + (1 - weight)
+        out[i] = mean / seen if seen and math.isfinite(value) else math.nan
+    return Series(one.name, one.x, out, out, out, (one.key, weight), one.token, one.band)
+
+
+def columns(one: Series, x0: float, x1: float, cells: int) -> tuple[Floats, Floats]:
+    """Return lowest and highest value of a series in each of ``2 * cells`` dot columns; NaN where it has no ink.
+
+    A column joins the last value of the column before it, so that the line is whole; columns between two
+    points lie on the straight line between them.
+    """
+    cols = 2 * cells
+    if one.band:
+        at = x0 + np.arange(cols) / max(1, cols - 1) * (x1 - x0)
+        return np.interp(at, one.x, one.low, np.nan, np.nan), np.interp(at, one.x, one.high, np.nan, np.nan)
+    low, high = np.full(cols, np.nan), np.full(cols, np.nan)
+    edges = x0 + (np.arange(cols + 1) - 0.5) / max(1, cols - 1) * (x1 - x0)
+    cuts = np.searchsorted(one.x, edges)
+    filled = np.flatnonzero(np.diff(cuts))
+    if not len(filled):
+        return low, high
+    first, after = cuts[filled], cuts[filled + 1]
+    span = slice(int(first[0]), int(after[-1]))
+    starts = first - first[0]
+    with np.errstate(invalid="ignore"):
+        low[filled] = np.fmin.reduceat(one.low[span], starts)
+        high[filled] = np.fmax.reduceat(one.high[span], starts)
+    _join(low, high, filled, one.mid[first], one.mid[after - 1])
+    return low, high
+
+
+def _join(low: Floats, high: Floats, filled: NDArray[np.intp], first: Floats, last: Floats) -> None:
+    at = np.repeat(filled.astype(np.float64), 2)
+    at[1::2] += 1e-6
+    values = np.empty_like(at)
+    values[0::2], values[1::2] = first, last
+    between = np.arange(filled[0], filled[-1] + 1)
+    line = np.interp(between, at, values)
+    line[filled - filled[0]] = first
+    before = np.empty_like(line)
+    before[0] = line[0]
+    before[1:] = np.interp(between[1:] - 1 + 1e-6, at, values)
+    low[between] = np.fmin(low[between], np.fmin(line, before))
+    high[between] = np.fmax(high[between], np.fmax(line, before))
+    # A gap in the data is a gap in the line: np.interp carries NaN only to its neighbours.
+    low[between[~np.isfinite(line)]] = np.nan
+
+
+def dots(low: Floats, high: Floats, y0: float, y1: float, rows: int) -> NDArray[np.uint16]:
+    """Return braille bits, ``rows`` by half the columns, of a line between ``low`` and ``high`` in each column."""
+    deep = 4 * rows
+    scale = (deep - 1) / ((y1 - y0) or 1.0)
+    inked = np.isfinite(low) & np.isfinite(high) & (high >= y0) & (low <= y1)
+    top = np.clip(np.rint((y1 - np.where(inked, high, y1)) * scale), 0, deep - 1)
+    bottom = np.clip(np.rint((y1 - np.where(inked, low, y1)) * scale), 0, deep - 1)
+    level = np.arange(deep)[:, None]
+    on = inked & (level >= top) & (level <= bottom)
+    cell = on.reshape(rows, 4, -1, 2)
+    bits: NDArray[np.uint16] = (cell * _DOTS[None, :, None, :]).sum((1, 3)).astype(np.uint16)
+    return bits
+
+
+def text(bits: NDArray[np.uint16]) -> list[str]:
+    """Return rows of braille characters for bits."""
+    codes = (bits.astype("<u4") + _BRAILLE).astype("<u4")
+    return [row.tobytes().decode("utf-32-le") for row in codes]
+
+
+def bounds(values: Sequence[Floats]) -> tuple[float, float]:
+    """Return the lowest and highest finite value with a little air, or (0, 1) when there is none."""
+    finite = [v[np.isfinite(v)] for v in values]
+    low = min((float(v.min()) for v in finite if len(v)), default=0.0)
+    high = max((float(v.max()) for v in finite if len(v)), default=1.0)
+    if low == high:
+        return low - (abs(low) or 1.0) * 0.1, high + (abs(high) or 1.0) * 0.1
+    air = (high - low) * 0.02
+    return low - air, high + air
+
+
+def ticks(low: float, high: float, about: int) -> list[float]:
+    """Return round numbers between two ends, about so many (Heckbert, Graphics Gems I, 1990)."""
+    if about < 1 or not high > low:
+        return []
+    raw = (high - low) / about
+    size = 10 ** math.floor(math.log10(raw))
+    step = size * min((m for m in (1, 2, 5, 10) if m * size >= raw), default=10)
+    first = math.ceil(low / step) * step
+    count = int((high - first) / step + 1e-9) + 1
+    return [0.0 if abs(first + i * step) < step / 1e6 else first + i * step for i in range(count)]

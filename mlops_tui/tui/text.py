@@ -1,0 +1,147 @@
+"""Coloured text as plain data: a line is a tuple of (text, token) spans, so that two lines compare with ``==``."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from textual.strip import Strip
+
+from mlops_tui.tui.theme import Ink
+
+Span = tuple[str, str]
+Line = tuple[Span, ...]
+Part = str | Span | Line
+
+BLANK: Line = ()
+
+
+def clean(text: str) -> str:
+    """Return text from elsewhere without what could move the cursor or turn the reading direction."""
+    if text.isprintable():
+        return text
+    return "".join(" " if c in "\n\t" else c for c in text if c in "\n\t " or unicodedata.category(c) not in _UNSAFE)
+
+
+_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def line(*parts: Part) -> Line:
+    """Put a line together from plain strings (token ``text``), spans and other lines."""
+    spans: list[Span] = []
+    for part in parts:
+        if isinstance(part, str):
+            spans.append((clean(part), "text"))
+        elif len(part) == 2 and isinstance(part[0], str):
+            spans.append((clean(part[0]), str(part[1])))
+        else:
+            spans.extend(part)
+    return tuple(span for span in spans if span[0])
+
+
+def width(of: Line) -> int:
+    """Return how many cells a line takes."""
+    return sum(cell_len(text) for text, _ in of)
+
+
+def plain(of: Line) -> str:
+    """Return a line's text without its colours."""
+    return "".join(text for text, _ in of)
+
+
+def join(lines: Iterable[Line], between: Part = "  ") -> Line:
+    """Put lines after each other; empty ones are left out."""
+    parts: list[Part] = []
+    for each in lines:
+        if each:
+            parts += [between, each] if parts else [each]
+    return line(*parts)
+
+
+def cut(of: Line, cells: int) -> Line:
+    """Shorten a line to ``cells``, ending in ``…`` where something was lost."""
+    if width(of) <= cells:
+        return of
+    kept: list[Span] = []
+    room = cells - 1
+    for text, token in of:
+        taken = cell_len(text)
+        if taken > room:
+            kept.append((set_cell_size(text, max(0, room)) + "…", token))
+            break
+        kept.append((text, token))
+        room -= taken
+    return tuple(kept) if cells > 0 else BLANK
+
+
+def pad(of: Line, cells: int, align: str = "left") -> Line:
+    """Bring a line to exactly ``cells``: cut it, or fill it on the side that ``align`` leaves free."""
+    short = cut(of, cells)
+    missing = cells - width(short)
+    if missing <= 0:
+        return short
+    if align == "right":
+        return ((" " * missing, "text"), *short)
+    return (*short, (" " * missing, "text"))
+
+
+def spread(left: Line, right: Line, cells: int, gap: int = 2) -> Line:
+    """Put one line at the left end and one at the right end of ``cells``; the left one gives way."""
+    if width(right) + gap > cells:
+        return pad(left, cells)
+    return line(pad(left, cells - width(right)) if left else " " * (cells - width(right)), right)
+
+
+def grid(rows: Sequence[Sequence[Part]], align: str = "", gap: int = 2, room: int = 0) -> list[Line]:
+    """Lay rows out in columns as wide as their widest cell.
+
+    Args:
+        rows: cells; a row may be shorter than the others.
+        align: a letter a column, ``l`` or ``r``; what is missing counts as ``l``.
+        gap: cells between columns.
+        room: cells in all; where it is too little the widest column gives way. 0: no limit.
+    """
+    cells = [[line(cell) for cell in row] for row in rows]
+    columns = max((len(row) for row in cells), default=0)
+    widths = [max((width(row[i]) for row in cells if i < len(row)), default=0) for i in range(columns)]
+    excess = sum(widths) + gap * (columns - 1) - room if room else 0
+    while excess > 0 and max(widths) > 4:
+        widest = widths.index(max(widths))
+        widths[widest] -= 1
+        excess -= 1
+    out = []
+    for row in cells:
+        parts = [pad(cell, widths[i], "right" if align[i : i + 1] == "r" else "left") for i, cell in enumerate(row)]
+        out.append(join(parts, " " * gap))
+    return out
+
+
+def wrap(text: str, cells: int, token: str = "text") -> list[Line]:
+    """Break a sentence into lines of at most ``cells``, at blanks where there are any."""
+    lines: list[Line] = []
+    for paragraph in text.splitlines() or [""]:
+        current = ""
+        for word in clean(paragraph).split(" "):
+            while cell_len(word) > cells:
+                if current:
+                    lines.append(line((current, token)))
+                    current = ""
+                lines.append(line((word[:cells], token)))
+                word = word[cells:]
+            joined = f"{current} {word}" if current else word
+            if cell_len(joined) > cells:
+                lines.append(line((current, token)))
+                current = word
+            else:
+                current = joined
+        lines.append(line((current, token)))
+    return lines
+
+
+def strip(of: Line, ink: Ink, ground: str = "surface", cells: int | None = None) -> Strip:
+    """Return a line as Textual paints it: on a ground, brought to ``cells`` if given."""
+    exact = of if cells is None else pad(of, cells)
+    segments = [Segment(text, ink.style(token, ground)) for text, token in exact]
+    return Strip(segments, width(exact) if cells is None else cells)

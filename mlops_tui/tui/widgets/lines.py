@@ -1,0 +1,130 @@
+"""A panel of prepared lines, some of which lead somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+
+from mlops_tui.tui.text import BLANK, Line, line, plain, strip
+from mlops_tui.tui.widgets.panel import Panel
+
+
+class Row(NamedTuple):
+    """A line and where ``enter`` on it leads (a deep link), if anywhere."""
+
+    line: Line
+    link: str = ""
+
+
+class Lines(Panel):
+    """A panel whose inside is a tuple of rows. Only rows that differ from what is shown are painted."""
+
+    class Opened(Message):
+        """Somebody pressed enter on a row that leads somewhere."""
+
+        def __init__(self, panel: Lines, link: str) -> None:
+            super().__init__()
+            self.panel, self.link = panel, link
+
+        @property
+        def control(self) -> Lines:
+            """The panel it came from."""
+            return self.panel
+
+    def __init__(self, title: str = "", hints: str = "", *, empty: str = "", ident: str | None = None) -> None:
+        super().__init__(title, hints, empty=empty, ident=ident)
+        self.rows: tuple[Row, ...] = ()
+        self.cursor = 0
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    @property
+    def current(self) -> Row | None:
+        """The row under the cursor."""
+        return self.rows[self.cursor] if self.rows else None
+
+    @property
+    def leads(self) -> bool:
+        """Whether any row leads somewhere, so that there is a cursor at all."""
+        return any(row.link for row in self.rows)
+
+    def show(self, rows: Iterable[Row | Line]) -> None:
+        """Show rows; what is already there is not painted again."""
+        new = tuple(row if isinstance(row, Row) else Row(row) for row in rows)
+        old, self.rows, had_problem = self.rows, new, self.problem is not None
+        self.problem = None
+        self.cursor = min(self.cursor, max(0, len(new) - 1))
+        self.top = max(0, min(self.top, len(new) - self.room[1]))
+        if had_problem or not old or not new or len(old) != len(new):
+            self.refresh()
+            return
+        for y in range(self.room[1]):
+            i = self.top + y
+            if i < len(new) and old[i] != new[i]:
+                self.refresh_body(y)
+
+    def body(self, y: int, cells: int) -> Strip:
+        """Draw one row; the one under the cursor stands on raised ground while the panel has the focus."""
+        index = self.top + y
+        if index >= len(self.rows):
+            return strip(BLANK, self.ink, cells=cells)
+        row = self.rows[index].line
+        if self.stale:
+            row = line((plain(row), "faint"))
+        ground = "cursor" if self.has_focus and self.leads and index == self.cursor else "surface"
+        return strip(row, self.ink, ground, cells)
+
+    def copied(self) -> str:
+        """Return what ``y`` copies here: the text of the row."""
+        return plain(self.current.line).strip() if self.current else ""
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor, or what is seen where there is no cursor."""
+        if not self.leads:
+            self.scroll_rows(by)
+            return
+        self._go(max(0, min(self.cursor + by, self.count - 1)))
+
+    def action_page(self, by: int) -> None:
+        """Move by what fits in the panel."""
+        self.action_move(by * max(1, self.room[1] - 1))
+
+    def action_edge(self, by: int) -> None:
+        """Go to the first or last row."""
+        self.action_move(by * max(1, self.count))
+
+    def action_open(self) -> None:
+        """Follow the row's link."""
+        if self.current and self.current.link:
+            self.post_message(self.Opened(self, self.current.link))
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the mouse is; a second click follows the link."""
+        index = self.top + event.y - 1
+        if 0 <= index < self.count:
+            self._go(index)
+            if event.chain == 2:
+                self.action_open()
+
+    def _go(self, index: int) -> None:
+        before, self.cursor = self.cursor, index
+        height = self.room[1]
+        top = min(self.top, index) if index < self.top else max(self.top, index - height + 1)
+        if top != self.top:
+            self.top = top
+            self.refresh()
+        elif before != index:
+            self.refresh_body(before - top)
+            self.refresh_body(index - top)
+
+
+def texts(rows: Sequence[Row]) -> list[str]:
+    """Return the rows' texts, for tests and exports."""
+    return [plain(row.line) for row in rows]

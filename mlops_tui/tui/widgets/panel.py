@@ -1,0 +1,178 @@
+"""The frame that every panel draws for itself: title, figure, hints and a thumb in one thin line."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.geometry import Region
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from mlops_tui.core.errors import MlopsError
+from mlops_tui.tui.keys import bindings
+from mlops_tui.tui.text import BLANK, Line, cut, line, strip, width, wrap
+from mlops_tui.tui.theme import Ink
+
+
+class Panel(Widget, can_focus=True):
+    """A framed piece of screen. Subclasses draw its inside, a line at a time, in :meth:`body`.
+
+    The frame is drawn here and not by CSS: one line carries title (left) and figure (right), the lower one
+    the hints, and the right edge is the scroll bar. That is one widget where a bordered container takes four.
+    """
+
+    DEFAULT_CSS = """
+    Panel { background: $surface; height: 1fr; width: 1fr; }
+    """
+    BINDINGS = bindings("panel")
+    ALLOW_MAXIMIZE = True
+    HEAD = 0
+    """Lines of the inside that stay where they are when the rest scrolls."""
+
+    title: reactive[str] = reactive("", repaint=False)
+    figure: reactive[Line] = reactive(BLANK, repaint=False)
+    hints: reactive[str] = reactive("", repaint=False)
+    tone: reactive[str] = reactive("line")
+    stale: reactive[str] = reactive("")
+
+    def __init__(self, title: str = "", hints: str = "", *, empty: str = "", ident: str | None = None) -> None:
+        super().__init__(id=ident)
+        self.set_reactive(Panel.title, title)
+        self.set_reactive(Panel.hints, hints)
+        self.empty = empty
+        self.problem: MlopsError | None = None
+        self.top = 0
+
+    @property
+    def ink(self) -> Ink:
+        """The styles of the theme in force."""
+        return Ink(self.app.theme)
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Cells inside the frame that scroll: width and height."""
+        return max(0, self.size.width - 4), max(0, self.size.height - 2 - self.HEAD)
+
+    @property
+    def count(self) -> int:
+        """How many lines there are in all, seen or not."""
+        return 0
+
+    def body(self, y: int, cells: int) -> Strip:
+        """Return line ``y`` of the inside (0 is the first one seen), ``cells`` wide."""
+        return strip(BLANK, self.ink, cells=cells)
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one line of the panel, frame included."""
+        cells, height = self.room
+        if cells <= 0 or height <= 0:
+            return strip(BLANK, self.ink, cells=self.size.width)
+        if y == 0:
+            return self._edge("┌─", self._title(), self.figure, "─┐")
+        if y == self.size.height - 1:
+            return self._edge("└─", self._trouble(), self._footing(), "┘")
+        tone = self._tone()
+        left, right = (
+            strip(line(("│ ", tone)), self.ink),
+            strip(line((" " + self._bar(y - 1 - self.HEAD), tone)), self.ink),
+        )
+        return Strip.join([left, self._inside(y - 1, cells), right])
+
+    def refresh_body(self, y: int, lines: int = 1) -> None:
+        """Paint some lines of the inside again, counted from the first one seen."""
+        self.refresh(Region(0, y + 1, self.size.width, lines))
+
+    def show_problem(self, problem: MlopsError | None) -> None:
+        """Say what went wrong in place; what was shown before stays."""
+        if (problem and problem.record()) != (self.problem and self.problem.record()):
+            self.problem = problem
+            self.refresh()
+
+    def scroll_rows(self, by: int) -> None:
+        """Move what is seen by some lines, as far as there are any."""
+        top = max(0, min(self.top + by, self.count - self.room[1]))
+        if top != self.top:
+            self.top = top
+            self.refresh()
+
+    def _inside(self, y: int, cells: int) -> Strip:
+        if self.count == 0 and (self.problem or self.empty):
+            said = self._card(cells) if self.problem else wrap(self.empty, cells, "dim")
+            return strip(said[y] if y < len(said) else BLANK, self.ink, cells=cells)
+        return self.body(y, cells)
+
+    def _card(self, cells: int) -> list[Line]:
+        problem = self.problem
+        assert problem is not None
+        return [
+            *wrap(f"✖ {problem.what}", cells, "fail"),
+            *(wrap(problem.why, cells, "dim") if problem.why else []),
+            *(wrap(f"→ {problem.fix}", cells, "text") if problem.fix else []),
+            line((f"{problem.code} · ", "faint"), ("r", "accent"), (" try again", "faint")),
+        ]
+
+    def _title(self) -> Line:
+        return line((self.title, "*text" if self.has_focus else "text")) if self.title else BLANK
+
+    def _trouble(self) -> Line:
+        if self.problem and self.count:
+            return line((f"✖ {self.problem.what}", "fail"), (" · ", "faint"), ("r", "accent"), (" try again", "faint"))
+        return line((self.stale, "warn")) if self.stale else BLANK
+
+    def _footing(self) -> Line:
+        below = self.count - self.top - self.room[1]
+        more = f"{below:,} more ↓" if 0 < below < self.count else ""
+        return line((" · ".join(part for part in (more, self.hints) if part), "faint"))
+
+    def _tone(self) -> str:
+        return "line-focus" if self.has_focus and self.tone == "line" else self.tone
+
+    def _edge(self, start: str, left: Line, right: Line, end: str) -> Strip:
+        tone, cells = self._tone(), self.size.width - len(start) - len(end)
+        right = cut(right, max(0, cells - 4)) if right else right
+        taken = width(right) + 2 if right else 0
+        left = cut(left, max(0, cells - taken - 3)) if left else left
+        dashes = cells - taken - (width(left) + 2 if left else 0)
+        parts: list[Line] = [((start, tone),)]
+        if left:
+            parts.append(line(" ", left, " "))
+        parts.append((("─" * max(0, dashes), tone),))
+        if right:
+            parts.append(line(" ", right, " "))
+        parts.append(((end, tone),))
+        return strip(line(*parts), self.ink, cells=self.size.width)
+
+    def _bar(self, y: int) -> str:
+        height, count = self.room[1], self.count
+        if count <= height:
+            return "│"
+        thumb = max(1, height * height // count)
+        start = round(self.top / (count - height) * (height - thumb))
+        return "┃" if start <= y < start + thumb else "│"
+
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """Paint the frame in its other colour."""
+        super().watch_has_focus(_has_focus)
+        self.refresh()
+
+    def watch_title(self) -> None:
+        """Paint the upper edge again."""
+        self.refresh(Region(0, 0, self.size.width, 1))
+
+    def watch_figure(self) -> None:
+        """Paint the upper edge again."""
+        self.watch_title()
+
+    def watch_hints(self) -> None:
+        """Paint the lower edge again."""
+        self.refresh(Region(0, max(0, self.size.height - 1), self.size.width, 1))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scroll three lines down."""
+        event.stop()
+        self.scroll_rows(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scroll three lines up."""
+        event.stop()
+        self.scroll_rows(-3)
