@@ -21,21 +21,31 @@ class SeriesBook:
     def append(
         self, session: Session, scope: str, owner: str, key: list[str], step: Any, ts_us: Any, value: Any
     ) -> None:
+        """Append points, each with the name of its series; see :meth:`append_coded`."""
+        names = list(dict.fromkeys(key))
+        place = {name: index for index, name in enumerate(names)}
+        self.append_coded(
+            session, scope, owner, names, np.array([place[name] for name in key], dtype=np.int64), step, ts_us, value
+        )
+
+    def append_coded(
+        self, session: Session, scope: str, owner: str, names: list[str], which: Any, step: Any, ts_us: Any, value: Any
+    ) -> None:
         """Append points and bring the latest-value rows up to date, in the caller's transaction.
 
         Args:
             session: the writer's session.
             scope: run, host, deployment, monitor or abtest.
             owner: id of the object.
-            key: name of each point's series, n strings.
+            names: the distinct series names.
+            which: n indices into ``names``, one a point.
             step: n whole numbers.
             ts_us: n times in µs.
             value: n floats; NaN and infinities are kept.
         """
-        if not len(key):
+        if not len(which):
             return
-        names, which = np.unique(np.asarray(key, dtype=object).astype(str), return_inverse=True)
-        sids, fresh = self._lookup(session, scope, owner, [str(name) for name in names])
+        sids, fresh = self._lookup(session, scope, owner, names)
         sid = np.asarray(sids, dtype=np.int32)[which]
         step = np.asarray(step, dtype=np.int64)
         ts = np.asarray(ts_us, dtype=np.int64)

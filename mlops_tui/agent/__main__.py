@@ -1,0 +1,49 @@
+"""``python -m mlops_tui.agent [--stay]``: run the agent in the foreground; clients start it in the background."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+
+from mlops_tui.client.start import START_FD
+from mlops_tui.core.errors import MlopsError
+from mlops_tui.core.paths import home
+
+
+def main() -> int:
+    """Run the agent and return its exit code."""
+    parser = argparse.ArgumentParser(prog="mlops agent start")
+    parser.add_argument("--stay", action="store_true", help="do not leave when idle")
+    stay = parser.parse_args().stay
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    os.nice(5)  # a good neighbour of training
+    try:
+        from mlops_tui.agent.process import Agent
+
+        agent = Agent(home(), stay=stay)
+    except MlopsError as error:
+        _tell({"error": error.record()})
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    agent.run(ready=lambda: _tell({"notice": agent.notice}))
+    return 0
+
+
+def _tell(word: dict[str, object]) -> None:
+    """Tell whoever started us how it went, once, and the service manager if there is one."""
+    if descriptor := os.environ.pop(START_FD, ""):
+        with os.fdopen(int(descriptor), "wb") as pipe:
+            pipe.write(json.dumps(word).encode())
+    if (address := os.environ.get("NOTIFY_SOCKET")) and "error" not in word:
+        import socket
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.connect("\0" + address[1:] if address.startswith("@") else address)
+            manager.send(b"READY=1")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

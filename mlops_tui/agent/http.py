@@ -1,0 +1,160 @@
+"""The door over HTTP: ``/hello``, ``/op/<name>``, ``/events``, ``/spec``, ``/health`` and ``/metrics``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pwd
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from mlops_tui import __version__
+from mlops_tui.agent.openapi import spec
+from mlops_tui.client import wire
+from mlops_tui.client.start import Hello
+from mlops_tui.contracts.operation import PROTOCOL, find
+from mlops_tui.core.errors import ExitCode, MlopsError, NotAllowed
+from mlops_tui.door.context import Caller
+from mlops_tui.door.perform import Wish, decode, perform
+from mlops_tui.store.feed import Event
+
+if TYPE_CHECKING:
+    from mlops_tui.agent.process import Agent
+
+log = logging.getLogger(__name__)
+
+_STATUS = {
+    ExitCode.USAGE: HTTPStatus.BAD_REQUEST,
+    ExitCode.REFUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ExitCode.AUTH: HTTPStatus.FORBIDDEN,
+    ExitCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ExitCode.CONFLICT: HTTPStatus.CONFLICT,
+    ExitCode.UNREACHABLE: HTTPStatus.BAD_GATEWAY,
+}
+
+
+def application(agent: Agent) -> Starlette:
+    """Return the ASGI application of one agent."""
+
+    async def hello(_: Request) -> Response:
+        return _json(Hello(protocol=PROTOCOL, version=__version__, store=agent.store_id, pid=agent.pid))
+
+    async def call(request: Request) -> Response:
+        agent.used()
+        try:
+            body = await request.body()
+            return await run_in_threadpool(_perform, agent, request, body)
+        finally:
+            agent.used()
+
+    async def events(request: Request) -> Response:
+        since = request.query_params.get("since")
+        _caller(agent, request)
+        return StreamingResponse(_events(agent, int(since) if since else None), media_type="text/event-stream")
+
+    async def described(_: Request) -> Response:
+        return _json(spec())
+
+    async def health(_: Request) -> Response:
+        return PlainTextResponse("OK")
+
+    async def metrics(_: Request) -> Response:
+        lines = [f"mlops_agent_{name} {value:g}" for name, value in sorted(agent.house.facts.items())]
+        return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+    return Starlette(
+        routes=[
+            Route("/hello", hello),
+            Route("/op/{name}", call, methods=["POST"]),
+            Route("/events", events),
+            Route("/spec", described),
+            Route("/health", health),
+            Route("/metrics", metrics),
+        ],
+        exception_handlers={MlopsError: lambda _, error: _failure(error)},
+    )
+
+
+def _perform(agent: Agent, request: Request, body: bytes) -> Response:
+    try:
+        operation = find(request.path_params["name"])
+        wish = Wish(dry_run=request.headers.get(wire.DRY_RUN) == "1", digest=request.headers.get(wire.DIGEST, ""))
+        answer = perform(agent.house, operation.name, decode(operation, body), _caller(agent, request), wish)
+        if hasattr(answer, "data") and wish.dry_run:
+            answer.data = {}
+        return _json(answer)
+    except MlopsError as error:
+        return _failure(error)
+    except Exception as error:
+        log.exception("the call %s failed", request.url.path)
+        return _failure(
+            MlopsError(
+                "the agent met an error of its own", f"{type(error).__name__}: {error}", "mlops agent log shows where"
+            )
+        )
+
+
+def _caller(agent: Agent, request: Request) -> Caller:
+    """Name the caller by the uid of its socket; what a header claims is only ever an addition."""
+    kind, _, who = (request.client.host if request.client else "").partition(":")
+    if kind != "uid":
+        raise NotAllowed(
+            "the caller is not known",
+            "its connection carries no identity",
+            "use the Unix socket, or the token of mlops agent url",
+        )
+    headers = request.headers
+    return Caller(
+        name=_login(int(who), agent),
+        uid=int(who),
+        tenant=headers.get(wire.TENANT) or "default",
+        reason=unquote(headers.get(wire.REASON, "")),
+        cwd=unquote(headers.get(wire.CWD, "")),
+        **({"request_id": headers[wire.REQUEST_ID]} if wire.REQUEST_ID in headers else {}),
+    )
+
+
+def _login(uid: int, agent: Agent) -> str:
+    if configured := agent.house.config.get("user"):
+        return str(configured)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"
+
+
+async def _events(agent: Agent, since: int | None) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Queue[Event] = asyncio.Queue()
+    leave = agent.house.feed.listen(lambda event: loop.call_soon_threadsafe(waiting.put_nowait, event), since)
+    try:
+        yield b": welcome\n\n"
+        while not agent.house.leaving.is_set():
+            try:
+                event = await asyncio.wait_for(waiting.get(), timeout=1.0)
+            except TimeoutError:
+                yield b": still here\n\n"
+                continue
+            yield b"data: " + msgspec.json.encode(event) + b"\n\n"
+    finally:
+        leave()
+        agent.used()
+
+
+def _json(answer: Any) -> Response:
+    return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+def _failure(error: Exception) -> Response:
+    assert isinstance(error, MlopsError)
+    status = _STATUS.get(error.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return Response(msgspec.json.encode({"error": error.record()}), status_code=status, media_type="application/json")

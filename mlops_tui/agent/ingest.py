@@ -1,0 +1,234 @@
+"""Ingestion: what lies in the spool goes into the store, each row once, whatever is killed when.
+
+The offset of a file moves in the transaction of its rows. A file that is closed and read to its end is deleted
+after the next checkpoint: from then on its rows need no log to survive.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_tui.core.errors import MlopsError
+from mlops_tui.door.context import Caller, Context
+from mlops_tui.door.registry import ABSORBERS, SEGMENT_ABSORBERS
+from mlops_tui.serving.segments import SegmentName, read_segment
+from mlops_tui.spool.process import created_us
+from mlops_tui.spool.reader import Chunk, read_from
+from mlops_tui.spool.records import End
+from mlops_tui.store.store import CHECKPOINT_BYTES
+
+if TYPE_CHECKING:
+    from mlops_tui.door.house import House
+    from mlops_tui.store.session import Session
+
+log = logging.getLogger(__name__)
+ORDER = ("start", "param", "tag", "data", "artifact", "log", "label", "hb", "end")
+CHECKPOINT_S = 30.0
+
+
+@dataclass
+class Tracked:
+    """A spool file as far as it was read."""
+
+    path: Path
+    owner: str
+    offset: int
+    closed: bool = False
+    size: int = 0
+    failed_at: float = 0.0
+
+
+class Ingestor:
+    """Reads every spool file forward; one thread calls :meth:`turn` again and again."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._files: dict[Path, Tracked] = {}
+        self._checkpointed = time.monotonic()
+        house.read(self._recall)
+        self.rows = 0
+
+    def turn(self) -> int:
+        """Read what is new and return how many bytes were taken in."""
+        self._discover()
+        taken = sum(self._forward(file) for file in list(self._files.values()))
+        self._maybe_checkpoint()
+        return taken
+
+    def drain(self) -> None:
+        """Read until nothing is new (at most ten seconds), then fold the log and delete what is finished."""
+        deadline = time.monotonic() + 10
+        while self.turn() and time.monotonic() < deadline:
+            continue
+        self._checkpoint().result(timeout=30)
+
+    @property
+    def behind(self) -> tuple[int, int]:
+        """How many files are watched, and how many bytes are not taken in yet."""
+        files = list(self._files.values())
+        return len(files), sum(max(0, file.size - file.offset) for file in files)
+
+    def _recall(self, session: Session) -> None:
+        root = self._house.home.spool
+        gone = []
+        for path, owner, offset, closed in session.rows("SELECT path, owner, offset_bytes, closed FROM spool"):
+            if (root / path).exists():
+                self._files[root / path] = Tracked(root / path, owner, offset, closed)
+            else:
+                gone.append(path)
+        if gone:
+            self._house.store.submit(lambda s: s.execute("DELETE FROM spool WHERE path IN (SELECT unnest(?))", [gone]))
+
+    def _discover(self) -> None:
+        for folder, _, names in os.walk(self._house.home.spool):
+            for name in names:
+                path = Path(folder) / name
+                if path.suffix in (".jsonl", ".seg"):
+                    file = self._files.get(path) or self._files.setdefault(path, Tracked(path, path.parent.name, 0))
+                    try:
+                        file.size = path.stat().st_size
+                    except FileNotFoundError:
+                        file.size = file.offset
+
+    def _forward(self, file: Tracked) -> int:
+        if file.size <= file.offset or time.monotonic() - file.failed_at < 5:
+            self._notice_end(file)
+            return 0
+        before = file.offset
+        try:
+            if file.path.suffix == ".seg":
+                self._segment(file)
+            else:
+                self._lines(file)
+        except MlopsError as error:
+            file.failed_at = time.monotonic()
+            log.warning("cannot read %s: %s", file.path, error)
+        except Exception:
+            file.failed_at = time.monotonic()
+            self._house.series.forget()
+            log.exception("cannot take in %s", file.path)
+        return file.offset - before
+
+    def _lines(self, file: Tracked) -> None:
+        chunk = read_from(file.path, file.offset)
+        if chunk.next_offset == file.offset:
+            return
+        closed = any(isinstance(record, End) for record in chunk.records)
+        self._commit(file, chunk.next_offset, closed, lambda ctx: self._absorb(ctx, file, chunk), _touched(chunk))
+        self.rows += len(chunk.records) + len(chunk.points.key)
+
+    def _segment(self, file: Tracked) -> None:
+        batch = read_segment(file.path, file.offset)
+        if batch.next_offset == file.offset:
+            return
+
+        def absorb(ctx: Context) -> None:
+            for absorber in SEGMENT_ABSORBERS:
+                absorber(ctx, file.owner, batch)
+
+        self._commit(file, batch.next_offset, False, absorb, ["inference"])
+
+    def _absorb(self, ctx: Context, file: Tracked, chunk: Chunk) -> None:
+        kinds: dict[str, list[Any]] = defaultdict(list)
+        for record in chunk.records:
+            kinds[record.__struct_config__.tag].append(record)  # type: ignore[index]
+        for kind in ORDER:
+            if kind in kinds:
+                for absorber in ABSORBERS.get(kind, []):
+                    absorber(ctx, file.owner, kinds[kind])
+        points = chunk.points
+        if len(points.key):
+            self._house.series.append_coded(
+                ctx.session, "run", file.owner, points.names, points.key, points.step, points.ts, points.value
+            )
+        for bad in chunk.bad:
+            ctx.session.insert(
+                "quarantine",
+                path=self._name(file),
+                offset_bytes=bad.offset,
+                line=bad.line,
+                error=bad.error,
+                ts_us=ctx.now,
+            )
+
+    def _commit(self, file: Tracked, offset: int, closed: bool, absorb: Any, touched: list[str]) -> None:
+        done: list[Context] = []
+
+        def transaction(session: Session) -> None:
+            ctx = Context(self._house, Caller.system("ingest"), session)
+            absorb(ctx)
+            session.execute("DELETE FROM spool WHERE path = ?", [self._name(file)])
+            session.insert(
+                "spool",
+                path=self._name(file),
+                owner=file.owner,
+                offset_bytes=offset,
+                updated_us=ctx.now,
+                closed=file.closed or closed,
+            )
+            done.append(ctx)
+
+        self._house.store.write(transaction)
+        file.offset, file.closed = offset, file.closed or closed
+        for ctx in done:
+            self._house.feed.publish(ctx.events)
+            for step in ctx.after:
+                step()
+        for topic in touched:
+            self._house.touch(topic, file.owner)
+
+    def _name(self, file: Tracked) -> str:
+        return str(file.path.relative_to(self._house.home.spool))
+
+    def _notice_end(self, file: Tracked) -> None:
+        """A file that will not grow is closed, so that it can be deleted: its writer is gone or has begun the next."""
+        if not file.closed and file.offset >= file.size and not _may_grow(file.path):
+            file.closed = True
+
+    def _maybe_checkpoint(self) -> None:
+        finished = any(file.closed and file.offset >= file.size for file in self._files.values())
+        due = time.monotonic() - self._checkpointed > CHECKPOINT_S
+        if self._house.store.wal_bytes > CHECKPOINT_BYTES or (finished and due):
+            self._checkpoint()
+
+    def _checkpoint(self) -> Any:
+        """Fold the log; the files that were finished before it began are deleted after it."""
+        self._checkpointed = time.monotonic()
+        finished = [file for file in self._files.values() if file.closed and file.offset >= file.size]
+
+        def forget() -> None:
+            for file in finished:
+                file.path.unlink(missing_ok=True)
+                self._files.pop(file.path, None)
+
+        return self._house.store.checkpoint(after=forget)
+
+
+def _touched(chunk: Chunk) -> list[str]:
+    kinds = {record.__struct_config__.tag for record in chunk.records}
+    topics = {"log": "log", "label": "label"}
+    touched = {topics.get(str(kind), "run") for kind in kinds}
+    if len(chunk.points.key):
+        touched.add("run")
+    return sorted(touched)
+
+
+def _may_grow(path: Path) -> bool:
+    """Tell whether a spool file's writer still runs and still writes here; a file of another host is left alone."""
+    host, pid, start = (path.stem.rsplit("-", 1)[0] if path.suffix == ".seg" else path.stem).rsplit("-", 2)
+    if re.sub(r"[^A-Za-z0-9_.]", "_", host) != re.sub(r"[^A-Za-z0-9_.]", "_", os.uname().nodename):
+        return True
+    created = created_us(int(pid))
+    if created is None or created > int(start) + 1_000_000:
+        return False
+    if path.suffix != ".seg":
+        return True
+    name = SegmentName.parse(path.name)
+    return not path.with_name(str(replace(name, n=name.n + 1))).exists()

@@ -1,0 +1,109 @@
+"""Where rooms register what they do: operations, spool records they absorb, and schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from mlops_tui.contracts.operation import Answer, Effect, Operation, Plan, Request
+
+if TYPE_CHECKING:
+    from mlops_tui.door.context import Context
+    from mlops_tui.door.house import House
+    from mlops_tui.store.session import Session
+
+Req = TypeVar("Req", bound=Request)
+Ans = TypeVar("Ans", bound=Answer)
+
+
+class Changer(Protocol[Req, Ans]):
+    """A change: ``plan`` looks and says what would happen, ``apply`` does it in the same transaction."""
+
+    def plan(self, ctx: Context, request: Req) -> Plan:
+        """Return what would change; touches nothing."""
+
+    def apply(self, ctx: Context, request: Req, plan: Plan) -> Ans:
+        """Make the change."""
+
+
+Reading = Callable[["Context", Any], Any]
+Absorber = Callable[["Context", str, list[Any]], None]
+SegmentAbsorber = Callable[["Context", str, Any], None]
+KeepsAwake = Callable[["Session"], bool]
+
+IMPLEMENTATIONS: dict[str, Any] = {}
+ABSORBERS: dict[str, list[Absorber]] = {}
+SEGMENT_ABSORBERS: list[SegmentAbsorber] = []
+AWAKE: list[KeepsAwake] = []
+SCHEDULES: dict[str, Schedule] = {}
+
+Made = TypeVar("Made")
+
+
+def implements(operation: Operation[Any, Any]) -> Callable[[Made], Made]:
+    """Register the code of an operation.
+
+    A read or append is a function ``(ctx, request) -> answer``; a change is a class with ``plan`` and ``apply``.
+    """
+
+    def register(made: Made) -> Made:
+        if operation.name in IMPLEMENTATIONS:
+            raise ValueError(f"{operation.name} is implemented twice")
+        if operation.effect is Effect.CHANGE:
+            if not (hasattr(made, "plan") and hasattr(made, "apply")):
+                raise TypeError(f"{operation.name} is a change: it needs plan and apply")
+            IMPLEMENTATIONS[operation.name] = made()  # type: ignore[operator]
+        else:
+            IMPLEMENTATIONS[operation.name] = made
+        return made
+
+    return register
+
+
+def absorbs(*events: str) -> Callable[[Absorber], Absorber]:
+    """Register who takes spool records of these kinds into the store.
+
+    The function gets the context of the ingesting transaction, the owner of the spool file and the records of one
+    kind (types of ``spool.records``) in file order. Metrics are not among them: the ingestor itself appends points.
+    """
+
+    def register(absorber: Absorber) -> Absorber:
+        for event in events:
+            ABSORBERS.setdefault(event, []).append(absorber)
+        return absorber
+
+    return register
+
+
+def absorbs_segments(absorber: SegmentAbsorber) -> SegmentAbsorber:
+    """Register who takes batches of logged predictions (``serving.segments.Batch``) of a deployment."""
+    SEGMENT_ABSORBERS.append(absorber)
+    return absorber
+
+
+def keeps_awake(ask: KeepsAwake) -> KeepsAwake:
+    """Register a question whose yes keeps the agent from leaving when idle: jobs running, models served."""
+    AWAKE.append(ask)
+    return ask
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Work that the agent does by itself every few seconds, on a thread of its own, never twice at once."""
+
+    name: str
+    seconds: float
+    work: Callable[[House], None]
+
+
+def every(seconds: float, name: str) -> Callable[[Callable[[House], None]], Callable[[House], None]]:
+    """Register a schedule. Reconcilers are level-triggered: they look at what is and what should be, each time."""
+
+    def register(work: Callable[[House], None]) -> Callable[[House], None]:
+        if name in SCHEDULES:
+            raise ValueError(f"schedule {name} is registered twice")
+        SCHEDULES[name] = Schedule(name, seconds, work)
+        return work
+
+    return register
