@@ -77,6 +77,16 @@ def test_an_entry_that_is_gone_is_told(on_bus, home, settings):
     assert f"no entry mlops/{key}" in refused.value.why
 
 
+def test_an_old_store_asks_only_the_backend_it_was_made_with(on_bus, home, settings):
+    with on_bus("open"):
+        open_keys(home, settings())
+        meta = home.data / "store.meta"
+        meta.write_text(meta.read_text().replace("SecretService", "KWallet"))
+        with pytest.raises(NotAllowed) as refused:
+            open_keys(home, settings())
+    assert "no keyring service" in refused.value.why
+
+
 def test_a_locked_keyring_is_left_after_its_time(on_bus, home, settings, monkeypatch):
     monkeypatch.setattr(sources, "KEYRING_SECONDS", 1.5)
     with on_bus("locked"):
