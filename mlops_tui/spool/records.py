@@ -1,0 +1,124 @@
+"""The records of a spool file, one type an event, as the reader hands them on.
+
+Every line carries ``"v":1``, its event ``"e"`` and its time ``"t"`` in microseconds since the epoch. Decoding
+is strict: a missing field, a wrong type, an unknown event or another version is an error of that line alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+Stamp = Annotated[int, Meta(ge=0, lt=253_402_300_800_000_000)]  # before the year 10000: every date library copes
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Name = Annotated[str, Meta(min_length=1, max_length=1000)]
+Word = Literal["NaN", "Infinity", "-Infinity"]
+
+
+class Event(Struct, tag_field="e", kw_only=True):
+    """What all records share."""
+
+    t: Stamp
+    v: Literal[1] = 1
+
+
+class Process(Struct, kw_only=True):
+    """Who wrote: see :mod:`mlops_tui.spool.process`."""
+
+    host: str
+    boot: str
+    pid: int
+    created: int
+
+
+class RunFacts(Struct, kw_only=True):
+    """What was known of a run at its start; parameters and tags in the order they were given."""
+
+    experiment: str = ""
+    name: str | None = None
+    parent: str | None = None
+    kind: str = "train"
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    git: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, Any] = field(default_factory=dict)
+    hardware: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+    actor: str = ""
+
+
+class Start(Event, tag="start", kw_only=True):
+    """A process began to write for this owner. A second one for the same owner resumes it."""
+
+    owner: str
+    kind: Literal["run", "job", "label"]
+    process: Process
+    run: RunFacts | None = None
+    job: dict[str, Any] | None = None
+
+
+class Param(Event, tag="param", kw_only=True):
+    """Parameters, in the order they were given."""
+
+    p: dict[Name, str]
+
+
+class Tag(Event, tag="tag", kw_only=True):
+    """Tags."""
+
+    g: dict[Name, str]
+
+
+class Metric(Event, tag="m", kw_only=True, gc=False):
+    """Metrics of one step; what JSON has no number for stands in ``x``. Handed on as :class:`.reader.Points`."""
+
+    s: Int64
+    m: dict[Name, float] = field(default_factory=dict)
+    x: dict[Name, Word] | None = None
+
+
+class Heartbeat(Event, tag="hb", kw_only=True):
+    """A sign of life."""
+
+
+class Log(Event, tag="log", kw_only=True):
+    """A piece of program output."""
+
+    l: str  # noqa: E741  # the name of the format
+    o: Literal["out", "err"] = "out"
+
+
+class Artifact(Event, tag="artifact", kw_only=True):
+    """A file was kept: ``path`` is its name in the run, ``file`` where it lies now. Check with ``files.kept_file``."""
+
+    path: str
+    file: str
+    size: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class Dataset(Event, tag="data", kw_only=True):
+    """A data set version was used."""
+
+    name: str
+    digest: str = ""
+    context: str = ""
+
+
+class Label(Event, tag="label", kw_only=True):
+    """The truth of one row of an earlier request."""
+
+    id: str
+    row: Int64
+    y: float
+
+
+class End(Event, tag="end", kw_only=True):
+    """The owner ended. ``exit`` 75 with status ``killed`` means preempted: please run it again."""
+
+    status: Literal["done", "failed", "killed"]
+    exit: int | None = None
+    error: str = ""
+
+
+Record = Start | Param | Tag | Metric | Heartbeat | Log | Artifact | Dataset | Label | End
