@@ -64,6 +64,13 @@ class FinishJob(Request):
     error: dict[str, Any] | None = None
 
 
+class Progress(Request):
+    """How far a worker is, 0 to 1."""
+
+    job: str
+    share: float
+
+
 class JobLogRequest(Request):
     """Which part of a job's log."""
 
@@ -96,3 +103,4 @@ stop = operation(
     help="Stop a job: it may write a checkpoint, then it is ended.",
     example="mlops job stop 8f2c1a90",
 )
+progress = operation("job.progress", Progress, Done, effect="append", help="Note how far a job is.", internal=True)

@@ -1,0 +1,150 @@
+"""The queue: what should run is started, what died is begun again or told. Looks at the store each time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+from mlops_tui.core.clock import SECOND, now_us
+from mlops_tui.door import Caller, Context, House, every, keeps_awake
+from mlops_tui.jobs.spec import Spec
+from mlops_tui.spool.process import ProcessId, is_alive
+from mlops_tui.store.session import Session
+
+log = logging.getLogger(__name__)
+WORK_LANES = 2
+UNBORN_S = 10
+SETTLE_S = 2.0
+
+_children: list[subprocess.Popen[bytes]] = []
+_missed: dict[str, float] = {}
+
+
+@keeps_awake
+def _has_jobs(session: Session) -> bool:
+    return bool(session.value("SELECT count(*) > 0 FROM job WHERE status IN ('queued', 'running')"))
+
+
+@every(1.0, "jobs.queue")
+def turn(house: House) -> None:
+    """Reap, find the lost, start the queued."""
+    _children[:] = [child for child in _children if child.poll() is None]
+    rows = house.read(
+        lambda s: s.dicts(
+            "SELECT *, epoch_us(started) AS began FROM job WHERE status IN ('queued', 'running') ORDER BY created"
+        )
+    )
+    for row in rows:
+        if row["status"] == "running":
+            _look_after(house, row)
+    for row in _next(house, rows):
+        _start(house, row)
+
+
+def _next(house: House, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    free = {"work": WORK_LANES, "train": int(house.config.get("jobs.parallel"))}
+    for row in rows:
+        if row["status"] == "running":
+            free[_spec(row).lane] -= 1
+    chosen = []
+    for row in rows:
+        lane = _spec(row).lane
+        if row["status"] == "queued" and free[lane] > 0:
+            free[lane] -= 1
+            chosen.append(row)
+    return chosen
+
+
+def _start(house: House, row: dict[str, Any]) -> None:
+    """Write the intent, then start the runner: a crash in between leaves a job without a process, found later."""
+    house.store.write(
+        lambda s: s.execute(
+            "UPDATE job SET status = 'running', attempt = attempt + 1, started = make_timestamp(?), pid = NULL, error = NULL, result = NULL WHERE id = ?",
+            [now_us(), row["id"]],
+        )
+    )
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "mlops_tui.jobs.runner"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+    assert runner.stdin
+    with runner.stdin as pipe:
+        pipe.write(row["spec"].encode())
+    _children.append(runner)
+    house.touch("job", row["id"])
+
+
+def _look_after(house: House, row: dict[str, Any]) -> None:
+    if row["pid"] is None:
+        if now_us() - row["began"] > UNBORN_S * SECOND:
+            _give_up(house, row, "its supervisor never came up")
+        return
+    process = ProcessId(host=row["host"], boot=row["boot"], pid=row["pid"], created=row["proc_created"])
+    if is_alive(process) is not False:
+        _missed.pop(row["id"], None)
+        if row["stopping"] is not None:
+            _signal(row["pid"])
+        return
+    # Its last words may still be on the way from the spool.
+    since = _missed.setdefault(row["id"], time.monotonic())
+    if time.monotonic() - since > SETTLE_S:
+        _missed.pop(row["id"], None)
+        _give_up(house, row, "its supervisor died")
+
+
+def _give_up(house: House, row: dict[str, Any], why: str) -> None:
+    def settle(session: Session) -> Context:
+        ctx = Context(house, Caller.system("job lost", row["tenant"]), session)
+        end(ctx, row["id"], "lost", None, why)
+        return ctx
+
+    ctx = house.store.write(settle)
+    house.feed.publish(ctx.events)
+
+
+def end(ctx: Context, job: str, status: str, code: int | None, why: str) -> None:
+    """End a job's attempt: for good, or back into the queue when it died and may be tried again."""
+    row = ctx.session.dict("SELECT * FROM job WHERE id = ? AND status = 'running'", [job])
+    if row is None:
+        return
+    died = status == "lost" or (code is not None and code < 0) or (status == "failed" and row["error"] is None)
+    if died and row["stopping"] is None and row["attempt"] <= row["retries"]:
+        ctx.session.execute("UPDATE job SET status = 'queued', pid = NULL WHERE id = ?", [job])
+        ctx.emit("job", job, "requeued", f"{row['kind']} {row['name']} begins again: {why}", f"job:{job}")
+        ctx.wake("jobs.queue")
+        return
+    if row["error"] is None and status != "done":
+        error = {
+            "code": "MLOPS-E0001",
+            "exit_code": 1,
+            "what": f"{row['kind']} {row['name']} is {status}",
+            "why": why,
+            "fix": f"mlops job log {job[-8:]}",
+        }
+        ctx.session.execute("UPDATE job SET error = ? WHERE id = ?", [msgspec.json.encode(error).decode(), job])
+    ctx.session.execute(
+        "UPDATE job SET status = ?, exit_code = ?, ended = make_timestamp(?) WHERE id = ?", [status, code, ctx.now, job]
+    )
+    ctx.emit("job", job, status, f"{row['kind']} {row['name']} {status}" + (f": {why}" if why else ""), f"job:{job}")
+
+
+def _signal(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+
+
+def _spec(row: dict[str, Any]) -> Spec:
+    return msgspec.json.decode(row["spec"], type=Spec)

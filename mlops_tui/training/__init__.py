@@ -1,0 +1,1 @@
+"""Training jobs: launcher, queue, runner, checkpoints; export of what they made."""

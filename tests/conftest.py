@@ -1,0 +1,120 @@
+"""Fixtures that every room's tests share: a home of their own, a house in this process, a real agent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A fresh MLOPS_HOME with a runtime folder of its own; fails when an agent outlives the test."""
+    from mlops_tui.core import paths
+
+    runtime = Path(tempfile.mkdtemp(prefix="mlops-test-"))
+    for variable in [name for name in os.environ if name.startswith("MLOPS_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv("MLOPS_QUIET", "1")
+    found = paths.home()
+    yield found
+    left = _agent_pid(found)
+    _end_everything(found)
+    shutil.rmtree(runtime, ignore_errors=True)
+    if left is not None and not getattr(home, "expected", False):
+        pytest.fail(f"the agent {left} outlived its test")
+
+
+@pytest.fixture
+def house(home):
+    """A house in this process: store, keys, artifacts and every room, without the agent's loops."""
+    from mlops_tui.agent.rooms import open_rooms
+    from mlops_tui.blobs import Blobs
+    from mlops_tui.core.config import load
+    from mlops_tui.core.paths import private_dir
+    from mlops_tui.door.house import House
+    from mlops_tui.governance.guard import RoleGuard
+    from mlops_tui.keys import open_keys
+    from mlops_tui.store.store import Store
+
+    for folder in (home.data, home.spool, home.state, home.logs, home.jobs, home.deployments):
+        private_dir(folder)
+    open_rooms()
+    config = load(where=home)
+    keys = open_keys(home, config)
+    store = Store(home.store, keys.store_key)
+    made = House(home, config, store, keys, Blobs(home.blobs, keys), RoleGuard())
+    yield made
+    store.close()
+
+
+class RunningAgent:
+    """A real agent process of the test's home, with ways to kill it and bring it back."""
+
+    def __init__(self, home):
+        self.home = home
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        from mlops_tui.client.start import hello
+
+        log = (self.home.logs / "agent.log") if self.home.logs.exists() else None
+        with open(log or os.devnull, "ab") as sink:
+            self.process = subprocess.Popen([sys.executable, "-m", "mlops_tui.agent"], stdout=sink, stderr=sink, start_new_session=True)
+        deadline = time.monotonic() + 20
+        while hello(self.home, 1.0) is None:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the agent did not come up: {self.process.poll()}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        assert self.process
+        self.process.terminate()
+        self.process.wait(timeout=30)
+
+    def client(self):
+        from mlops_tui.client import Client
+
+        return Client(self.home)
+
+
+@pytest.fixture
+def agent(home):
+    """A real agent; stopped at the end together with the jobs and servers that it started."""
+    running = RunningAgent(home)
+    yield running
+    if running.process and running.process.poll() is None:
+        running.stop()
+
+
+def _agent_pid(home) -> int | None:
+    from mlops_tui.client.start import hello
+
+    found = hello(home, 1.0)
+    return found.pid if found else None
+
+
+def _end_everything(home) -> None:
+    """End what this home's tests started and left: every process whose environment names the home."""
+    wanted = f"MLOPS_HOME={home.data}".encode()
+    for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
+        try:
+            if pid != os.getpid() and wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                os.kill(pid, signal.SIGKILL)
+        except (OSError, ProcessLookupError):
+            continue
