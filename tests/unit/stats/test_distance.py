@@ -39,6 +39,7 @@ def test_psi_on_a_worked_example():
     assert distance.psi([50, 50], [25, 75]) == pytest.approx(0.25 * math.log(2) + 0.25 * math.log(1.5))
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")
 @given(samples, samples)
 def test_values_agree_with_scipy(a, b):
     ks, w1 = distance.ks_w1(a, b)
