@@ -10,6 +10,7 @@ from msgspec import Meta
 from mlops_tui.contracts.listing import listing
 from mlops_tui.contracts.operation import Answer, Done, Request, Started, operation
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 DataRef = Annotated[str, Meta(description="data set, 'census' (newest) or 'census@3'")]
 
 
@@ -24,7 +25,7 @@ class AddData(Request):
     """A file to take in as the next version of a data set."""
 
     positional = ("name", "path")
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="name of the data set")]
+    name: Annotated[str, Meta(pattern=NAME, description="name of the data set")]
     path: Annotated[str, Meta(description="Parquet, CSV or JSON-lines file")]
     checks: Annotated[str, Meta(description="file of checks that must hold; the version is refused otherwise")] = ""
     parent: Annotated[str, Meta(description="version that this one was made from")] = ""
@@ -124,6 +125,7 @@ class ApplyFeatures(Request):
 
     positional = ("path",)
     path: Annotated[str, Meta(description="YAML file of definitions")]
+    name: Annotated[str, Meta(description="name of the view; default: the file's name without its ending")] = ""
 
 
 class OneFeature(Request):
@@ -141,14 +143,30 @@ class Feature(Answer):
 
 
 class MakeTrainingSet(Request):
-    """Features to compute over a data set; the result is a data set of its own."""
+    """Features to compute over data sets; the result is a data set of its own."""
 
     positional = ("data",)
-    data: DataRef
-    name: Annotated[str, Meta(description="name of the resulting data set")]
-    features: Annotated[list[str], Meta(description="features; empty: the newest version of all")] = []
-    keep: Annotated[list[str], Meta(description="raw columns to carry along: id, label, groups")] = []
+    data: Annotated[list[str], Meta(min_length=1, description="data sets; 'census+labels' joins a labels file by key")]
+    name: Annotated[str, Meta(pattern=NAME, description="name of the resulting data set")]
+    view: Annotated[str, Meta(description="feature view: the name of an applied file; empty: the newest")] = ""
+    features: Annotated[
+        list[str], Meta(description="features to take, in order; empty: the newest version of all")
+    ] = []
     where: Annotated[str, Meta(description="SQL condition on the raw rows")] = ""
+
+
+class Resolve(Request):
+    """Names a feature view."""
+
+    view: str = ""
+
+
+class FeatureView(Answer):
+    """An applied feature file, whole: what :class:`data.online.transform.FeatureFile` reads."""
+
+    name: str
+    digest: str
+    record: dict[str, Any]
 
 
 datasets = listing("data", "List data set versions.", "mlops data list")
@@ -233,4 +251,7 @@ training_set = operation(
     kind="job",
     help="Compute features over a data set.",
     example="mlops feature training-set census@1 --name census-train",
+)
+view_read = operation(
+    "feature.view", Resolve, FeatureView, permission="feature:read", help="Read an applied feature file.", internal=True
 )

@@ -1,0 +1,7 @@
+"""The data room: versions and features register themselves on import."""
+
+from __future__ import annotations
+
+from mlops_tui.data import features, versions
+
+__all__ = ["features", "versions"]
