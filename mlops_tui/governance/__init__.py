@@ -1,0 +1,1 @@
+"""Who may do what, and the proof of what was done: identities, roles, approvals, the audit chain, residency."""
