@@ -1,0 +1,1 @@
+"""Data sets: content hash, schema, profile and checks of files; feature definitions and training sets."""

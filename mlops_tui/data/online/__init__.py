@@ -1,0 +1,1 @@
+"""Feature computation without a store: what training, replay and serving share."""
