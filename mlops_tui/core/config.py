@@ -50,6 +50,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("spool.max_bytes", 2_000_000_000, "bytes of inference log kept on disk before rows are dropped"),
     Setting("jobs.parallel", 1, "training jobs that may run at once without a GPU"),
     Setting("jobs.grace_s", 20, "seconds between asking a job to stop and killing it"),
+    Setting("cost.cpu_hour", 0.0, "price of a processor hour; 0: no prices are shown"),
+    Setting("cost.gpu_hour", 0.0, "price of a GPU hour"),
+    Setting("cost.currency", "AED", "currency of the prices"),
+    Setting("residency", "", "where data may live, as jurisdictions: 'AE' or 'AE,EU'; empty: not declared"),
     Setting("theme", "auto", "colours of the TUI", ("auto", "mlops-dark", "mlops-light", "ansi-dark", "ansi-light")),
     Setting("keymap", "default", "key preset of the TUI", ("default", "vim", "emacs")),
 )

@@ -1,0 +1,72 @@
+"""The guard of the door: who may do what, and the audit chain that tells who did."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+from mlops_tui.contracts.operation import Operation, Plan
+from mlops_tui.core.errors import NotAllowed
+from mlops_tui.door.context import Caller, Context
+from mlops_tui.governance import chain
+from mlops_tui.governance.roles import Rule, ruling
+from mlops_tui.store.session import Session
+
+OWNER_RULE = Rule("R-OWNER", "admin", "*")
+NOISE = frozenset({"job.finish"})
+"""Changes of our own workers that follow from an audited one: kept as events, not as audit records."""
+
+
+class RoleGuard:
+    """Roles from the store. Until somebody is given a role, the owner of the home may do everything."""
+
+    def check(self, session: Session, caller: Caller, permission: str) -> None:
+        """Return when the caller may, raise NotAllowed with the rule otherwise."""
+        role, rule = self.ruling(session, caller, permission)
+        if rule is None:
+            raise NotAllowed(
+                f"{caller.name} may not {permission.replace(':', ' ')}",
+                f"no rule lets the role {role or 'none'} do {permission} (R-NONE)",
+                "mlops policy check says which role may; an administrator gives roles with mlops identity create",
+            )
+
+    def ruling(self, session: Session, caller: Caller, permission: str) -> tuple[str, Rule | None]:
+        """Return the caller's role and the rule that lets them, or None."""
+        if caller.name == "system" and caller.uid == -1:
+            return "system", OWNER_RULE
+        role = self.role(session, caller)
+        return role, OWNER_RULE if role == "owner" else ruling(role, permission)
+
+    def role(self, session: Session, caller: Caller) -> str:
+        """Return the role in force: the one that was given, or owner of the home while nobody was given any."""
+        given = session.value(
+            "SELECT role FROM identity WHERE name = ? AND tenant = ? AND revoked IS NULL ORDER BY created DESC LIMIT 1",
+            [caller.name, caller.tenant],
+        )
+        if given:
+            return str(given)
+        alone = not session.value(
+            "SELECT count(*) FROM identity WHERE tenant = ? AND revoked IS NULL AND role = 'admin'", [caller.tenant]
+        )
+        return "owner" if alone and caller.uid in (os.getuid(), 0) else ""
+
+    def record(self, ctx: Context, operation: Operation[Any, Any], plan: Plan | None, outcome: str, text: str) -> None:
+        """Append to the audit chain, in the transaction of what is recorded."""
+        if operation.name in NOISE:
+            return
+        last = ctx.session.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1") or (0, chain.GENESIS)
+        detail = (
+            {"text": text, "plan": plan.digest, "changes": msgspec.to_builtins(plan.changes)}
+            if plan
+            else {"text": text}
+        )
+        caller = ctx.caller
+        record = chain.Record(
+            seq=last[0] + 1, ts=ctx.now, actor=caller.name, on_behalf_of=caller.on_behalf_of, tenant=caller.tenant, action=operation.name,
+            object=plan.object if plan else "", request_id=caller.request_id, reason=caller.reason, outcome=outcome, detail=chain.detail_of(detail), prev=last[1],
+        )  # fmt: skip
+        fields = msgspec.to_builtins(record)
+        ts = fields.pop("ts")
+        ctx.session.insert("audit", ts_us=ts, hash=chain.link(last[1], record), **fields)
