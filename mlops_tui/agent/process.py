@@ -13,6 +13,7 @@ import time
 from collections import deque
 from typing import Any
 
+import psutil
 import uvicorn
 
 from mlops_tui.agent.http import application
@@ -27,7 +28,6 @@ from mlops_tui.core.paths import Home, private_dir
 from mlops_tui.door.house import House
 from mlops_tui.door.registry import AWAKE
 from mlops_tui.governance.guard import RoleGuard
-from mlops_tui.hardware.limits import memory_total
 from mlops_tui.keys import open_keys
 from mlops_tui.plugins.loader import key_sources
 from mlops_tui.store.store import Store
@@ -52,7 +52,7 @@ class Agent:
             private_dir(folder)
         keys = open_keys(home, config, key_sources())
         self.notice = keys.announcement
-        memory_mb = int(config.get("agent.memory_mb")) or min(1000, memory_total() * 15 // 100 // 2**20)
+        memory_mb = int(config.get("agent.memory_mb")) or min(1000, psutil.virtual_memory().total * 15 // 100 // 2**20)
         threads = max(1, min(4, (os.cpu_count() or 1) // 2))
         store = Store(home.store, keys.store_key if keys.mode != "off" else None, memory_mb=memory_mb, threads=threads)
         open_rooms()

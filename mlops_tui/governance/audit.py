@@ -11,7 +11,7 @@ import msgspec
 from mlops_tui.contracts import govern as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Done, Empty, Plan
-from mlops_tui.core.clock import MINUTE, now_us
+from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.door import Context, House, every, implements
 from mlops_tui.governance import chain
@@ -186,7 +186,7 @@ def checkpoint(house: House) -> None:
     )
     head = house.read(lambda s: s.value("SELECT max(seq) FROM audit")) or 0
     if head - last[0] >= chain.CHECKPOINT_EVERY or (
-        head > last[0] and now_us() - last[1] > chain.CHECKPOINT_SECONDS * MINUTE // 60
+        head > last[0] and now_us() - last[1] > chain.CHECKPOINT_SECONDS * SECOND
     ):
         house.store.write(lambda session: _sign(house, session))
 
@@ -195,6 +195,6 @@ def _sign(house: House, session: Session) -> None:
     tree, stored = chain.Tree(), chain.GENESIS
     for stored in session.column("SELECT hash FROM audit ORDER BY seq"):
         tree.append(stored)
-    signed = chain.sign_checkpoint(house.keys.signing_key(), seq=tree.size, ts=now_us(), hash=stored, root=tree.root())
+    signed = chain.sign_checkpoint(house.keys.signing_key(), tree, stored, now_us())
     fields = msgspec.to_builtins(signed)
     session.insert("audit_checkpoint", ts_us=fields.pop("ts"), **fields)

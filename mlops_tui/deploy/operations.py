@@ -1,0 +1,1 @@
+"""Registers the room on import."""
