@@ -1,1 +1,1 @@
-"""The room of pipelines."""
+"""Pipelines: the conditions that a model must meet before it is registered, and the worker that judges them."""

@@ -1,1 +1,7 @@
-"""Registers the room on import."""
+"""The pipelines room: gates register themselves on import."""
+
+from __future__ import annotations
+
+from mlops_tui.pipelines import gate_operations
+
+__all__ = ["gate_operations"]
