@@ -148,6 +148,8 @@ class Ingestor:
             self._house.series.append_coded(
                 ctx.session, "run", file.owner, points.names, points.key, points.step, points.ts, points.value
             )
+            for absorber in ABSORBERS.get("m", []):
+                absorber(ctx, file.owner, [points])
         for bad in chunk.bad:
             ctx.session.insert(
                 "quarantine",

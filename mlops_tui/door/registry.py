@@ -65,7 +65,8 @@ def absorbs(*events: str) -> Callable[[Absorber], Absorber]:
     """Register who takes spool records of these kinds into the store.
 
     The function gets the context of the ingesting transaction, the owner of the spool file and the records of one
-    kind (types of ``spool.records``) in file order. Metrics are not among them: the ingestor itself appends points.
+    kind (types of ``spool.records``) in file order. Metrics come as one ``spool.reader.Points`` under ``m``, after the
+    ingestor has appended them to the series.
     """
 
     def register(absorber: Absorber) -> Absorber:
