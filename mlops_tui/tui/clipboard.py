@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textual.app import App
 
 
-def copy(app: App[object], text: str) -> list[str]:
+def copy(app: App[Any], text: str) -> list[str]:
     """Copy a text by every way there is.
 
     tmux swallows OSC 52 in its default setting, so its buffer is filled directly; ``-w`` passes it on.

@@ -58,6 +58,18 @@ def size(value: float | int | None) -> str:
     raise AssertionError("unreachable")
 
 
+def memory(used: int | None, total: int | None) -> str:
+    """Return how much of how much, in GiB as memory is sold: ``61/80G``."""
+    if used is None or total is None:
+        return NONE
+    return f"{used / 2**30:.{0 if used >= 10 * 2**30 else 1}f}/{total / 2**30:.0f}G"
+
+
+def fixed(value: float | None, decimals: int = 2) -> str:
+    """Return a figure with fixed decimals, for columns that are compared by eye."""
+    return NONE if value is None else f"{value:.{decimals}f}"
+
+
 def duration(us: int | float | None) -> str:
     """Return a length of time: ``0.4s``, ``41s``, ``2m41s``, ``1h12m``, ``3d4h``."""
     if us is None:

@@ -40,7 +40,10 @@ class News:
 class Listener(Protocol):
     """A screen that wants news."""
 
-    topics: frozenset[str]
+    @property
+    def topics(self) -> frozenset[str]:
+        """The nouns whose changes concern it."""
+        ...
 
     @property
     def seen(self) -> bool:
@@ -96,6 +99,8 @@ class Hub:
     def join(self, listener: Listener) -> None:
         """Begin to gather news for a listener."""
         self._listeners.setdefault(listener, {})
+        self._all.add(listener)
+        self._bell.set()
 
     def leave(self, listener: Listener) -> None:
         """Forget a listener."""
@@ -147,9 +152,11 @@ class Hub:
                 continue
             self._bell.clear()
             wait = self._woken + self.period - time.monotonic()
-            # The first news after a quiet while comes almost at once; a little waiting puts a burst together.
-            await asyncio.sleep(wait if wait > 0 else 0.05)
-            if not self.paused:
+            # A screen that has shown nothing yet does not wait. The first news after a quiet while comes almost at
+            # once; a little waiting puts a burst together.
+            if not any(listener.seen for listener in self._all):
+                await asyncio.sleep(wait if wait > 0 else 0.05)
+            if self.contact.state == "live" and not self.paused:
                 self._woken = time.monotonic()
                 await self._wake()
 

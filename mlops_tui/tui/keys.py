@@ -122,6 +122,11 @@ KEYS: tuple[Key, ...] = (
     Key("ab.stop", "X", "stop", "stop the test", "ab", "stop", changes=True),
     Key("hardware.stop", "X", "stop", "stop the job", "hardware", "stop", changes=True),
     Key("govern.verify", "v", "verify", "verify the audit chain", "govern", "verify"),
+    Key("dialog.cancel", "escape", "cancel", "leave without doing anything", "dialog"),
+    Key("dialog.copy", "Y", "copy_cli", "copy the command or the report", "dialog"),
+    Key("choices.left", "left,h", "aside(-1)", "answer to the left", "choices"),
+    Key("choices.right", "right,l", "aside(1)", "answer to the right", "choices"),
+    Key("choices.pick", "enter", "pick", "give the marked answer", "choices"),
     Key("log.find", "slash", "find", "find in the log", "log", "find"),
     Key("log.next", "n", "next_match", "next match", "log", "next"),
     Key("log.follow", "f", "follow", "follow the end", "log", "follow"),
@@ -143,6 +148,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "govern": ("govern", "table", "panel", "app"),
     "log": ("log", "panel", "app"),
     "detail": ("panel", "app"),
+    "dialog": ("dialog", "choices"),
 }
 """Which scopes hold in each screen, the most particular first."""
 

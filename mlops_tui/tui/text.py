@@ -113,7 +113,11 @@ def grid(rows: Sequence[Sequence[Part]], align: str = "", gap: int = 2, room: in
         excess -= 1
     out = []
     for row in cells:
-        parts = [pad(cell, widths[i], "right" if align[i : i + 1] == "r" else "left") for i, cell in enumerate(row)]
+        parts = []
+        for i, cell in enumerate(row):
+            right = align[i : i + 1] == "r"
+            end = i == len(row) - 1 and not right
+            parts.append(cut(cell, widths[i]) if end else pad(cell, widths[i], "right" if right else "left"))
         out.append(join(parts, " " * gap))
     return out
 

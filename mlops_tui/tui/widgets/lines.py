@@ -81,6 +81,11 @@ class Lines(Panel):
         ground = "cursor" if self.has_focus and self.leads and index == self.cursor else "surface"
         return strip(row, self.ink, ground, cells)
 
+    def pointer(self, y: int) -> Line:
+        """Mark the row under the cursor."""
+        here = self.has_focus and self.leads and self.top + y == self.cursor
+        return line(("▸", "accent")) if here else super().pointer(y)
+
     def copied(self) -> str:
         """Return what ``y`` copies here: the text of the row."""
         return plain(self.current.line).strip() if self.current else ""

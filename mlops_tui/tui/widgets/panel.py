@@ -34,6 +34,7 @@ class Panel(Widget, can_focus=True):
     hints: reactive[str] = reactive("", repaint=False)
     tone: reactive[str] = reactive("line")
     stale: reactive[str] = reactive("")
+    badge: reactive[str] = reactive("")
 
     def __init__(self, title: str = "", hints: str = "", *, empty: str = "", ident: str | None = None) -> None:
         super().__init__(id=ident)
@@ -73,14 +74,25 @@ class Panel(Widget, can_focus=True):
             return self._edge("└─", self._trouble(), self._footing(), "┘")
         tone = self._tone()
         left, right = (
-            strip(line(("│ ", tone)), self.ink),
+            strip(line(("│", tone), self.pointer(y - 1)), self.ink),
             strip(line((" " + self._bar(y - 1 - self.HEAD), tone)), self.ink),
         )
         return Strip.join([left, self._inside(y - 1, cells), right])
 
+    def pointer(self, y: int) -> Line:
+        """Return the cell left of a line of the inside: blank, or the mark of the cursor."""
+        return line(" ")
+
     def refresh_body(self, y: int, lines: int = 1) -> None:
         """Paint some lines of the inside again, counted from the first one seen."""
         self.refresh(Region(0, y + 1, self.size.width, lines))
+
+    def copied(self) -> str:
+        """Return what ``y`` copies here."""
+        return ""
+
+    def renew(self) -> None:
+        """Forget what would keep news out: the person asked for everything."""
 
     def show_problem(self, problem: MlopsError | None) -> None:
         """Say what went wrong in place; what was shown before stays."""
@@ -112,7 +124,8 @@ class Panel(Widget, can_focus=True):
         ]
 
     def _title(self) -> Line:
-        return line((self.title, "*text" if self.has_focus else "text")) if self.title else BLANK
+        badge = line((f" {self.badge} ", "*warn"), " ") if self.badge else BLANK
+        return line(badge, (self.title, "*text" if self.has_focus else "text"))
 
     def _trouble(self) -> Line:
         if self.problem and self.count:

@@ -138,8 +138,7 @@ class Table(Panel):
 
     def _row(self, index: int, row: list[Any]) -> Line:
         chosen = row[0] in self.selected
-        mark = "●" if chosen else "▸" if index == self.cursor and self.has_focus else " "
-        spans: list[Line] = [line((mark + " ", "accent"))]
+        spans: list[Line] = [line(("● " if chosen else "  ", "accent"))]
         if all(value is None for value in row[1:]):
             return line(*spans, (f"{str(row[0])[-8:]} was deleted", "faint"))
         for i in self._shown():
@@ -173,6 +172,11 @@ class Table(Panel):
             shown.append(i)
             left -= 2
         return shown
+
+    def pointer(self, y: int) -> Line:
+        """Mark the row under the cursor."""
+        here = self.has_focus and self.total > 0 and self.top + y - 1 == self.cursor and y > 0
+        return line(("▸", "accent")) if here else super().pointer(y)
 
     def _ground(self, index: int) -> str:
         return "cursor" if index == self.cursor and self.has_focus else "surface"
@@ -381,6 +385,15 @@ class Table(Panel):
         self.filter = text.strip()
         self._retitle()
         self.run_worker(self.reopen(), group=f"open-{id(self)}", exclusive=True, exit_on_error=False)
+
+    def renew(self) -> None:
+        """Take in all news; the cursor stays on its line."""
+        self._touched = False
+        self.run_worker(self.reopen(keep=True), group=f"open-{id(self)}", exclusive=True, exit_on_error=False)
+
+    async def rows(self, offset: int, limit: int) -> list[list[Any]]:
+        """Return rows in the order shown, for an export."""
+        return await self.source.page(self._view, offset, limit) if self.source else []
 
     def copied(self) -> str:
         """Return what ``y`` copies: the marked column's value, whole."""

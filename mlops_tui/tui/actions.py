@@ -1,0 +1,60 @@
+"""What can be done with an object: every change that the contracts declare, by the noun it works on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Action(NamedTuple):
+    """An operation and the field of its request that names the object."""
+
+    operation: str
+    field: str = ""
+
+
+ACTIONS: dict[str, tuple[Action, ...]] = {
+    "run": (
+        Action("model.register", "run"),
+        Action("gate.run", "run"),
+        Action("run.note", "run"),
+        Action("run.tag", "run"),
+        Action("run.delete", "run"),
+        Action("run.restore", "run"),
+    ),
+    "experiment": (Action("job.train"),),
+    "data": (
+        Action("data.check", "data"),
+        Action("data.verify", "data"),
+        Action("data.tag", "data"),
+        Action("feature.training-set", "data"),
+        Action("data.add"),
+    ),
+    "feature": (Action("feature.apply"),),
+    "model": (Action("model.alias", "model"), Action("model.rollback", "model")),
+    "version": (
+        Action("model.alias", "model"),
+        Action("model.verify", "model"),
+        Action("deploy.create", "model"),
+    ),
+    "deploy": (
+        Action("rollout.start", "deployment"),
+        Action("rollout.pause", "rollout"),
+        Action("rollout.resume", "rollout"),
+        Action("rollout.promote", "rollout"),
+        Action("rollout.abort", "rollout"),
+        Action("rollout.rollback", "deployment"),
+        Action("deploy.replay", "deployment"),
+        Action("monitor.add", "deployment"),
+        Action("monitor.remove", "deployment"),
+        Action("ab.start", "deployment"),
+        Action("deploy.remove", "deployment"),
+    ),
+    "alert": (Action("alert.ack", "alert"), Action("alert.silence", "alert")),
+    "automation": (Action("automation.run", "automation"), Action("automation.dismiss", "automation")),
+    "ab": (Action("ab.stop", "test"),),
+    "job": (Action("job.stop", "job"), Action("job.train")),
+    "plugin": (Action("plugin.trust", "plugin"),),
+    "identity": (Action("identity.revoke", "name"), Action("identity.create")),
+    "audit": (Action("audit.export"),),
+}
+"""By noun; an action without a field makes something new."""

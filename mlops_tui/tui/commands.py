@@ -1,0 +1,67 @@
+"""The command line after ``:`` and the menu of actions on an object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlops_tui.tui import links
+from mlops_tui.tui.actions import ACTIONS, Action
+from mlops_tui.tui.theme import THEMES
+from mlops_tui.tui.widgets.prompt import Prompt
+
+if TYPE_CHECKING:
+    from mlops_tui.tui.app import MlopsApp
+
+
+def ask(app: MlopsApp) -> None:
+    """Open the command line on the present screen."""
+    words = [*links.words(), "quit", *(f"theme {name}" for name in THEMES)]
+    prompt = Prompt(":", "", lambda text: run(app, text), hint="run:NAME  model:NAME@ALIAS  theme NAME  q", words=words)
+    app.screen.mount(prompt)
+    prompt.focus()
+
+
+def run(app: MlopsApp, text: str) -> None:
+    """Do what a command says: leave, change the colours, or go where it leads."""
+    word, _, rest = text.strip().lstrip(":").partition(" ")
+    if word in ("q", "quit", "exit"):
+        app.exit()
+    elif word == "theme" and rest.strip() in THEMES:
+        app.theme = rest.strip()
+    elif word in ("help", "?"):
+        app.act("help")
+    elif word:
+        app.open_link(text.strip().lstrip(":"))
+
+
+async def offer(app: MlopsApp) -> None:
+    """Show the actions of the object under the cursor, then the form and the plan of the one that is picked."""
+    from mlops_tui.tui.widgets.form import ActionMenu
+
+    subject = app.face.subject()
+    noun, name = subject or (app.face.SCOPE.removesuffix("s"), "")
+    actions = tuple(a for a in ACTIONS.get(noun, ()) if name or not a.field)
+    if not actions:
+        app.face.complain("there is nothing to do with this")
+        return
+
+    def picked(action: Action | None) -> None:
+        if action is not None:
+            plan(app, action.operation, {action.field: name} if action.field else {})
+
+    await app.push_screen(ActionMenu(noun, name, actions), picked)
+
+
+def plan(app: MlopsApp, operation: str, known: dict[str, Any]) -> None:
+    """Ask for the fields that are not known, if there are any, and open the plan."""
+    from mlops_tui.tui.widgets.form import Form, fields
+
+    if all(field.name in known for field in fields(operation)):
+        app.face.change(operation, known)
+        return
+
+    def filled(request: dict[str, Any] | None) -> None:
+        if request is not None:
+            app.face.change(operation, request)
+
+    app.push_screen(Form(operation, known), filled)

@@ -1,0 +1,211 @@
+"""What every screen has: the three lines around it, news from the hub, and the way to a change."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widget import Widget
+
+from mlops_tui.contracts import Started
+from mlops_tui.core.errors import MlopsError
+from mlops_tui.tui import keys
+from mlops_tui.tui.door import Door
+from mlops_tui.tui.hub import News
+from mlops_tui.tui.widgets.bars import KeyLine, ModeLine, Notice, TopLine
+from mlops_tui.tui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from mlops_tui.tui.app import MlopsApp
+
+T = TypeVar("T")
+
+
+class Face(Screen[None], inherit_bindings=False):
+    """A full screen. Subclasses name their scope of keys, yield panels, and load them.
+
+    The skeleton is painted first; :meth:`load` is called by the hub's news, and only while somebody looks.
+    """
+
+    SCOPE: ClassVar[str] = "detail"
+    MODE: ClassVar[str] = "home"
+    TOPICS: ClassVar[frozenset[str]] = frozenset()
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (80, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
+    ALLOW_IN_MAXIMIZED_VIEW = "TopLine, ModeLine, KeyLine"
+
+    DEFAULT_CSS = """
+    Face { background: $background; layout: vertical; }
+    Face > #body { height: 1fr; width: 1fr; }
+    Face.-tiny > #body, Face.-flat > #body { display: none; }
+    Face.-tiny > Notice, Face.-flat > Notice { display: block; }
+    Face.-maximized-view { hatch: none; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: News | None = None
+        self._loading = False
+
+    # For subclasses
+
+    @property
+    def crumb(self) -> str:
+        """The last breadcrumb."""
+        return keys.MODES[self.MODE].lower()
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Nouns whose changes concern this screen."""
+        return self.TOPICS
+
+    def panels(self) -> ComposeResult:
+        """Yield the panels of the body."""
+        return ()
+
+    async def load(self, news: News) -> None:
+        """Read what is shown; called first with everything, then with what changed."""
+
+    def cli(self) -> str:
+        """Return the command that shows the same."""
+        return "mlops"
+
+    def subject(self) -> tuple[str, str] | None:
+        """Return noun and name of what is under the cursor, for actions and logs."""
+        return None
+
+    async def open_object(self, noun: str, name: str, rest: str = "") -> None:
+        """Show an object of this mode on top of its list."""
+        from mlops_tui.tui.screens.detail import Detail
+
+        await self.app.push_screen(Detail(noun, name))
+
+    # The frame
+
+    @property
+    def mlops(self) -> MlopsApp:
+        """The app, as its own type."""
+        return cast("MlopsApp", self.app)
+
+    @property
+    def door(self) -> Door:
+        """The client."""
+        return self.mlops.door
+
+    @property
+    def seen(self) -> bool:
+        """Whether this screen is the one on top."""
+        return self.is_mounted and self.app.screen is self
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the terminal has fewer than 100 columns."""
+        return self.app.size.width < 100
+
+    def compose(self) -> ComposeResult:
+        """Lay out the lines and the body."""
+        yield TopLine(self.mlops.status, self.mlops.crumbs(self))
+        yield ModeLine(self.MODE)
+        with Container(id="body"):
+            yield from self.panels()
+        yield KeyLine(self.SCOPE, self.mlops.status)
+        yield Notice()
+
+    def on_mount(self) -> None:
+        """Ask the hub for news once the skeleton is painted."""
+        self.call_after_refresh(self.mlops.hub.join, self)
+
+    def on_unmount(self) -> None:
+        """Ask for no more."""
+        self.mlops.hub.leave(self)
+
+    def on_screen_resume(self) -> None:
+        """Catch up on what was missed while hidden."""
+        self.restate()
+        self.mlops.hub.ring()
+
+    def restate(self) -> None:
+        """Bring the lines around the body up to date, and mark panels that can no longer be believed."""
+        status = self.mlops.status
+        self.query_one(TopLine).show(status, self.mlops.crumbs(self))
+        self.query_one(KeyLine).show(status, len(self.app.screen_stack) > 1)
+        stale = f"stale {status.age} · agent lost" if status.contact == "lost" and status.age else ""
+        for panel in self.query(Panel):
+            panel.stale = stale
+
+    async def hear(self, news: News) -> None:
+        """Load, one at a time; what comes meanwhile is put together into one more load."""
+        before = self._waiting
+        self._waiting = news if before is None else _both(before, news)
+        if not self._loading:
+            self.run_worker(self._load(), group="load", exit_on_error=False)
+
+    async def _load(self) -> None:
+        self._loading = True
+        try:
+            while self._waiting is not None:
+                news, self._waiting = self._waiting, None
+                try:
+                    await self.load(news)
+                except MlopsError as problem:
+                    self.mlops.show_problem(problem)
+        finally:
+            self._loading = False
+
+    def reload(self) -> None:
+        """Read everything again, now."""
+        self.run_worker(self.hear(News(all=True)), exit_on_error=False)
+
+    async def fill(self, panels: Iterable[Panel] | Panel, answer: Awaitable[T]) -> T | None:
+        """Wait for an answer; when there is none, its panels say why and keep what they showed."""
+        group = [panels] if isinstance(panels, Panel) else list(panels)
+        try:
+            got = await answer
+        except MlopsError as problem:
+            for panel in group:
+                panel.show_problem(problem)
+            return None
+        for panel in group:
+            panel.show_problem(None)
+        return got
+
+    # Changes
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Actions that change something do not exist when read-only."""
+        return not (self.mlops.status.readonly and action in keys.CHANGING)
+
+    def change(self, operation: str, fields: dict[str, Any], verb: str = "", prod: bool = False) -> None:
+        """Plan a change, show the plan, and apply it if the person says so."""
+        from mlops_tui.tui.widgets.plan import PlanDialog
+
+        def done(answer: Any) -> None:
+            if answer is None:
+                return
+            text = getattr(answer, "text", "") or f"{operation} done"
+            self.notify(text, title="job started" if isinstance(answer, Started) else "done")
+            self.mlops.hub.ring()
+
+        self.app.push_screen(
+            PlanDialog(self.door, operation, fields, verb=verb, prod=prod or self.mlops.status.prod), done
+        )
+
+    def complain(self, text: str) -> None:
+        """Say in passing why a key did nothing."""
+        self.notify(text, severity="warning", timeout=3)
+
+    def focused_panel(self) -> Panel | None:
+        """Return the panel that has the focus, if one has."""
+        return self.focused if isinstance(self.focused, Panel) else None
+
+    def focus_chain_of_panels(self) -> list[Widget]:
+        """Return the panels that can be seen, in the order of the tab key."""
+        return [widget for widget in self.focus_chain if isinstance(widget, Panel)]
+
+
+def _both(one: News, other: News) -> News:
+    topics = one.objects.keys() | other.objects.keys()
+    return News({t: one.of(t) | other.of(t) for t in topics}, one.all or other.all)

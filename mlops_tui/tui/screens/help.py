@@ -1,0 +1,52 @@
+"""Help: the keys that hold in the screen one comes from, made from the one table."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from mlops_tui.tui import keys
+from mlops_tui.tui.status import Status
+from mlops_tui.tui.text import Line, Part, grid, line
+from mlops_tui.tui.widgets.dialog import Dialog
+from mlops_tui.tui.widgets.lines import Lines
+
+_TITLES = {"app": "everywhere", "panel": "in every panel", "table": "in lists", "curve": "in curves"}
+
+
+def lines(screen: str, status: Status) -> list[Line]:
+    """Return the help of a screen as lines: a heading a scope, a line a key."""
+    told: list[Line] = []
+    found = keys.active(screen, status.keymap, status.readonly)
+    for scope in keys.SCREENS[screen]:
+        rows: list[list[Part]] = [
+            [(" ".join(keys.shown(k) for k in key.keys.split(",")), "accent"), key.help, (key.id, "faint")]
+            for key in found
+            if key.scope == scope
+        ]
+        if rows:
+            told += [line((_TITLES.get(scope, f"in {scope}"), "*text")), *grid(rows, "rl"), ()]
+    return [*told, line(("filters ", "dim"), "status:done auc>0.9 ~resnet -word started>-2h  ", ("A,B: either", "dim"))]
+
+
+class Help(Dialog[None]):
+    """Shows the keys until it is closed."""
+
+    DEFAULT_CSS = (
+        "Help > #box { width: 100; height: 90%; padding: 0; border: none; } Help Lines { background: $raised; }"
+    )
+
+    def __init__(self, screen: str, status: Status) -> None:
+        super().__init__()
+        self.screen_name, self.status = screen, status
+
+    def compose(self) -> ComposeResult:
+        """Lay out one panel."""
+        with Vertical(id="box"):
+            keymap = "" if self.status.keymap == "default" else f" · keymap {self.status.keymap}"
+            yield Lines(f"Keys in {self.screen_name}{keymap}", "esc close · mlops doctor checks this machine")
+
+    def on_mount(self) -> None:
+        """Fill it."""
+        self.query_one(Lines).show(lines(self.screen_name, self.status))
+        self.query_one(Lines).focus()

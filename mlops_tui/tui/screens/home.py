@@ -1,0 +1,179 @@
+"""Home: what needs you, what runs, how the machine and the models are. One read, nine panels."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+
+from mlops_tui.contracts.agent import HomeSnapshot
+from mlops_tui.core.clock import now_us
+from mlops_tui.tui import format as fmt
+from mlops_tui.tui import words
+from mlops_tui.tui.hub import News
+from mlops_tui.tui.keys import bindings
+from mlops_tui.tui.screens import tiles
+from mlops_tui.tui.screens.base import Face
+from mlops_tui.tui.text import line, spread
+from mlops_tui.tui.widgets.lines import Lines, Row
+
+_EMPTY = {
+    "needs": "nothing needs you",
+    "running": "nothing runs — start something: mlops job train script.py",
+    "drift": "no monitor yet — mlops monitor add DEPLOYMENT",
+    "traffic": "no rollout and no test in progress — mlops rollout start DEPLOYMENT MODEL@VERSION",
+    "latest": "no runs yet — mlops job train script.py, or mlops demo",
+    "events": "nothing has happened yet",
+}
+
+
+class Home(Face):
+    """The dashboard."""
+
+    SCOPE = "home"
+    MODE = "home"
+    TOPICS: ClassVar[frozenset[str]] = frozenset(
+        (
+            "event",
+            "alert",
+            "job",
+            "run",
+            "host",
+            "drift",
+            "monitor",
+            "rollout",
+            "deploy",
+            "ab",
+            "model",
+            "version",
+            "audit",
+        )
+    )
+    BINDINGS = bindings("home")
+    DEFAULT_CSS = """
+    Home > #body { layout: grid; grid-size: 20 5; grid-rows: 6fr 9fr 8fr 5fr 5fr; }
+    Home #needs, Home #running { column-span: 12; }
+    Home #fleet, Home #hardware { column-span: 8; }
+    Home #drift, Home #traffic, Home #latest, Home #cost { column-span: 10; }
+    Home #events { column-span: 20; }
+    Home.-narrow > #body, Home.-short > #body { grid-size: 20 4; grid-rows: 5fr 6fr 6fr 4fr; }
+    Home.-narrow #traffic, Home.-narrow #latest, Home.-narrow #cost, Home.-narrow #events { display: none; }
+    Home.-short #traffic, Home.-short #latest, Home.-short #cost, Home.-short #events { display: none; }
+    Home.-narrow #needs, Home.-narrow #running, Home.-narrow #fleet { column-span: 20; }
+    Home.-short #needs, Home.-short #running, Home.-short #fleet { column-span: 20; }
+    Home.-narrow #hardware, Home.-short #hardware { column-span: 9; }
+    Home.-narrow #drift, Home.-short #drift { column-span: 11; }
+    Home.-short #fleet { column-span: 20; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshot: HomeSnapshot | None = None
+
+    def panels(self) -> ComposeResult:
+        """Yield the tiles; in a small terminal the fleet comes last and stands for cost and approvals too."""
+        yield Lines("Needs you", "enter open · a ack", empty=_EMPTY["needs"], ident="needs")
+        fleet = Lines("Fleet", ident="fleet")
+        if not self.small:
+            yield fleet
+        yield Lines("Running now", "enter open · x actions", empty=_EMPTY["running"], ident="running")
+        yield Lines("Hardware", "8 details", ident="hardware")
+        yield Lines("Drift", "6 details", empty=_EMPTY["drift"], ident="drift")
+        yield Lines("A/B and canary", "5 deploy · 7 A/B", empty=_EMPTY["traffic"], ident="traffic")
+        yield Lines("Latest runs", "2 all runs", empty=_EMPTY["latest"], ident="latest")
+        yield Lines("Cost & compliance", "8 cost · 9 govern", ident="cost")
+        yield Lines("Events", empty=_EMPTY["events"], ident="events")
+        if self.small:
+            yield fleet
+
+    @property
+    def small(self) -> bool:
+        """Whether there is only room for the short form."""
+        return self.narrow or self.app.size.height < 30
+
+    def on_resize(self) -> None:
+        """Bring the fleet to its place, and write the lines for the new width."""
+        body, fleet = self.query_one("#body"), self.query_one("#fleet")
+        if self.small:
+            body.move_child(fleet, after=body.children[-1])
+        else:
+            body.move_child(fleet, after=self.query_one("#needs"))
+        if self.snapshot:
+            self.call_after_refresh(self._show, self.snapshot)
+
+    async def load(self, news: News) -> None:
+        """Read the snapshot and show what is different in it."""
+        shown = await self.fill(self.query(Lines), self.door.call("home.show"))
+        if shown is not None:
+            self.snapshot = shown
+            self.mlops.restate(
+                user=shown.user,
+                environment=shown.environment,
+                readonly=shown.readonly or self.mlops.status.readonly,
+                jobs=len(shown.jobs),
+            )
+            self._show(shown)
+
+    def cli(self) -> str:
+        """The dashboard as a command."""
+        return "mlops top --once"
+
+    def subject(self) -> tuple[str, str] | None:
+        """What the row under the cursor leads to."""
+        panel = self.focused_panel()
+        link = panel.current.link if isinstance(panel, Lines) and panel.current else ""
+        noun, _, name = link.partition(":")
+        return (noun, name) if name else None
+
+    def on_lines_opened(self, event: Lines.Opened) -> None:
+        """Go where the row leads."""
+        self.mlops.open_link(event.link)
+
+    def action_ack(self) -> None:
+        """Acknowledge the alert under the cursor."""
+        subject = self.subject()
+        if subject is None or subject[0] != "alert":
+            self.complain("put the cursor on an alert first")
+            return
+        self.change("alert.ack", {"alert": subject[1]}, "acknowledge")
+
+    # Writing
+
+    def _panel(self, name: str) -> Lines:
+        return self.query_one(f"#{name}", Lines)
+
+    def _show(self, shot: HomeSnapshot) -> None:
+        now = now_us()
+        needs, running = self._panel("needs"), self._panel("running")
+        needs.title = f"Needs you ({len(shot.attention)})" if shot.attention else "Needs you"
+        cells = needs.room[0]
+        needs.show(
+            Row(
+                spread(
+                    line(words.symbol(one.severity), " ", (one.kind.ljust(7), "*text"), one.text),
+                    line((fmt.when(one.ts, now), "dim")),
+                    cells,
+                ),
+                one.link,
+            )
+            for one in shot.attention
+        )
+        running.title = f"Running now ({len(shot.jobs)})" if shot.jobs else "Running now"
+        running.show(tiles.jobs(shot.jobs, running.room[0], now))
+        self._panel("hardware").show(tiles.hardware(shot.host, self._panel("hardware").room[0]))
+        drift = self._panel("drift")
+        drift.title = "Drift · A/B" if self.small else "Drift, worst feature"
+        rows = tiles.drifts(shot.drift, drift.room[0])
+        traffic = tiles.traffics(shot.traffic, drift.room[0])
+        drift.show([*rows, *traffic] if self.small else rows)
+        self._panel("traffic").show(tiles.traffics(shot.traffic, self._panel("traffic").room[0]))
+        self._panel("latest").show(tiles.runs(shot.runs, self._panel("latest").room[0], now))
+        self._panel("fleet").show(tiles.fleet(shot, self.small))
+        self._panel("cost").show(tiles.cost(shot))
+        self._panel("events").show(
+            Row(line((fmt.hour(one.ts), "dim"), "  ", (f"{one.actor[:10]:<10}", "dim"), one.text), one.link)
+            for one in shot.events
+        )
+
+
+MODE_SCREEN = Home

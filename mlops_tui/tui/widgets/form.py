@@ -1,0 +1,155 @@
+"""Two small dialogs in front of a plan: which action, and what it still needs to know."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, get_args, get_origin
+
+import msgspec
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Input
+
+from mlops_tui.contracts import OPERATIONS
+from mlops_tui.core.errors import BadInput
+from mlops_tui.tui.actions import Action
+from mlops_tui.tui.text import Line, cut, line, wrap
+from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
+from mlops_tui.tui.widgets.lines import Lines, Row
+
+
+class Field:
+    """One field of a request: name, what it means, whether it must be given, and its type."""
+
+    def __init__(self, info: msgspec.structs.FieldInfo) -> None:
+        self.name = info.encode_name
+        self.required = info.required
+        annotation, self.meaning = info.type, ""
+        if hasattr(annotation, "__metadata__"):
+            notes = [meta.description for meta in annotation.__metadata__ if isinstance(meta, msgspec.Meta)]
+            self.meaning = next((note for note in notes if note), "")
+            annotation = get_args(annotation)[0]
+        self.type = get_origin(annotation) or annotation
+        default = info.default if info.default is not msgspec.NODEFAULT else ""
+        if info.default_factory is not msgspec.NODEFAULT:
+            default = info.default_factory()
+        self.default = (
+            " ".join(map(str, default)) if isinstance(default, list) else "" if default == {} else str(default)
+        )
+
+    def read(self, text: str) -> Any:
+        """Return what was typed as the field's type: words for lists, ``key=value`` words for tables."""
+        if self.type is list:
+            return text.split()
+        if self.type is dict:
+            return dict(word.partition("=")[::2] for word in text.split())
+        if self.type is bool:
+            return text.lower() in ("yes", "true", "1", "on", "y")
+        return text
+
+
+def fields(operation: str) -> list[Field]:
+    """Return an operation's fields, those that must be given first."""
+    found = [Field(info) for info in msgspec.structs.fields(OPERATIONS[operation].request)]
+    return sorted(found, key=lambda field: not field.required)
+
+
+def request(operation: str, typed: dict[str, Any]) -> dict[str, Any]:
+    """Check what was typed against the request's type, and return it as plain values.
+
+    Raises:
+        BadInput: something is missing or does not fit.
+    """
+    try:
+        made = msgspec.convert(typed, OPERATIONS[operation].request, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadInput(str(error), "", "correct the field") from error
+    plain: dict[str, Any] = msgspec.to_builtins(made)
+    return plain
+
+
+class Form(Dialog[dict[str, Any]]):
+    """Asks for the fields of an operation that are not known yet."""
+
+    DEFAULT_CSS = "Form .label { margin: 0; }"
+
+    def __init__(self, operation: str, known: dict[str, Any]) -> None:
+        super().__init__()
+        self.operation, self.known = operation, known
+        self.fields = [field for field in fields(operation) if field.name not in known]
+        self._wrong = ""
+
+    def compose(self) -> ComposeResult:
+        """Lay out a line of explanation and an input a field."""
+        with Vertical(id="box") as box:
+            box.border_title = OPERATIONS[self.operation].help.rstrip(".")
+            for field in self.fields:
+                yield Prose(partial(self._label, field), ident=f"label-{field.name}")
+                yield Input(field.default, id=f"field-{field.name}")
+            yield Prose(lambda cells: wrap(self._wrong, cells, "fail") if self._wrong else [], ident="wrong")
+            yield Choices(Choice("cancel"), Choice("show the plan", "accent"))
+
+    def on_mount(self) -> None:
+        """Close the gap between a label and its input."""
+        for prose in self.query(Prose):
+            prose.styles.margin = 0
+
+    @staticmethod
+    def _label(field: Field, cells: int) -> list[Line]:
+        need = ("", "text") if field.required else ("  may stay as it is", "faint")
+        return [cut(line(field.name.replace("_", " "), (f"  {field.meaning}", "dim"), need), cells)]
+
+    def on_input_submitted(self) -> None:
+        """Go on to the next field."""
+        self.focus_next()
+
+    def on_choices_picked(self, event: Choices.Picked) -> None:
+        """Leave, or check the fields and hand them on."""
+        if event.index == 0:
+            self.dismiss(None)
+            return
+        typed = dict(self.known)
+        for field in self.fields:
+            text = self.query_one(f"#field-{field.name}", Input).value
+            if field.required or text != field.default:
+                typed[field.name] = field.read(text)
+        try:
+            request(self.operation, typed)
+        except BadInput as problem:
+            self._wrong = problem.what
+            self.query_one("#wrong", Prose).show(lambda cells: wrap(self._wrong, cells, "fail"))
+            return
+        self.dismiss(typed)
+
+
+class ActionMenu(Dialog[Action]):
+    """The actions of one object, to pick from."""
+
+    DEFAULT_CSS = "ActionMenu Lines { height: auto; min-height: 3; max-height: 20; background: $raised; }"
+
+    def __init__(self, noun: str, name: str, actions: tuple[Action, ...]) -> None:
+        super().__init__()
+        self.noun, self.name_of_object, self.actions = noun, name, actions
+
+    def compose(self) -> ComposeResult:
+        """Lay out one line an action."""
+        with Vertical(id="box") as box:
+            box.border_title = f"{self.noun} {self.name_of_object}".strip()
+            panel = Lines("Actions", "enter plan it · esc leave")
+            panel.styles.height = len(self.actions) + 2
+            yield panel
+
+    def on_mount(self) -> None:
+        """Fill the list."""
+        panel = self.query_one(Lines)
+        width = max(len(action.operation) for action in self.actions)
+        panel.show(
+            Row(line(action.operation.ljust(width), (f"  {OPERATIONS[action.operation].help}", "dim")), str(index))
+            for index, action in enumerate(self.actions)
+        )
+        panel.focus()
+
+    def on_lines_opened(self, event: Lines.Opened) -> None:
+        """Hand the action on."""
+        event.stop()
+        self.dismiss(self.actions[int(event.link)])

@@ -1,0 +1,134 @@
+"""The dialog before every change: what it will do, who must approve, the command that it stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Input
+
+from mlops_tui.contracts import OPERATIONS, Plan
+from mlops_tui.core.errors import MlopsError
+from mlops_tui.tui.door import Door, command
+from mlops_tui.tui.text import Line, Part, clean, grid, line, wrap
+from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
+from mlops_tui.tui.widgets.problem import told
+
+
+class PlanDialog(Dialog[Any]):
+    """Plans an operation, shows the plan, and applies exactly that plan when told so.
+
+    Args:
+        door: the client.
+        operation: ``noun.verb``.
+        fields: its request.
+        verb: the word on the button that does it.
+        prod: it touches production, so the object's name must be typed.
+    """
+
+    DEFAULT_CSS = "PlanDialog #confirm { display: none; } PlanDialog.-asks #confirm { display: block; }"
+
+    def __init__(
+        self, door: Door, operation: str, fields: dict[str, Any], *, verb: str = "", prod: bool = False
+    ) -> None:
+        super().__init__(classes="-danger" if prod else "")
+        self._door, self.operation, self.fields, self.prod = door, operation, fields, prod
+        self.verb = verb or OPERATIONS[operation].verb
+        self.plan: Plan | None = None
+        self.problem: MlopsError | None = None
+        self._busy = "planning …"
+
+    def compose(self) -> ComposeResult:
+        """Lay out plan, confirmation and answers."""
+        with Vertical(id="box") as box:
+            box.border_title = OPERATIONS[self.operation].help.rstrip(".")
+            yield Prose(self._told, ident="told")
+            yield Input(id="confirm")
+            yield Choices(Choice("cancel"), ident="answers")
+
+    def on_mount(self) -> None:
+        """Plan, with the cursor on the safe answer."""
+        self.query_one(Choices).focus()
+        self.run_worker(self._prepare(), exit_on_error=False)
+
+    async def _prepare(self) -> None:
+        try:
+            self.plan = await self._door.plan(self.operation, self.fields)
+        except MlopsError as problem:
+            self.problem = problem
+        self._busy = ""
+        answers = self.query_one(Choices)
+        if self.plan:
+            answers.set_choices(Choice("cancel"), Choice(self.verb, "prod" if self.prod else "accent"))
+            self.set_class(self.prod, "-asks")
+            self.query_one("#confirm", Input).placeholder = f"type {self.plan.object} to confirm"
+        else:
+            answers.set_choices(Choice("close"))
+        self.query_one(Prose).show(self._told)
+
+    @property
+    def cli(self) -> str:
+        """The command that does the same."""
+        return (self.plan.cli if self.plan else "") or command(self.operation, self.fields)
+
+    def _told(self, cells: int) -> list[Line]:
+        if self.problem:
+            return told(self.problem, cells)
+        if self.plan is None:
+            return [line((f"↻ {self._busy}", "busy"))]
+        plan = self.plan
+        lines = [*wrap(plan.text, cells), ()]
+        rows: list[list[Part]] = [
+            [(f"{c.object}", "dim"), c.field, (_value(c.before), "dim"), ("→", "faint"), (_value(c.after), "*text")]
+            for c in plan.changes
+        ]
+        lines += grid(rows, room=cells) if rows else [line(("nothing would change", "dim"))]
+        lines += [row for warning in plan.warnings for row in wrap(f"! {warning}", cells, "warn")]
+        lines += [(), *self._approvals()]
+        lines += [line(("dry run ", "dim"), ("✔", "ok"), (f" nothing was changed · plan {plan.digest[:8]}", "dim"))]
+        lines += [*wrap(self.cli, cells, "accent")]
+        if self._busy:
+            lines += [line((f"↻ {self._busy}", "busy"))]
+        return lines
+
+    def _approvals(self) -> list[Line]:
+        assert self.plan is not None
+        if not self.plan.approvals:
+            return [line(("approval ", "dim"), "none needed")]
+        return [line(("approval ", "dim"), (f"{self.plan.approvals} more people must approve", "warn"))]
+
+    async def on_choices_picked(self, event: Choices.Picked) -> None:
+        """Cancel, or apply if production's name stands there."""
+        if event.index == 0 or self.plan is None:
+            self.dismiss(None)
+            return
+        confirm = self.query_one("#confirm", Input)
+        if self.prod and confirm.value.strip() != self.plan.object:
+            confirm.focus()
+            self.app.notify(f"type {self.plan.object} to confirm", severity="warning")
+            return
+        self.run_worker(self._apply(self.plan), exclusive=True, exit_on_error=False)
+
+    def on_input_submitted(self) -> None:
+        """Go on from the confirmation to the answers."""
+        self.query_one(Choices).focus()
+
+    async def _apply(self, plan: Plan) -> None:
+        self._busy = f"{self.verb} …"
+        self.query_one(Prose).show(self._told)
+        try:
+            self.dismiss(await self._door.call(self.operation, self.fields, digest=plan.digest))
+        except MlopsError as problem:
+            self.problem, self.plan, self._busy = problem, None, ""
+            self.remove_class("-asks")
+            self.query_one(Choices).set_choices(Choice("close"))
+            self.query_one(Prose).show(self._told)
+
+    def copied(self) -> str:
+        """Return the command."""
+        return self.cli
+
+
+def _value(value: Any) -> str:
+    return "–" if value is None or value == "" else clean(str(value))
