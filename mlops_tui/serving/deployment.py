@@ -1,0 +1,224 @@
+"""The folder of a deployment: what it is, who answers, how it fares.
+
+The deploy room writes ``deployment.json`` and ``routes.json``, always by renaming a whole file into place; the
+supervisor writes ``state.json`` the same way. A route set is known by (epoch, generation): the data plane never goes
+back to a lower one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotFound
+
+DEPLOYMENT, ROUTES, STATE = "deployment.json", "routes.json", "state.json"
+COUNTERS, CONTROL, LOCK = "counters.bin", "control.sock", "supervisor.lock"
+Generation = tuple[int, int]
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment's fixed facts.
+
+    ``spool`` is the folder of its inference log; ``max_body`` is in bytes, also after decompression; without a
+    ``token`` nobody is asked for one; ``allowed_hosts`` are Host names served besides loopback's and ``host``; times
+    are in seconds.
+    """
+
+    deployment: str
+    name: str
+    spool: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    workers: int = 1
+    max_body: int = 16_777_216
+    log_predictions: bool = True
+    token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    threads: int = 1
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 60.0
+    idle_timeout_s: float = 75.0
+    grace_s: float = 10.0
+
+    def digest(self) -> str:
+        """Return what tells these facts from others; the port is not among them, as 0 becomes another number."""
+        return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, port=0))).hexdigest()
+
+
+class Model(msgspec.Struct, frozen=True):
+    """Where a revision's model lies: a sealed artifact of the blob store by its digest, or a plain ONNX file."""
+
+    file: str
+    digest: str = ""
+    wrapped: Any = None
+
+    @property
+    def key(self) -> str:
+        """What tells one model from another: its digest, else its file."""
+        return self.digest or self.file
+
+
+class Revision(msgspec.Struct, frozen=True):
+    """One model in a route set. ``no`` is what the inference log records; ``weight`` is its share of the traffic."""
+
+    id: str
+    no: int
+    label: str
+    model: Model
+    weight: float = 0.0
+    role: str = "stable"
+
+
+class Routes(msgspec.Struct, frozen=True):
+    """Who answers. With a lease, ``lease_revert`` takes over by itself at ``lease_until`` (µs UTC) unless renewed."""
+
+    epoch: int
+    generation: int
+    revisions: tuple[Revision, ...]
+    sticky: str | None = None
+    fallback: str | None = None
+    lease_until: int | None = None
+    lease_revert: tuple[Revision, ...] | None = None
+
+    @property
+    def at(self) -> Generation:
+        """What orders route sets."""
+        return (self.epoch, self.generation)
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """Every model that may have to answer, by its key."""
+        return {r.model.key: r.model for r in self.everyone}
+
+    @property
+    def everyone(self) -> tuple[Revision, ...]:
+        """Every revision that may have to answer, those of the lease's end included."""
+        return (*self.revisions, *(self.lease_revert or ()))
+
+
+def read_deployment(folder: Path) -> Deployment:
+    """Read ``deployment.json``.
+
+    Raises:
+        NotFound: it is not there.
+        BadInput: it is not what the server understands.
+    """
+    try:
+        found = msgspec.json.decode((folder / DEPLOYMENT).read_bytes(), type=Deployment)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no deployment in {folder}", f"{DEPLOYMENT} is missing") from error
+    except (OSError, msgspec.DecodeError) as error:
+        raise BadInput(f"cannot read {folder / DEPLOYMENT}", str(error)) from error
+    if not (0 <= found.port <= 65535 and 1 <= found.workers <= 64 and found.max_body > 0 and found.threads > 0):
+        raise BadInput(f"{folder / DEPLOYMENT} asks for what cannot be", "port 0-65535, workers 1-64, max_body above 0")
+    return found
+
+
+def write_port(folder: Path, port: int) -> None:
+    """Note the port that was picked in ``deployment.json``; whatever else is in it stays."""
+    record = json.loads((folder / DEPLOYMENT).read_bytes())
+    write_json(folder / DEPLOYMENT, {**record, "port": port}, durable=True)
+
+
+def read_routes(folder: Path) -> Routes:
+    """Read and check ``routes.json``.
+
+    Raises:
+        NotFound: it is not there (yet).
+        BadInput: it is not a route set that can be served.
+    """
+    try:
+        routes = msgspec.json.decode((folder / ROUTES).read_bytes(), type=Routes)
+    except FileNotFoundError as error:
+        raise NotFound(f"there are no routes in {folder}") from error
+    except (OSError, msgspec.DecodeError) as error:
+        raise BadInput(f"cannot read {folder / ROUTES}", str(error)) from error
+    _check(routes.revisions, routes.fallback)
+    if routes.lease_revert is not None:
+        _check(routes.lease_revert, None)
+    if (routes.lease_until is None) != (routes.lease_revert is None):
+        raise BadInput("a lease needs both lease_until and lease_revert")
+    return routes
+
+
+def _check(revisions: tuple[Revision, ...], fallback: str | None) -> None:
+    ids, numbers = {r.id for r in revisions}, {r.no for r in revisions}
+    if len(ids) < len(revisions) or len(numbers) < len(revisions):
+        raise BadInput("two revisions share an id or a number")
+    if any(not 1 <= r.no <= 0xFFFF for r in revisions):
+        raise BadInput("revision numbers go from 1 to 65535")
+    if any(not (math.isfinite(r.weight) and r.weight >= 0) for r in revisions):
+        raise BadInput("weights are finite and not negative")
+    if not any(r.weight > 0 and r.role != "shadow" for r in revisions):
+        raise BadInput("no revision would get any traffic")
+    if fallback is not None and fallback not in ids:
+        raise BadInput(f"the fallback {fallback!r} is not among the revisions")
+
+
+def fence(new: Routes, current: Routes | None, floor: Generation, reverted: bool = False) -> bool:
+    """Tell whether a route set is news; refuse one that would take the data plane back.
+
+    The same (epoch, generation) may come again with a later ``lease_until``: that renews the lease and is news.
+
+    Args:
+        new: what lies in the file.
+        current: what is served, or None.
+        floor: the highest (epoch, generation) ever acknowledged here.
+        reverted: the lease of what is served has run out; it cannot be renewed any more.
+
+    Raises:
+        Conflict: it is older than what is served, other content under the same number, or a renewal too late.
+    """
+    if new.at < floor:
+        raise Conflict(
+            f"routes {new.at} are older than {floor}", "another writer is ahead", "write a higher generation"
+        )
+    if current is None or new.at > current.at:
+        return True
+    renewed = msgspec.structs.replace(new, lease_until=current.lease_until)
+    if renewed != current:
+        raise Conflict(f"routes {new.at} changed under the same number", "", "write a higher generation")
+    if reverted and new.lease_until != current.lease_until:
+        raise Conflict(f"the lease of routes {new.at} ran out", "they were reverted", "write a higher generation")
+    return new.lease_until != current.lease_until
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return what the last supervisor said; nothing when it said nothing that can be read."""
+    try:
+        state = json.loads((folder / STATE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
+    """Put a JSON file in place whole (0600): readers see the old one or the new one.
+
+    Args:
+        path: the file.
+        value: what goes into it.
+        durable: wait for the disk; not needed for what the next start finds out anyway.
+
+    Raises:
+        MlopsError: the folder cannot be written.
+    """
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(json.dumps(value, indent=1).encode())
+            if durable:
+                file.flush()
+                os.fsync(fd)
+        os.replace(new, path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise MlopsError(f"cannot write {path}", str(error.strerror or error), "is the disk full?") from error

@@ -1,0 +1,211 @@
+"""A model ready to answer: one ONNX Runtime session, its signature, and how its rows look in the inference log."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlops_tui.core.errors import BadInput
+from mlops_tui.serving.problem import Problem
+from mlops_tui.serving.tensors import DTYPES, ONNX_TYPES, Array, Tensor
+
+MAX_LOGGED_COLUMNS = 4096
+Feed = Mapping[str, Array]
+_Plan = list[tuple[int, int]]
+
+
+class Model:
+    """An ONNX model, loaded and warmed.
+
+    ``features`` and ``outputs`` name the columns of its inference log. They come from the model's metadata
+    (``mlops.features``, ``mlops.outputs``: JSON lists) when those fit, else from the tensors' names. A side whose width
+    is not known beforehand, or over 4096, is not logged and names nothing. ``named`` tells whether the features' names
+    are the model's own.
+
+    Args:
+        data: the ONNX file.
+        threads: how many threads one request may use.
+
+    Raises:
+        BadInput: it is not a model, or it takes or gives something else than tensors.
+    """
+
+    def __init__(self, data: bytes, threads: int = 1) -> None:
+        self._session = _session(data, threads)
+        self.inputs = [_tensor(node) for node in self._session.get_inputs()]
+        self.output_tensors = [_tensor(node) for node in self._session.get_outputs()]
+        self.output_names = [tensor.name for tensor in self.output_tensors]
+        self._position = {name: i for i, name in enumerate(self.output_names)}
+        self._run = self._session._sess.run
+        self._single = _single(self.inputs)
+        self.warm_up_error = ""
+        shapes = self._warm_up()
+        meta = self._session.get_modelmeta().custom_metadata_map
+        self._feature_plan = _plan(self.inputs, [t.shape for t in self.inputs], self.inputs)
+        if len(self._feature_plan) < len(self.inputs):
+            self._feature_plan = []
+        self._output_plan = _plan(self.output_tensors, shapes, self.inputs)
+        self.features = _columns(self.inputs, self._feature_plan, meta.get("mlops.features", ""))
+        self.outputs = _columns(self.output_tensors, self._output_plan, meta.get("mlops.outputs", ""))
+        self.named = bool(self.features) and self.features != _columns(self.inputs, self._feature_plan, "")
+
+    def check(self, feed: Feed) -> int:
+        """Return how many rows the tensors hold, if they are what the model takes.
+
+        Raises:
+            Problem: a tensor is missing, unknown, or of another data type or shape; or there are no rows.
+        """
+        if self._single is not None and len(feed) == 1:
+            name, dtype, tail = self._single
+            array = feed.get(name)
+            if array is not None and array.dtype == dtype and array.shape[1:] == tail and len(array):
+                return len(array)
+        sizes: dict[str, int] = {}
+        for tensor in self.inputs:
+            if tensor.name not in feed:
+                raise Problem(f"input {tensor.name!r} is missing; the model takes {[t.name for t in self.inputs]}")
+            _fits(tensor, feed[tensor.name], sizes)
+        if len(feed) > len(self.inputs):
+            raise Problem(f"unknown inputs {sorted(set(feed) - {t.name for t in self.inputs})}")
+        shape = feed[self.inputs[0].name].shape if self.inputs else ()
+        if shape and shape[0] == 0:
+            raise Problem("the request has no rows")
+        return shape[0] if shape else 1
+
+    def run(self, feed: Feed) -> list[Array]:
+        """Return every output for tensors that :meth:`check` has let pass, in the order of ``output_names``."""
+        results: list[Array] = self._run(self.output_names, feed, None)
+        return results
+
+    def position(self, output: str) -> int:
+        """Return where an output stands in what :meth:`run` returns.
+
+        Raises:
+            Problem: the model has no such output.
+        """
+        try:
+            return self._position[output]
+        except KeyError:
+            raise Problem(f"unknown output {output!r}; the model has {self.output_names}") from None
+
+    def feature_bytes(self, feed: Feed, rows: int) -> bytes:
+        """Return the features as the log keeps them: float32, row-major; empty when they are not logged."""
+        if not self.features:
+            return b""
+        return _pack([feed[t.name] for t in self.inputs], self._feature_plan, rows, len(self.features))
+
+    def output_bytes(self, results: Sequence[Array], rows: int) -> bytes:
+        """Return the outputs as the log keeps them: float32, row-major; empty when they are not logged."""
+        if not self.outputs:
+            return b""
+        return _pack(results, self._output_plan, rows, len(self.outputs))
+
+    def _warm_up(self) -> list[tuple[int, ...]]:
+        """Run one row of zeros, which also tells the shapes of the outputs; some models refuse zeros, and may."""
+        feed = {}
+        for t in self.inputs:
+            blank = "" if t.datatype == "BYTES" else 0
+            feed[t.name] = np.full([d if d >= 0 else 1 for d in t.shape], blank, DTYPES[t.datatype])
+        try:
+            self.run(feed)
+            return [np.shape(result) for result in self.run(feed)]
+        except Exception as error:
+            self.warm_up_error = str(error)[:500]
+            return [t.shape for t in self.output_tensors]
+
+
+def _session(data: bytes, threads: int) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A spinning thread halves the throughput of a machine whose cores have other work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BadInput("the model cannot be loaded", str(error)[:500], "is it a whole ONNX file?") from error
+
+
+def _tensor(node: Any) -> Tensor:
+    if node.type not in ONNX_TYPES:
+        raise BadInput(
+            f"{node.name!r} of the model is a {node.type}", "only tensors can be served", "export it without a ZipMap"
+        )
+    shape = node.shape or []
+    return Tensor(
+        node.name,
+        ONNX_TYPES[node.type],
+        tuple(d if isinstance(d, int) else -1 for d in shape),
+        tuple(d if isinstance(d, str) else None for d in shape),
+    )
+
+
+def _single(inputs: Sequence[Tensor]) -> tuple[str, np.dtype[Any], tuple[int, ...]] | None:
+    """Return what a quick check needs when the model takes one tensor whose first dimension alone is free."""
+    if len(inputs) != 1 or not inputs[0].shape or inputs[0].shape[0] != -1 or -1 in inputs[0].shape[1:]:
+        return None
+    return inputs[0].name, DTYPES[inputs[0].datatype], inputs[0].shape[1:]
+
+
+def _fits(tensor: Tensor, array: Array, sizes: dict[str, int]) -> None:
+    """Refuse an array that is not the tensor; dimensions of one name must agree over all inputs."""
+    if array.dtype != DTYPES[tensor.datatype]:
+        found = next((name for name, dtype in DTYPES.items() if dtype == array.dtype), str(array.dtype))
+        raise Problem(f"input {tensor.name!r} is {found}, the model takes {tensor.datatype}")
+    wanted = [
+        sizes.setdefault(s, n) if s else d for d, s, n in zip(tensor.shape, tensor.symbols, array.shape, strict=False)
+    ]
+    if array.ndim != len(tensor.shape) or any(d not in (-1, n) for d, n in zip(wanted, array.shape, strict=True)):
+        raise Problem(f"input {tensor.name!r} has shape {list(array.shape)}, the model takes {list(tensor.shape)}")
+
+
+def _plan(tensors: Sequence[Tensor], shapes: Sequence[Sequence[int]], inputs: Sequence[Tensor]) -> _Plan:
+    """Return which tensors have numbers that belong to a row, and how many each."""
+    batch = inputs[0].shape[:1] if inputs else ()
+    return [
+        (i, width)
+        for i, (tensor, shape) in enumerate(zip(tensors, shapes, strict=True))
+        if tensor.datatype != "BYTES" and tensor.shape[:1] in ((), batch) and (width := _width(shape)) > 0
+    ]
+
+
+def _width(shape: Sequence[int]) -> int:
+    """Return how many numbers a row has, or 0 when that is not known."""
+    return 0 if not shape or any(d < 1 for d in shape[1:]) else math.prod(shape[1:])
+
+
+def _columns(tensors: Sequence[Tensor], plan: _Plan, named: str) -> tuple[str, ...]:
+    names = [
+        tensors[i].name if width == 1 else f"{tensors[i].name}_{column}" for i, width in plan for column in range(width)
+    ]
+    if len(names) > MAX_LOGGED_COLUMNS:
+        return ()
+    try:
+        given = json.loads(named)
+    except ValueError:
+        return tuple(names)
+    fits = isinstance(given, list) and len(given) == len(names) == len(set(map(str, given)))
+    return tuple(map(str, given)) if fits else tuple(names)
+
+
+def _pack(arrays: Sequence[Array], plan: _Plan, rows: int, width: int) -> bytes:
+    if len(plan) == 1 and (only := arrays[plan[0][0]]).dtype == np.float32:
+        return only.tobytes() if only.size == rows * width else b""
+    table = np.empty((rows, width), np.float32)
+    at = 0
+    try:
+        for i, columns in plan:
+            table[:, at : at + columns] = arrays[i].reshape(rows, columns)
+            at += columns
+    except ValueError:
+        # An output whose width changes from request to request: this one has no place in the columns.
+        return b""
+    return table.tobytes()

@@ -1,0 +1,37 @@
+"""What goes wrong with a request, as HTTP says it: a status and one sentence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import orjson
+
+Headers = tuple[tuple[bytes, bytes], ...]
+JSON: Headers = ((b"content-type", b"application/json"),)
+
+
+class Answer(NamedTuple):
+    """What a request gets back, whatever carried it here."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Problem(Exception):
+    """A request that cannot be answered; 4xx is the client's doing.
+
+    Args:
+        message: one sentence for the person who wrote the client.
+        status: the HTTP status.
+        headers: what the answer says besides its content type.
+    """
+
+    def __init__(self, message: str, status: int = 400, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.message, self.status, self.headers = message, status, headers
+
+    def answer(self) -> Answer:
+        """Return ``{"error": message}``; a client's own words may be in it: cut to 500 letters and made UTF-8."""
+        text = self.message[:500].encode("utf-8", "replace").decode()
+        return Answer(self.status, JSON + self.headers, orjson.dumps({"error": text}))

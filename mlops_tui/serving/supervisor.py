@@ -1,0 +1,295 @@
+"""The supervisor of a deployment: ``python -m mlops_tui.serving.supervisor --dir DIR``.
+
+It holds the listening sockets and the unsealed models, starts the workers and starts them again, follows
+``routes.json`` and says in ``state.json`` what is served. It needs no agent, and workers need no supervisor to go on:
+one that comes after a ``kill -9`` takes the living workers over, with their sockets and models, so no connection is
+lost and no key is needed. A worker of another program version, or of other facts, is asked to drain and is replaced.
+
+SIGTERM drains and ends, SIGHUP reads the routes again; a changed file is seen within 0.1 s anyway.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from mlops_tui import __version__
+from mlops_tui.core.clock import now_us
+from mlops_tui.core.config import load
+from mlops_tui.core.errors import Conflict, MlopsError, NotFound
+from mlops_tui.core.paths import home
+from mlops_tui.serving.columns import Columns
+from mlops_tui.serving.control import Message
+from mlops_tui.serving.counters import Counters
+from mlops_tui.serving.deployment import (
+    COUNTERS,
+    LOCK,
+    ROUTES,
+    STATE,
+    Generation,
+    Routes,
+    fence,
+    read_deployment,
+    read_routes,
+    read_state,
+    write_json,
+    write_port,
+)
+from mlops_tui.serving.fleet import Fleet
+from mlops_tui.serving.seats import Seat
+from mlops_tui.serving.unseal import Vault
+from mlops_tui.spool.process import this_process
+
+_log = logging.getLogger("mlops.serving")
+
+
+class Supervisor:
+    """One deployment, from start to drain.
+
+    ``_current`` is the route set that at least one worker serves, ``_candidate`` the one that they are loading.
+
+    Args:
+        folder: the deployment's, absolute.
+
+    Raises:
+        Conflict: another supervisor has the folder.
+        BadInput: ``deployment.json`` is not what it should be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._deployment = read_deployment(folder)
+        self._lock = _locked(folder)
+        self._former = read_state(folder)
+        counters = Counters(folder / COUNTERS, self._deployment.workers)
+        self._columns = Columns(counters, self._former.get("columns", ()))
+        self._vault = Vault(home())
+        self._fleet = Fleet(folder, self._deployment, counters, _spool_bytes(), self)
+        self._floor: Generation = (self._former.get("epoch", -1), self._former.get("generation", -1))
+        self._reverted: Generation | None = self._floor if self._former.get("reverted") else None
+        self._current: Routes | None = None
+        self._candidate: Routes | None = None
+        self._refused: dict[str, Any] | None = None
+        self._seen: tuple[int, ...] | None = None
+        self._stopping = False
+        self._identity = _identity()
+        self._published: dict[str, Any] = {}
+
+    def run(self) -> int:
+        """Serve until SIGTERM; returns the exit code.
+
+        Raises:
+            Conflict: the port is another program's.
+        """
+        self._fleet.open(self._former.get("workers", ()))
+        if self._deployment.port != self._fleet.port:
+            write_port(self._folder, self._fleet.port)
+        while not self._stopping:
+            self._watch_routes()
+            self._fleet.fill()
+            self._publish()
+            self._fleet.listen()
+            self._fleet.bury()
+        self._fleet.drain()
+        self._publish()
+        return 0
+
+    def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
+        """Begin to drain; a signal handler."""
+        self._stopping = True
+
+    def look_again(self, number: int = 0, frame: FrameType | None = None) -> None:
+        """Read the routes at the next turn, changed or not; a signal handler."""
+        self._seen = None
+
+    # What the fleet tells.
+
+    def greeted(self, seat: Seat, hello: Message, models: dict[str, int]) -> None:
+        """Take over what an orphan serves, and tell the worker what to serve."""
+        for key, fd in models.items():
+            self._vault.adopt(key, fd)
+        if hello["routes"] is not None:
+            routes = msgspec.convert(hello["routes"], Routes)
+            seat.at, seat.reverted = routes.at, hello["reverted"]
+            if self._current is None or routes.at > self._current.at:
+                self._current, self._floor = routes, max(self._floor, routes.at)
+                self._reverted = routes.at if hello["reverted"] else None
+                self._columns.take_in(routes.everyone, ())
+        if self._seen is not None:
+            self._order(seat)
+
+    def told(self, seat: Seat, message: Message) -> None:
+        """Note what a worker serves, or why it does not."""
+        at = (int(message["at"][0]), int(message["at"][1]))
+        if message["op"] == "refused":
+            self._refuse(at, message["why"])
+            return
+        seat.at, seat.reverted = at, message["reverted"]
+        if seat.reverted:
+            self._reverted = at
+        if self._candidate is not None and at == self._candidate.at:
+            self._current, self._candidate, self._refused = self._candidate, None, None
+            self._floor = max(self._floor, at)
+            self._vault.keep(self._current.models)
+            _log.info("routes %s are served", at)
+
+    def lost(self, seat: Seat, expected: bool) -> None:
+        """Give up new routes when a worker dies over them: those before are known to be good."""
+        if self._candidate is not None and self._current is not None and not expected:
+            self._refuse(self._candidate.at, "a worker died while it was taking the routes in")
+
+    # Routes.
+
+    def _watch_routes(self) -> None:
+        signature = _signature(self._folder / ROUTES)
+        if signature == self._seen:
+            return
+        first, self._seen = self._seen is None, signature
+        try:
+            news = self._take(read_routes(self._folder))
+        except NotFound:
+            news = False
+        except MlopsError as error:
+            self._refuse((-1, -1), str(error))
+            news = False
+        if news or first:
+            for seat in self._fleet.seats:
+                self._order(seat)
+
+    def _take(self, routes: Routes) -> bool:
+        """Make a route set the candidate if it is news that can be served."""
+        served = self._candidate or self._current
+        try:
+            if not fence(routes, served, self._floor, served is not None and self._reverted == served.at):
+                return False
+            for model in routes.models.values():
+                self._vault.open(model)
+        except Exception as error:
+            self._refuse(routes.at, str(error))
+            return False
+        known = [r for r in (self._current, self._candidate) if r is not None]
+        self._columns.take_in(routes.everyone, {r.id for one in known for r in one.everyone})
+        if self._current is not None and routes.at == self._current.at:
+            self._current = routes
+        else:
+            self._candidate = routes
+        return True
+
+    def _refuse(self, at: Generation, why: str) -> None:
+        self._refused = {"epoch": at[0], "generation": at[1], "why": why}
+        _log.error("routes %s refused: %s", at, why)
+        if self._candidate is not None and self._candidate.at == at:
+            self._candidate = None
+
+    def _order(self, seat: Seat) -> None:
+        """Tell a worker what to serve."""
+        if seat.channel is None or seat.leaving:
+            return
+        routes = self._candidate or self._current
+        order: Message = {"op": "routes", "routes": None, "models": [], "columns": self._columns.listed()}
+        files: list[int] = []
+        try:
+            if routes is not None:
+                files = [self._vault.open(model) for model in routes.models.values()]
+                order |= {"routes": msgspec.to_builtins(routes), "models": list(routes.models)}
+                order["reverted"] = self._reverted == routes.at
+            seat.channel.send(order, files)
+        except (OSError, MlopsError) as error:
+            _log.error("cannot send routes to worker %d: %s", seat.number, error)
+
+    def _publish(self) -> None:
+        """Write ``state.json`` when there is something new to say."""
+        serving = self._fleet.serving
+        at = min((seat.at for seat in serving if seat.at is not None), default=self._floor)
+        state = {
+            **self._identity,
+            "version": __version__,
+            "deployment": self._deployment.deployment,
+            "host": self._deployment.host,
+            "port": self._fleet.port,
+            "epoch": at[0],
+            "generation": at[1],
+            "ready": bool(serving),
+            "reverted": self._reverted == at,
+            "refused": self._refused,
+            "workers": [
+                {"slot": s.number, "process": s.process, "ready": s.serving, "restarts": max(0, s.starts - 1)}
+                for s in self._fleet.seats
+            ],
+            "columns": self._columns.listed(),
+        }
+        if state != self._published:
+            try:
+                write_json(self._folder / STATE, state)
+                self._published = state
+            except MlopsError as error:
+                _log.error("%s", error)
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0,)
+    return (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+def _identity() -> dict[str, Any]:
+    """Return who this process is: ``create_time`` as psutil has it, ``process`` for :mod:`mlops_tui.spool.process`."""
+    import psutil
+
+    process = this_process()
+    created = psutil.Process().create_time()
+    return {"pid": process["pid"], "create_time": created, "process": process, "started_us": now_us()}
+
+
+def _locked(folder: Path) -> int:
+    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise Conflict(f"another supervisor serves {folder}", "", "mlops deploy list") from error
+    return fd
+
+
+def _spool_bytes() -> int:
+    try:
+        return int(load().get("spool.max_bytes"))
+    except MlopsError as error:
+        _log.error("%s; keeping 2 GB of inference log", error)
+        return 2_000_000_000
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a supervisor; its exit codes are those of ``mlops_tui.core.errors.ExitCode``."""
+    parser = argparse.ArgumentParser(prog="python -m mlops_tui.serving.supervisor")
+    parser.add_argument("--dir", type=Path, required=True, help="the deployment's folder")
+    folder = parser.parse_args(argv).dir.absolute()
+    logging.basicConfig(format="%(asctime)s supervisor %(levelname)s %(message)s", level=logging.INFO)
+    try:
+        os.chdir(folder)
+        supervisor = Supervisor(folder)
+        signal.signal(signal.SIGTERM, supervisor.stop)
+        signal.signal(signal.SIGINT, supervisor.stop)
+        signal.signal(signal.SIGHUP, supervisor.look_again)
+        return supervisor.run()
+    except OSError as error:
+        _log.error("cannot serve %s: %s", folder, error)
+        return 1
+    except MlopsError as error:
+        _log.error("%s", error)
+        return int(error.exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Models in memory: unsealed once by the supervisor, handed to workers as open files, never plain on a disk."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from mlops_tui.core.errors import Conflict, NotFound
+from mlops_tui.core.paths import Home
+from mlops_tui.serving.deployment import Model
+
+
+class Vault:
+    """The open memory files of the models that are served, by their key.
+
+    A memory file belongs to whoever has it open: a new worker gets the old one's, and a new supervisor gets them back
+    from the workers, so neither needs the store's key. The key is opened for each new sealed model and not kept.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self.files: dict[str, int] = {}
+
+    def open(self, model: Model) -> int:
+        """Return the memory file of a model; reads and unseals it if it is not there yet.
+
+        Raises:
+            NotFound: neither an artifact nor a file of that name.
+            Conflict: a plain file has another digest than the routes say.
+            NotAllowed: the store's key is missing, locked or wrong.
+            Damaged: the artifact was changed.
+        """
+        if model.key not in self.files:
+            self.files[model.key] = self._sealed(model) if self._in_store(model) else _plain(model)
+        return self.files[model.key]
+
+    def adopt(self, key: str, fd: int) -> None:
+        """Take over a memory file that a worker has kept."""
+        if key in self.files:
+            os.close(fd)
+        else:
+            self.files[key] = fd
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Let go of every model that is not among ``keys``."""
+        for key in self.files.keys() - keys:
+            os.close(self.files.pop(key))
+
+    def _in_store(self, model: Model) -> bool:
+        blobs = os.path.realpath(self._home.blobs)
+        return bool(model.digest) and os.path.realpath(model.file).startswith(blobs + os.sep)
+
+    def _sealed(self, model: Model) -> int:
+        from mlops_tui.blobs import Blobs
+        from mlops_tui.core.config import load
+        from mlops_tui.keys import open_keys, read_meta
+
+        # Without this, opening keys would begin a new store.
+        if read_meta(self._home) is None:
+            raise NotFound(f"there is no store in {self._home.data}", "it holds the key of the model", "set MLOPS_HOME")
+        blobs = Blobs(self._home.blobs, open_keys(self._home, load(where=self._home)))
+        return into_memory(blobs.size(model.digest), blobs.iter_chunks(model.digest))
+
+
+def _plain(model: Model) -> int:
+    from blake3 import blake3
+
+    try:
+        data = Path(model.file).read_bytes()
+    except OSError as error:
+        raise NotFound(f"cannot read the model {model.file}", str(error.strerror or error)) from error
+    if re.fullmatch(r"[0-9a-f]{64}", model.digest) and (found := blake3(data).hexdigest()) != model.digest:
+        raise Conflict(f"{model.file} is not the model {model.digest[:12]}", f"its digest is {found[:12]}")
+    return into_memory(len(data), [data])
+
+
+def into_memory(size: int, chunks: Iterable[bytes]) -> int:
+    """Return an open file that exists in memory only, with these bytes; nobody can change it any more.
+
+    Args:
+        size: the number of bytes that the chunks have together, more than 0.
+        chunks: the content.
+
+    Raises:
+        Conflict: there is nothing in it.
+    """
+    if size < 1:
+        raise Conflict("the model is empty")
+    fd = _anonymous(size)
+    try:
+        with mmap.mmap(fd, size) as memory:
+            for chunk in chunks:
+                memory.write(chunk)
+        _freeze(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def from_memory(fd: int) -> bytes:
+    """Return the content of a memory file."""
+    # Linux before 6.7 refuses to share a frozen file, even for reading.
+    flags = mmap.MAP_PRIVATE if hasattr(os, "memfd_create") else mmap.MAP_SHARED
+    with mmap.mmap(fd, 0, flags=flags, prot=mmap.PROT_READ) as memory:
+        return memory[:]
+
+
+def _anonymous(size: int) -> int:
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("mlops-model", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(fd, size)
+        return fd
+    from multiprocessing.shared_memory import SharedMemory
+
+    shared = SharedMemory(create=True, size=size)
+    fd = os.dup(shared._fd)  # type: ignore[attr-defined]
+    shared.close()
+    shared.unlink()
+    return fd
+
+
+def _freeze(fd: int) -> None:
+    import fcntl
+
+    if hasattr(fcntl, "F_ADD_SEALS"):
+        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)

@@ -1,0 +1,331 @@
+"""One worker of a deployment: ``python -m mlops_tui.serving.worker``, started by the supervisor.
+
+It answers on the listening socket that it was given, by the routes that the supervisor sends with the models' memory
+files. When the supervisor dies it goes on with what it has, reverts a lease that runs out, and offers socket, models
+and routes to the next supervisor of the folder. It leaves when it is told to, or when the folder is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlops_tui import __version__
+from mlops_tui.core.clock import now_us
+from mlops_tui.core.errors import MlopsError
+from mlops_tui.serving.app import App, Column
+from mlops_tui.serving.control import Channel, Message
+from mlops_tui.serving.counters import Counters, Gauge
+from mlops_tui.serving.deployment import CONTROL, COUNTERS, DEPLOYMENT, Deployment, Revision, Routes, read_deployment
+from mlops_tui.serving.front import SWEEP_S, Connection, Front
+from mlops_tui.serving.inference_log import InferenceLog
+from mlops_tui.serving.model import Model
+from mlops_tui.serving.routing import Arm, Router
+from mlops_tui.serving.unseal import from_memory
+from mlops_tui.spool.process import this_process
+
+_BACKLOG = 1024
+_RECONNECT_S = 0.2
+_log = logging.getLogger("mlops.serving")
+
+
+class _Plan:
+    """A route set with its models loaded: who answers now, and who when the lease runs out."""
+
+    def __init__(self, routes: Routes, main: Router, revert: Router | None) -> None:
+        self.routes, self.main, self.revert = routes, main, revert
+        self.reverted = False
+
+    @property
+    def overdue(self) -> bool:
+        """Tell whether the lease has run out and was not reverted yet."""
+        until = self.routes.lease_until
+        return self.revert is not None and not self.reverted and until is not None and now_us() >= until
+
+
+class Worker:
+    """The state of a worker process.
+
+    Args:
+        folder: the deployment's.
+        deployment: its fixed facts.
+        slot: the worker's number.
+        listener: the listening socket.
+        spool_bytes: how much the inference log may keep on disk.
+    """
+
+    def __init__(
+        self, folder: Path, deployment: Deployment, slot: int, listener: socket.socket, spool_bytes: int
+    ) -> None:
+        self._folder, self._deployment, self._number, self._listener = folder, deployment, slot, listener
+        self._counters = Counters(folder / COUNTERS, deployment.workers)
+        self._slot = self._counters.slot(slot)
+        self._log: InferenceLog | None = None
+        if deployment.log_predictions:
+            self._log = InferenceLog(Path(deployment.spool), deployment.deployment, spool_bytes, self._slot)
+        self._app = App(deployment, self._counters, self._slot, self._log)
+        self._channel: Channel | None = None
+        self._retry_at = 0.0
+        self._files: dict[str, int] = {}
+        self._models: dict[str, Model] = {}
+        self._columns: dict[str, int] = {}
+        self._known: list[Column] = []
+        self._plan: _Plan | None = None
+        self._loader = ThreadPoolExecutor(1, "mlops-load")
+        self._orders: asyncio.Queue[Message] = asyncio.Queue()
+        self._server: asyncio.Server | None = None
+
+    async def run(self) -> None:
+        """Serve until told to stop, then drain."""
+        loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._front = Front(self._app, self._deployment, self._slot, loop)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        self._slot[Gauge.PID], self._slot[Gauge.READY], self._slot[Gauge.CONNECTIONS] = os.getpid(), 0, 0
+        self._connect()
+        tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tick())]
+        await self._stop.wait()
+        await self._drain()
+        for task in tasks:
+            task.cancel()
+        if self._log is not None:
+            self._log.close()
+
+    async def _listen(self) -> None:
+        """Begin to accept; what has queued on the socket since the supervisor opened it is answered now."""
+        if self._server is None and not self._stop.is_set():
+            loop = asyncio.get_running_loop()
+            sock = socket.socket(fileno=os.dup(self._listener.fileno()))
+            self._server = await loop.create_server(lambda: Connection(self._front), sock=sock, backlog=_BACKLOG)
+
+    async def _tick(self) -> None:
+        while True:
+            try:
+                self._turn()
+            except Exception:
+                _log.exception("housekeeping")
+            await asyncio.sleep(SWEEP_S)
+
+    def _turn(self) -> None:
+        self._slot[Gauge.HEARTBEAT_NS] = time.monotonic_ns()
+        self._front.sweep()
+        if self._log is not None:
+            self._log.tick()
+        if self._plan is not None and self._plan.overdue:
+            self._revert(self._plan)
+        if self._channel is None:
+            self._connect()
+
+    # The line to the supervisor.
+
+    def _connect(self) -> None:
+        if time.monotonic() < self._retry_at:
+            return
+        self._retry_at = time.monotonic() + _RECONNECT_S
+        if not (self._folder / DEPLOYMENT).exists():
+            _log.warning("the folder %s is gone; leaving", self._folder)
+            self._stop.set()
+            return
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(CONTROL)
+            channel = Channel(sock)
+            channel.send(self._hello(), [self._listener.fileno(), *self._files.values()])
+        except OSError:
+            sock.close()
+            return
+        self._channel = channel
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._hear)
+
+    def _hello(self) -> Message:
+        plan = self._plan
+        return {
+            "op": "hello",
+            "slot": self._number,
+            "process": this_process(),
+            "version": __version__,
+            "facts": self._deployment.digest(),
+            "models": list(self._files),
+            "routes": msgspec.to_builtins(plan.routes) if plan else None,
+            "reverted": plan.reverted if plan else False,
+        }
+
+    def _hear(self) -> None:
+        assert self._channel is not None
+        try:
+            for message, files in self._channel.receive():
+                for key, fd in zip(message.get("models", ()), files, strict=True):
+                    self._keep_file(key, fd)
+                if message["op"] == "drain":
+                    self._stop.set()
+                else:
+                    self._orders.put_nowait(message)
+        except EOFError:
+            asyncio.get_running_loop().remove_reader(self._channel.sock.fileno())
+            self._channel.close()
+            self._channel = None
+
+    def _keep_file(self, key: str, fd: int) -> None:
+        if key in self._files:
+            os.close(fd)
+        else:
+            self._files[key] = fd
+
+    def _say(self, message: Message) -> None:
+        if self._channel is not None:
+            try:
+                self._channel.send(message)
+            except OSError:
+                _log.warning("the supervisor does not listen")
+
+    def _report(self) -> None:
+        if self._plan is not None:
+            epoch, generation = self._plan.routes.at
+            self._slot[Gauge.EPOCH], self._slot[Gauge.GENERATION] = epoch, generation
+            self._slot[Gauge.REVERTED] = int(self._plan.reverted)
+            self._say({"op": "serving", "at": [epoch, generation], "reverted": self._plan.reverted})
+
+    # Routes.
+
+    async def _follow(self) -> None:
+        """Carry out what the supervisor orders, one order after the other; of several the newest counts."""
+        while True:
+            order = await self._orders.get()
+            while not self._orders.empty():
+                order = self._orders.get_nowait()
+            if order["routes"] is not None:
+                await self._obey(order)
+            await self._listen()
+            self._slot[Gauge.READY] = int(self._plan is not None and not self._stop.is_set())
+            self._report()
+
+    async def _obey(self, order: Message) -> None:
+        routes = msgspec.convert(order["routes"], Routes)
+        plan = self._plan
+        try:
+            if plan is not None and plan.reverted and plan.routes.at == routes.at:
+                if plan.routes.lease_until != routes.lease_until:
+                    raise MlopsError("the lease ran out and was reverted")
+                return
+            await self._load(routes)
+        except Exception as error:
+            _log.error("routes %s refused: %s", routes.at, error)
+            self._say({"op": "refused", "at": list(routes.at), "why": str(error)})
+            self._forget(plan.routes if plan else None)
+            return
+        self._columns = {ident: column for column, ident, _ in order["columns"]}
+        self._known = [tuple(known) for known in order["columns"]]
+        revert = routes.lease_revert
+        main = self._router(routes, routes.revisions, routes.fallback)
+        self._plan = plan = _Plan(routes, main, self._router(routes, revert, None) if revert else None)
+        self._app.route(main, self._known)
+        if order.get("reverted") or plan.overdue:
+            self._revert(plan)
+        self._forget(routes)
+
+    async def _load(self, routes: Routes) -> None:
+        """Load and warm what is new, beside the traffic."""
+        loop = asyncio.get_running_loop()
+        for key in routes.models:
+            if key not in self._models:
+                data = await loop.run_in_executor(self._loader, from_memory, self._files[key])
+                model = await loop.run_in_executor(self._loader, Model, data, self._deployment.threads)
+                if model.warm_up_error:
+                    _log.warning("model %s refused a row of zeros: %s", key[:12], model.warm_up_error)
+                self._models[key] = model
+
+    def _router(self, routes: Routes, revisions: tuple[Revision, ...], fallback: str | None) -> Router:
+        arms = [self._arm(revision) for revision in revisions]
+        return Router(routes.at, arms, routes.sticky, fallback)
+
+    def _arm(self, revision: Revision) -> Arm:
+        model = self._models[revision.model.key]
+        stream = self._log.stream(model.features, model.outputs) if self._log is not None else None
+        return Arm(self._deployment.name, revision, model, self._columns[revision.id], stream)
+
+    def _revert(self, plan: _Plan) -> None:
+        """Give the traffic back, because nobody renewed the lease."""
+        assert plan.revert is not None
+        plan.reverted = True
+        self._app.route(plan.revert, self._known)
+        _log.warning("the lease of routes %s ran out: reverted", plan.routes.at)
+        self._report()
+
+    def _forget(self, routes: Routes | None) -> None:
+        if not self._orders.empty():
+            return  # files of the next route set may be here already
+        wanted = routes.models if routes else {}
+        for key in self._files.keys() - wanted.keys():
+            os.close(self._files.pop(key))
+        for key in self._models.keys() - wanted.keys():
+            del self._models[key]
+
+    # The end.
+
+    async def _drain(self) -> None:
+        """Accept no more, answer what is on its way, and leave after the grace at the latest."""
+        self._slot[Gauge.READY] = 0
+        self._front.drain()
+        if self._server is not None:
+            self._server.close()
+        deadline = time.monotonic() + self._deployment.grace_s
+        while self._front.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a worker; the arguments are the supervisor's business."""
+    parser = argparse.ArgumentParser(prog="mlops_tui.serving.worker")
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--slot", type=int, required=True)
+    parser.add_argument("--listener", type=int, required=True)
+    parser.add_argument("--spool-bytes", type=int, required=True)
+    args = parser.parse_args(argv)
+    logging.basicConfig(format=f"%(asctime)s worker {args.slot} %(levelname)s %(message)s", level=logging.INFO)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _more_files()
+    # A Unix socket's path has room for 108 bytes; a deployment's folder may be deeper.
+    os.chdir(args.dir)
+    try:
+        deployment = read_deployment(args.dir)
+        worker = Worker(args.dir, deployment, args.slot, socket.socket(fileno=args.listener), args.spool_bytes)
+    except MlopsError as error:
+        _log.error("%s", error)
+        return int(error.exit_code)
+    _quiet_numpy()
+    import uvloop
+
+    uvloop.run(worker.run())
+    return 0
+
+
+def _more_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _quiet_numpy() -> None:
+    """A client's 1e300 as FP32 is infinity, not a line in the log a request."""
+    import numpy as np
+
+    settings: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
+    np.seterr(**settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
