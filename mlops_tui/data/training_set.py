@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_tui.core.errors import BadInput, Refused
-from mlops_tui.data.online.duck import literal, open_locked, plain, quote
+from mlops_tui.data.online.duck import literal, open_locked, plain, quote, register
 from mlops_tui.data.online.transform import FeatureSet
 from mlops_tui.data.schema import ask, probe
 
@@ -80,20 +81,14 @@ def write(features: FeatureSet, sources: Sequence[Source], out: Path, where: str
         BadInput: a source cannot be read, or a cell not be turned into a feature.
         Refused: a key occurs twice, or a row has two labels.
     """
-    scratch = out.with_name(f".{out.name}.{os.getpid()}")
     files = [path for source in sources for path in (source.data, source.labels) if path]
-    con = open_locked([*files, scratch])
-    try:
+    with _whole(out) as scratch, closing(open_locked([*files, scratch])) as con:
         rows = " UNION ALL BY NAME ".join(_labelled(con, features, source) for source in sources)
         select = features.select_sql(f"({rows})", features.carried, where)
         _copy(con, f"{select} ORDER BY {quote(features.file.key)}", scratch, features.record())
         _complain_about_doubles(con, features, scratch)
         counts = f"SELECT count(*), {_nulls(features)} FROM read_parquet({literal(scratch.absolute())})"
         total, unlabelled = ask(con, counts, scratch)[0]
-        _settle(scratch, out)
-    finally:
-        con.close()
-        scratch.unlink(missing_ok=True)
     return Written(out, total, unlabelled, features.digest)
 
 
@@ -110,15 +105,12 @@ def read(path: Path) -> TrainingSet:
 def write_evaluation(rows: TrainingSet, probability: NDArray[np.float32], path: Path) -> None:
     """Write what gates judge: held-out rows with features, label, groups and the model's probability ``[n]``."""
     label, key = rows.features["label"], rows.features["key"]
-    columns = {key: rows.ids, label: rows.label, **{n: v.astype(object) for n, v in rows.groups.items()}}
+    columns = {key: rows.ids, label: rows.label, **rows.groups}
     columns |= {name: rows.x[:, at] for at, name in enumerate(rows.names)}
     columns[PROBABILITY] = np.asarray(probability, dtype=np.float32).reshape(-1)
-    con = open_locked([path])
-    try:
-        con.register("evaluation", columns)
-        _copy(con, "SELECT * FROM evaluation", path, rows.features)
-    finally:
-        con.close()
+    with _whole(path) as scratch, closing(open_locked([scratch])) as con:
+        relation = register(con, "evaluation", columns)
+        _copy(con, f"SELECT * FROM {relation}", scratch, rows.features)
 
 
 def read_evaluation(path: Path) -> tuple[TrainingSet, NDArray[np.float32]]:
@@ -134,16 +126,13 @@ def read_evaluation(path: Path) -> tuple[TrainingSet, NDArray[np.float32]]:
 
 
 def _read_columns(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    con = open_locked([path])
-    try:
+    with closing(open_locked([path])) as con:
         probe(con, path)
         place = literal(path.absolute())
         entries = ask(con, f"SELECT value FROM parquet_kv_metadata({place}) WHERE key = {literal(FEATURES_KEY)}", path)
         if not entries:
             raise BadInput(f"{path.name} is not a training set", "it names no features", "mlops feature training-set")
         return con.execute(f"SELECT * FROM read_parquet({place})").fetchnumpy(), msgspec.json.decode(entries[0][0])
-    finally:
-        con.close()
 
 
 def _as_set(found: dict[str, NDArray[Any]], record: dict[str, Any]) -> TrainingSet:
@@ -198,11 +187,17 @@ def _complain_about_doubles(con: Any, features: FeatureSet, path: Path) -> None:
         raise Refused(f"{features.file.key} {twice[0][0]} occurs twice in the sources", "", "give each row once")
 
 
-def _settle(scratch: Path, out: Path) -> None:
-    """Make the file durable, then visible under its name."""
-    descriptor = os.open(scratch, os.O_RDONLY)
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """Yield a scratch file that becomes ``out``, durably, when the block ends well; else nothing is left of it."""
+    scratch = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        os.fsync(descriptor)
+        yield scratch
+        descriptor = os.open(scratch, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        scratch.replace(out)
     finally:
-        os.close(descriptor)
-    scratch.replace(out)
+        scratch.unlink(missing_ok=True)

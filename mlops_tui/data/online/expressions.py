@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlops_tui.contracts.data import FeatureDef
@@ -22,6 +22,7 @@ _PLAIN_NODES = {
     "FUNCTION",
     "OPERATOR",
 }
+_PURE_MACROS = {"nullif"}
 _EMPTY_PARTS = ("where_clause", "group_expressions", "having", "qualify", "sample", "modifiers")
 
 
@@ -33,32 +34,43 @@ def compiled(definition: FeatureDef) -> str:
     return f"CAST(CAST((\n{definition.expr}\n) AS {SQL_TYPES[definition.dtype]}) AS FLOAT)"
 
 
-def check(con: Any, definition: FeatureDef, inputs: Mapping[str, str], forbidden: tuple[str, ...]) -> tuple[str, ...]:
-    """Check one definition and return the input columns that it reads, in the order of ``inputs``.
+def check(
+    con: Any, definitions: Sequence[FeatureDef], inputs: Mapping[str, str], forbidden: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Check definitions and return the input columns that each reads, by feature name, in the order of ``inputs``.
 
     Pure means that a row's value depends on that row alone: no aggregate, window, subquery, clock or random
     function; only then do a training set of a million rows and a request of one row agree.
 
     Raises:
-        BadInput: the expression does not parse or bind, is not pure, or names a column that it may not use.
+        BadInput: an expression does not parse or bind, is not pure, or names a column that it may not use.
     """
-    tree = _parse(con, definition)
     names = {column.casefold(): column for column in inputs}
     hidden = {column.casefold() for column in forbidden}
+    reads, calls = {}, {}
+    for definition in definitions:
+        reads[definition.name], calls[definition.name] = _walk(con, definition, names, hidden)
+    impure = _impure(con, set().union(*calls.values()))
+    for definition in definitions:
+        if found := calls[definition.name] & impure:
+            raise _refused(definition, f"{min(found)}() is no function of one row alone")
+    _bind(con, definitions, inputs)
+    return {name: tuple(column for column in inputs if column in used) for name, used in reads.items()}
+
+
+def _walk(con: Any, definition: FeatureDef, names: dict[str, str], hidden: set[str]) -> tuple[set[str], set[str]]:
+    """Return the input columns and the functions that an expression uses."""
     used: set[str] = set()
     functions: set[str] = set()
-    for node in _nodes(tree):
-        if node["class"] not in _PLAIN_NODES:
-            raise _refused(
-                definition, f"it uses a {str(node['class']).lower()}, which depends on more than its own row"
-            )
-        if node["class"] == "FUNCTION":
+    for node in _nodes(_parse(con, definition)):
+        kind = str(node["class"])
+        if kind not in _PLAIN_NODES:
+            raise _refused(definition, f"it uses a {kind.lower()}, which depends on more than its own row")
+        if kind == "FUNCTION":
             functions.add(node["function_name"])
-        elif node["class"] == "COLUMN_REF":
+        elif kind == "COLUMN_REF":
             used.add(_column(definition, node["column_names"], names, hidden))
-    _pure(con, definition, functions)
-    _bind(con, definition, inputs)
-    return tuple(column for column in inputs if column in used)
+    return used, functions
 
 
 def _parse(con: Any, definition: FeatureDef) -> dict[str, Any]:
@@ -100,26 +112,32 @@ def _column(definition: FeatureDef, path: list[str], names: dict[str, str], hidd
     return names[typed.casefold()]
 
 
-def _pure(con: Any, definition: FeatureDef, functions: set[str]) -> None:
+def _impure(con: Any, functions: set[str]) -> set[str]:
+    """Return those functions that are no scalar functions, or give another result another time."""
     if not functions:
-        return
+        return set()
     wanted = ", ".join(literal(name) for name in sorted(functions))
-    impure = con.execute(
+    found = con.execute(
         "SELECT DISTINCT function_name FROM duckdb_functions()"
         f" WHERE function_name IN ({wanted}) AND NOT (function_type = 'scalar' AND stability = 'CONSISTENT')"
     ).fetchall()
-    if impure:
-        raise _refused(definition, f"{impure[0][0]}() depends on more than its own row")
+    return {name for (name,) in found} - _PURE_MACROS
 
 
-def _bind(con: Any, definition: FeatureDef, inputs: Mapping[str, str]) -> None:
+def _bind(con: Any, definitions: Sequence[FeatureDef], inputs: Mapping[str, str]) -> None:
+    """Let the engine plan all expressions at once, and one by one only to find out which it does not accept."""
     import duckdb
 
     columns = ", ".join(f"CAST(NULL AS {kind}) AS {quote(name)}" for name, kind in inputs.items())
+    source = f"FROM (SELECT {columns}) WHERE false"
     try:
-        con.execute(f"SELECT {compiled(definition)} FROM (SELECT {columns}) WHERE false").fetchall()
+        con.execute(f"SELECT {', '.join(map(compiled, definitions))} {source}").fetchall()
     except duckdb.Error as error:
-        raise _refused(definition, plain(error)) from error
+        if len(definitions) == 1:
+            raise _refused(definitions[0], plain(error)) from error
+        for definition in definitions:
+            _bind(con, [definition], inputs)
+        raise BadInput("the features cannot be computed together", plain(error)) from error
 
 
 def _refused(definition: FeatureDef, why: str) -> BadInput:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlops_tui.contracts.data import FeatureDef
 from mlops_tui.core.errors import BadInput
 from mlops_tui.core.jsonx import canonical
-from mlops_tui.data.online.duck import literal, open_locked, plain, quote
+from mlops_tui.data.online.duck import literal, open_locked, plain, quote, register
 from mlops_tui.data.online.expressions import SQL_TYPES, check, compiled
 
 Columns = Mapping[str, NDArray[Any]]
@@ -61,7 +61,7 @@ class FeatureSet:
         _check_roles(file)
         self.definitions = tuple(_pick(file, picked))
         self._engine = open_locked(memory_mb=512)
-        self.reads = {d.name: check(self._engine, d, file.inputs, tuple(file.forbidden)) for d in self.definitions}
+        self.reads = check(self._engine, self.definitions, file.inputs, file.forbidden)
         self.inputs = tuple(c for c in file.inputs if any(c in used for used in self.reads.values()))
 
     @classmethod
@@ -137,8 +137,8 @@ class FeatureSet:
             con, relation = open_locked([source]), f"read_parquet({literal(source.absolute())})"
         else:
             columns = self._columns(source)
-            con, relation = self._engine.cursor(), "raw_rows"
-            con.register(relation, columns)
+            con = self._engine.cursor()
+            relation = register(con, "raw_rows", columns)
         try:
             return self._fetch(con, relation)
         finally:
@@ -165,28 +165,24 @@ class FeatureSet:
         missing = [name for name in self.inputs if name.casefold() not in given]
         if missing:
             raise BadInput(f"the rows have no column {missing[0]}", f"the features read {', '.join(self.inputs)}")
-        kept = {name: _plain_strings(columns[given[name.casefold()]]) for name in self.inputs}
+        kept = {name: _array(columns[given[name.casefold()]]) for name in self.inputs}
         rows = len(next(iter(kept.values()))) if kept else 0
         key = self.file.key
-        kept[key] = _plain_strings(columns[key]) if key in columns else np.arange(rows)
+        kept[key] = _array(columns[key]) if key in columns else np.arange(rows)
         if any(len(column) != rows for column in kept.values()):
             raise BadInput("the columns differ in length", str({name: len(column) for name, column in kept.items()}))
         return kept
 
     def _transposed(self, rows: Rows) -> dict[str, NDArray[Any]]:
-        wanted = [*self.inputs, *([self.file.key] if rows and self.file.key in rows[0] else [])]
+        """Turn mappings into columns of objects; the SELECT casts each to its declared type, whatever it is."""
+        keyed = bool(rows) and self.file.key in rows[0]
         columns: dict[str, NDArray[Any]] = {}
-        for name in wanted:
-            try:
-                values = [None if row[name] is None else row[name] for row in rows]
-            except KeyError as error:
-                at = next(i for i, row in enumerate(rows) if name not in row)
-                raise BadInput(
-                    f"row {at} has no column {name}", f"the features read {', '.join(self.inputs)}"
-                ) from error
-            # as text: the SELECT casts each to its declared type, whatever JSON made of it
-            typed = values if name == self.file.key else [None if v is None else str(v) for v in values]
-            columns[name] = np.array(typed) if name == self.file.key else np.array(typed, dtype=object)
+        for name in (*self.inputs, *([self.file.key] if keyed else [])):
+            missing = next((at for at, row in enumerate(rows) if name not in row), None)
+            if missing is not None:
+                raise BadInput(f"row {missing} has no column {name}", f"the features read {', '.join(self.inputs)}")
+            values = [row[name] for row in rows]
+            columns[name] = np.array(values) if name == self.file.key else np.array(values, dtype=object)
         return columns
 
 
@@ -196,13 +192,16 @@ def _as_input(name: str, kind: str) -> str:
     return f"nullif({cast}, 'NaN'::{kind})" if kind.upper() in _FLOATS else cast
 
 
-def _plain_strings(column: NDArray[Any]) -> NDArray[Any]:
-    """Return text as objects: DuckDB would take a numpy unicode array for an ENUM, which needs pandas to leave."""
-    array = column if isinstance(column, np.ma.MaskedArray) else np.asarray(column)
-    return array.astype(object) if array.dtype.kind in "US" else array
+def _array(column: Any) -> NDArray[Any]:
+    return column if isinstance(column, np.ndarray) else np.asarray(column)
 
 
 def _check_roles(file: FeatureFile) -> None:
+    for column, kind in file.inputs.items():
+        if not re.fullmatch(r"[A-Za-z]\w*( \w+)*(\(\d+(, ?\d+)?\))?", kind):
+            raise BadInput(
+                f"input {column} has the type {kind!r}", "that is no DuckDB type", "say DOUBLE, BIGINT, VARCHAR …"
+            )
     hidden = {c.casefold() for c in (*file.forbidden, file.label, *file.groups) if c}
     for column in file.inputs:
         if column.casefold() in hidden:
