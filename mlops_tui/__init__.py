@@ -11,16 +11,50 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mlops_tui.sdk import Run, active_run, start_run
+    from mlops_tui.sdk import (
+        PREEMPTED,
+        Run,
+        active_run,
+        checkpoint_dir,
+        latest_checkpoint,
+        log,
+        log_artifact,
+        log_param,
+        log_params,
+        save_checkpoint,
+        set_tag,
+        set_tags,
+        should_stop,
+        start_run,
+        use_dataset,
+    )
 
-__all__ = ["Run", "__version__", "active_run", "start_run"]
+__all__ = [
+    "PREEMPTED",
+    "Run",
+    "__version__",
+    "active_run",
+    "checkpoint_dir",
+    "latest_checkpoint",
+    "log",
+    "log_artifact",
+    "log_param",
+    "log_params",
+    "save_checkpoint",
+    "set_tag",
+    "set_tags",
+    "should_stop",
+    "start_run",
+    "use_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:  # PEP 562: any public SDK name
     if name in __all__:
         from mlops_tui import sdk
 
-        return getattr(sdk, name)
+        found = globals()[name] = getattr(sdk, name)  # asked once: mlops.log() is called in loops
+        return found
     raise AttributeError(f"module 'mlops_tui' has no attribute {name!r}")
 
 

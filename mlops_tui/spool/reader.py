@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -121,10 +121,11 @@ def parse(data: bytes, offset: int = 0) -> Chunk:
     bad: list[Bad] = []
     for start, block in _blocks(data):
         found = _decode(block, offset + start, bad)
-        points = [one for one in found if type(one) is Metric]
-        if len(points) < len(found):
-            records += [one for one in found if type(one) is not Metric]
-        metrics += points
+        if list(map(type, found)).count(Metric) == len(found):  # nearly always
+            metrics += cast(list[Metric], found)
+            continue
+        metrics += [one for one in found if type(one) is Metric]
+        records += [one for one in found if type(one) is not Metric]
     return Chunk(records, _columns(metrics), offset + data.rfind(b"\n") + 1, bad)
 
 

@@ -118,16 +118,14 @@ class Writer:
                 and -_MAX_STEP <= step <= _MAX_STEP
                 and type(values) is dict
                 and values
-                and values.keys() <= self._names
+                and self._names.issuperset(values)
                 and _PLAIN.issuperset(map(type, values.values()))
+                and math.isfinite(sum(values.values()))  # orjson would write NaN and infinities as null
             ):
                 record = {"v": 1, "e": "m", "t": time_ns() // 1000 if ts is None else ts, "s": step, "m": values}
                 line = _dumps(record, None, _NEWLINE)
-                # orjson writes a non-finite number as null; a name with "null" in it only takes the longer way.
-                if b"null" in line:
-                    line = b""
         except Exception:  # an integer of more than 64 bits, a dict that another thread is filling
-            line = b""
+            pass
         if line:
             self._next_step = step + 1
             return self._file.append(line)
@@ -212,8 +210,8 @@ class Writer:
         if run is not None:
             record["run"] = {
                 **run,
-                "params": self._texts(run.get("params") or {}, "parameter"),
-                "tags": self._texts(run.get("tags") or {}, "tag"),
+                "params": self._texts(run.get("params", {}), "parameter"),
+                "tags": self._texts(run.get("tags", {}), "tag"),
             }
         if job is not None:
             record["job"] = dict(job)
