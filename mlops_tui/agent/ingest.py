@@ -6,6 +6,7 @@ after the next checkpoint: from then on its rows need no log to survive.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -209,6 +210,8 @@ class Ingestor:
             for file in finished:
                 file.path.unlink(missing_ok=True)
                 self._files.pop(file.path, None)
+                with contextlib.suppress(OSError):  # another process of this owner may still write there
+                    file.path.parent.rmdir()
 
         return self._house.store.checkpoint(after=forget)
 

@@ -45,7 +45,10 @@ class Guard(Protocol):
         """Return when the caller may, raise NotAllowed with the rule otherwise."""
 
     def record(self, ctx: Context, operation: Operation[Any, Any], plan: Plan | None, outcome: str, text: str) -> None:
-        """Append to the audit chain in the caller's transaction."""
+        """Append a call to the audit chain in the caller's transaction."""
+
+    def note(self, ctx: Context, action: str, object: str, outcome: str, text: str) -> None:
+        """Append what the agent decided by itself to the audit chain in the caller's transaction."""
 
 
 @dataclass

@@ -53,20 +53,26 @@ class RoleGuard:
         return "owner" if alone and caller.uid in (os.getuid(), 0) else ""
 
     def record(self, ctx: Context, operation: Operation[Any, Any], plan: Plan | None, outcome: str, text: str) -> None:
-        """Append to the audit chain, in the transaction of what is recorded."""
-        if operation.name in NOISE:
-            return
-        last = ctx.session.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1") or (0, chain.GENESIS)
-        detail = (
-            {"text": text, "plan": plan.digest, "changes": msgspec.to_builtins(plan.changes)}
-            if plan
-            else {"text": text}
-        )
-        caller = ctx.caller
-        record = chain.Record(
-            seq=last[0] + 1, ts=ctx.now, actor=caller.name, on_behalf_of=caller.on_behalf_of, tenant=caller.tenant, action=operation.name,
-            object=plan.object if plan else "", request_id=caller.request_id, reason=caller.reason, outcome=outcome, detail=chain.detail_of(detail), prev=last[1],
-        )  # fmt: skip
-        fields = msgspec.to_builtins(record)
-        ts = fields.pop("ts")
-        ctx.session.insert("audit", ts_us=ts, hash=chain.link(last[1], record), **fields)
+        """Append a call to the audit chain, in the transaction of what is recorded."""
+        if operation.name not in NOISE:
+            detail = (
+                {"text": text, "plan": plan.digest, "changes": msgspec.to_builtins(plan.changes)}
+                if plan
+                else {"text": text}
+            )
+            _append(ctx, operation.name, plan.object if plan else "", outcome, detail)
+
+    def note(self, ctx: Context, action: str, object: str, outcome: str, text: str) -> None:
+        """Append what the agent decided by itself."""
+        _append(ctx, action, object, outcome, {"text": text})
+
+
+def _append(ctx: Context, action: str, object: str, outcome: str, detail: dict[str, Any]) -> None:
+    seq, prev = ctx.session.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1") or (0, chain.GENESIS)
+    caller = ctx.caller
+    record = chain.Record(
+        seq=seq + 1, ts=ctx.now, actor=caller.name, on_behalf_of=caller.on_behalf_of, tenant=caller.tenant, action=action, object=object,
+        request_id=caller.request_id, reason=caller.reason, outcome=outcome, detail=chain.detail_of(detail), prev=prev,
+    )  # fmt: skip
+    fields = msgspec.to_builtins(record)
+    ctx.session.insert("audit", ts_us=fields.pop("ts"), hash=chain.link(prev, record), **fields)
