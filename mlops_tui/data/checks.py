@@ -250,7 +250,7 @@ def _verdict(test: _Test, failing: int, samples: list[dict[str, Any]]) -> CheckR
     if cells:
         first = cells[0]
         shown = "" if first.value is None else f"{first.value!r} "
-        others = f" (and {failing - 1:,} more rows)" if failing > 1 else ""
+        others = f" (and {failing - 1:,} more)" if failing > 1 else ""
         said.append(f"row {first.row}, column {test.column}: {shown}{test.words}{others}")
     passed = not said
     return CheckResult(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from mlops_tui.core.errors import BadInput, NotFound
-from mlops_tui.data.online.duck import literal, open_locked, plain, quote
+from mlops_tui.data.online.duck import literal, open_locked, place, plain, quote
 
 _BY_SUFFIX = {
     ".parquet": "parquet",
@@ -157,10 +157,11 @@ def _format(path: Path) -> str:
 
 
 def _parquet(con: Any, path: Path) -> Table:
-    place = literal(path.absolute())
-    relation = f"read_parquet({place})"
+    relation = f"read_parquet({place(path)})"
     columns = _described(con, relation, path)
-    return Table("parquet", columns, relation, f"read_parquet({place}, file_row_number = true)", "file_row_number + 1")
+    return Table(
+        "parquet", columns, relation, f"read_parquet({place(path)}, file_row_number = true)", "file_row_number + 1"
+    )
 
 
 def _csv(con: Any, path: Path) -> Table:
@@ -168,7 +169,7 @@ def _csv(con: Any, path: Path) -> Table:
     spec = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     # no sniffing: on a file with one short record DuckDB's sniffer settles for zero rows and says nothing
     cells = (
-        f"read_csv({literal(path.absolute())}, columns = {{{spec}}}, auto_detect = false, header = true,"
+        f"read_csv({place(path)}, columns = {{{spec}}}, auto_detect = false, header = true,"
         f" delim = {literal(separator)}, quote = '\"', escape = '\"', nullstr = '')"
     )
     tries = [f"bool_and({_csv_reads(name, kind)})" for name in names for kind in _CSV_TYPES]
@@ -213,12 +214,12 @@ def _csv_header(path: Path) -> tuple[list[str], str]:
 
 
 def _jsonl(con: Any, path: Path) -> Table:
-    place = f"{literal(path.absolute())}, format = 'newline_delimited'"
-    relation = f"read_json({place}, records = true, sample_size = -1)"
+    source = f"{place(path)}, format = 'newline_delimited'"
+    relation = f"read_json({source}, records = true, sample_size = -1)"
     columns = _described(con, relation, path)
     spec = ", ".join(f"{literal(c.name)}: 'VARCHAR'" for c in columns)
     return Table(
-        "jsonl", columns, relation, f"read_json({place}, records = true, columns = {{{spec}}})", "row_number() OVER ()"
+        "jsonl", columns, relation, f"read_json({source}, records = true, columns = {{{spec}}})", "row_number() OVER ()"
     )
 
 

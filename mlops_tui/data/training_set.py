@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_tui.core.errors import BadInput, Refused
-from mlops_tui.data.online.duck import literal, open_locked, plain, quote, register
+from mlops_tui.data.online.duck import literal, open_locked, place, plain, quote, register
 from mlops_tui.data.online.transform import FeatureSet
 from mlops_tui.data.schema import ask, probe
 
@@ -87,7 +87,7 @@ def write(features: FeatureSet, sources: Sequence[Source], out: Path, where: str
         select = features.select_sql(f"({rows})", features.carried, where)
         _copy(con, f"{select} ORDER BY {quote(features.file.key)}", scratch, features.record())
         _complain_about_doubles(con, features, scratch)
-        counts = f"SELECT count(*), {_nulls(features)} FROM read_parquet({literal(scratch.absolute())})"
+        counts = f"SELECT count(*), {_nulls(features)} FROM read_parquet({place(scratch)})"
         total, unlabelled = ask(con, counts, scratch)[0]
     return Written(out, total, unlabelled, features.digest)
 
@@ -128,11 +128,14 @@ def read_evaluation(path: Path) -> tuple[TrainingSet, NDArray[np.float32]]:
 def _read_columns(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     with closing(open_locked([path])) as con:
         probe(con, path)
-        place = literal(path.absolute())
-        entries = ask(con, f"SELECT value FROM parquet_kv_metadata({place}) WHERE key = {literal(FEATURES_KEY)}", path)
+        entries = ask(
+            con, f"SELECT value FROM parquet_kv_metadata({place(path)}) WHERE key = {literal(FEATURES_KEY)}", path
+        )
         if not entries:
             raise BadInput(f"{path.name} is not a training set", "it names no features", "mlops feature training-set")
-        return con.execute(f"SELECT * FROM read_parquet({place})").fetchnumpy(), msgspec.json.decode(entries[0][0])
+        return con.execute(f"SELECT * FROM read_parquet({place(path)})").fetchnumpy(), msgspec.json.decode(
+            entries[0][0]
+        )
 
 
 def _as_set(found: dict[str, NDArray[Any]], record: dict[str, Any]) -> TrainingSet:
@@ -182,7 +185,7 @@ def _nulls(features: FeatureSet) -> str:
 
 def _complain_about_doubles(con: Any, features: FeatureSet, path: Path) -> None:
     key = quote(features.file.key)
-    again = f"SELECT {key} FROM read_parquet({literal(path.absolute())}) GROUP BY {key} HAVING count(*) > 1 LIMIT 1"
+    again = f"SELECT {key} FROM read_parquet({place(path)}) GROUP BY {key} HAVING count(*) > 1 LIMIT 1"
     if twice := ask(con, again, path):
         raise Refused(f"{features.file.key} {twice[0][0]} occurs twice in the sources", "", "give each row once")
 

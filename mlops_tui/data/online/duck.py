@@ -36,7 +36,7 @@ def open_locked(files: Iterable[Path] = (), *, memory_mb: int = 1024) -> Any:
             "temp_directory": "",
         },
     )
-    allowed = ", ".join(literal(path.absolute()) for path in files)
+    allowed = ", ".join(name for path in files for name in {literal(path.absolute()), place(path)})
     con.execute(f"SET allowed_paths = [{allowed}]")
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
@@ -86,6 +86,11 @@ def quote(name: str) -> str:
 def literal(value: object) -> str:
     """Return a value's text as an SQL string literal."""
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def place(path: Path) -> str:
+    """Return the SQL literal by which a table function reads this one file, be there ``*``, ``?`` or ``[`` in its name."""
+    return literal(re.sub(r"[*?\[]", r"[\g<0>]", str(path.absolute())))
 
 
 def plain(error: BaseException) -> str:

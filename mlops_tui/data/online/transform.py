@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlops_tui.contracts.data import FeatureDef
 from mlops_tui.core.errors import BadInput
 from mlops_tui.core.jsonx import canonical
-from mlops_tui.data.online.duck import literal, open_locked, plain, quote, register
+from mlops_tui.data.online.duck import open_locked, place, plain, quote, register
 from mlops_tui.data.online.expressions import SQL_TYPES, check, compiled
 
 Columns = Mapping[str, NDArray[Any]]
@@ -134,7 +134,7 @@ class FeatureSet:
             BadInput: a column is missing, or a cell cannot be read as its column's type.
         """
         if isinstance(source, Path):
-            con, relation = open_locked([source]), f"read_parquet({literal(source.absolute())})"
+            con, relation = open_locked([source]), f"read_parquet({place(source)})"
         else:
             columns = self._columns(source)
             con = self._engine.cursor()

@@ -13,6 +13,7 @@ import pytest
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.data import training_set
+from mlops_tui.data.online.duck import register
 from mlops_tui.data.online.transform import FeatureFile, FeatureSet
 
 PROJECT = Path(__file__).parents[3] / "sample_data" / "project"
@@ -40,9 +41,11 @@ def awkward(tmp_path):
     columns = {"id": rng.permutation(n) * 3, "age": age, "code": code}
     path = tmp_path / "raw.parquet"
     with duckdb.connect(config={"threads": 1}) as con:
-        con.register("t", columns)
-        con.execute(f"COPY (SELECT * REPLACE (CASE WHEN id % 2 = 0 THEN coalesce(age, 'NaN') ELSE age END AS age) FROM t)"
-                    f" TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 2048)")  # fmt: skip
+        relation = register(con, "t", columns)
+        half = "CASE WHEN id % 2 = 0 THEN coalesce(age, 'NaN') ELSE age END AS age"
+        con.execute(
+            f"COPY (SELECT * REPLACE ({half}) FROM {relation}) TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 2048)"
+        )
     rows = [
         {"id": int(i), "age": None if np.isnan(a) else float(a), "code": c}
         for i, a, c in zip(columns["id"], age, code, strict=True)
