@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.config import Config
-from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed
+from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.core.paths import Home
 from mlops_tui.keys.keys import Keys, fits, key_check, key_id
@@ -26,7 +26,9 @@ from mlops_tui.keys.sources import (
 __all__ = ["PluginSource", "open_keys"]
 
 
-def open_keys(home: Home, config: Config, plugin_sources: Sequence[PluginSource] = ()) -> Keys:
+def open_keys(
+    home: Home, config: Config, plugin_sources: Sequence[PluginSource] = (), *, must_exist: bool = False
+) -> Keys:
     """Return the keys of the home's store; makes them (and ``store.meta``) when there is no store yet.
 
     A new store takes the first source that works: environment (CI only), service credentials, OS keyring, plugins, a
@@ -37,14 +39,18 @@ def open_keys(home: Home, config: Config, plugin_sources: Sequence[PluginSource]
         home: the folders of the installation.
         config: settings in force.
         plugin_sources: key sources that plugins bring, in order.
+        must_exist: refuse to begin a new store; for everybody but the agent.
 
     Raises:
+        NotFound: there is no store and ``must_exist`` is set.
         NotAllowed: the key is missing, locked or wrong, or a store lies there without its ``store.meta``.
         BadInput: a key is not 32 bytes in base64, or ``store.key_source`` names no source.
     """
     plugins = [Plugin(source) for source in plugin_sources]
     sources: list[Source] = [Environment(), Credentials(), Keyring(), *plugins, KeyFile(home.keys)]
     meta = read_meta(home)
+    if meta is None and must_exist:
+        raise NotFound(f"there is no store in {home.data}", f"{meta_path(home)} is missing", "set MLOPS_HOME")
     if meta is None:
         return _make(home, config, sources)
     return _open(meta, sources)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, StoreTooNew
+from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, NotFound, StoreTooNew
 from mlops_tui.keys import meta_path, open_keys, read_meta
 
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -164,6 +164,14 @@ def test_a_store_without_its_meta_never_gets_a_new_key(home, settings):
     with pytest.raises(NotAllowed, match="is missing although there is a store"):
         open_keys(home, settings())
     assert not home.keys.exists()
+
+
+def test_only_who_may_begin_a_store_begins_one(home, settings):
+    with pytest.raises(NotFound, match="no store"):
+        open_keys(home, settings(), must_exist=True)
+    assert not home.data.exists()
+    first = open_keys(home, settings())
+    assert open_keys(home, settings(), must_exist=True).store_key == first.store_key
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"format": 1, "store_id": 3}', b"\xff\xfe"])
