@@ -81,6 +81,15 @@ def test_half_width_by_hand():
     assert sequential.half_width(4.0 / 400, 400, 0.05) == pytest.approx(by_hand)
 
 
+def test_the_lift_is_as_wide_as_the_ratio_of_two_noisy_means():
+    rng = np.random.default_rng(12)
+    a, b = rng.normal(2.0, 1.0, 4000), rng.normal(3.0, 1.0, 4000)
+    ratios = rng.normal(3.0, 1 / math.sqrt(4000), 20_000) / rng.normal(2.0, 1 / math.sqrt(4000), 20_000)
+    found = sequential.lift(Arm.of_values(a), Arm.of_values(b))
+    assert found.value == pytest.approx(0.5, abs=0.03)
+    assert (found.high - found.low) / 2 == pytest.approx(sequential.half_width(ratios.var(), 8000, 0.05), rel=0.05)
+
+
 def test_tuning_decides_where_the_interval_is_tightest():
     width = {t: sequential.half_width(1 / 5000, 5000, 0.05, t) for t in (500, 2500, 5000, 10_000, 50_000)}
     assert min(width, key=width.get) == 5000

@@ -35,6 +35,7 @@ def test_three_of_five_and_calm_for_four():
     assert alarms(rule, [*on, 0, 0, 2, 0, 0, 0])[-1] is True
     assert alarms(rule, [*on, 0, 0, 2, 0, 0, 0, 0])[-1] is False
     assert alarms(rule, [*on, 0, 0, 0, 0, 9, 9])[-1] is False
+    assert alarms(KofN(3, 1, k=2, n=3, clear_after=1), [9, 9, 0, 9, 9]) == [False, True, False, False, True]
     assert sum(state.changed for state in run(rule, [*on, 0, 0, 0, 0, 9, 9, 9])) == 3
 
 

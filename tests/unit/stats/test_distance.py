@@ -55,6 +55,15 @@ def test_the_binned_statistic_surely_holds_the_exact_one(a, b):
     assert low - 1e-9 <= exact <= high + 1e-9
 
 
+def test_the_binned_statistic_is_exact_for_few_different_values():
+    rng = np.random.default_rng(4)
+    a, b = rng.integers(0, 40, 5000), rng.integers(2, 45, 3000)
+    shape = profile.build(a)
+    low, high = distance.ks_binned(shape.counts[:-1], profile.count(shape, b)[:-1], shape.points)
+    assert low == pytest.approx(distance.ks_w1(a, b)[0], abs=1e-12)
+    assert high - low < 0.02
+
+
 def test_binned_figures_are_close_to_the_exact_ones():
     rng = np.random.default_rng(1)
     a, b = rng.normal(0, 1, 20_000), rng.normal(0.2, 1.1, 20_000)

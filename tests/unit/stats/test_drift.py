@@ -112,6 +112,8 @@ def test_two_thresholds_page_and_list():
     assert page[0].p_page == pytest.approx(0.032)
     assert page[0].verdict == "warn"
     assert drift.judge([moved, *quiet[1:]], Policy(page_alpha=0.05))[0].verdict == "drift"
+    by_chance = msgspec.structs.replace(moved, js=0.2, js_excess=0.05, w1_sigma=None, p_value=1e-12)
+    assert drift.judge([by_chance])[0].verdict == "ok"
     assert drift.judge([moved, *quiet[1:]], Policy(js=0.3, w1_sigma=1.0))[0].verdict == "ok"
 
 
@@ -123,6 +125,7 @@ def test_exact_and_estimated_say_so_and_agree():
     exact, estimated = drift.compare_exact(a, b, "x"), drift.compare(shape, profile.count(shape, b), "x")
     assert (exact.estimated, estimated.estimated) == (False, True)
     assert exact.ks_low == exact.ks_high
+    assert exact.p_value == pytest.approx(3 * min(exact.p_values.values()), rel=1e-9, abs=0)
     assert estimated.ks_low <= exact.ks_low <= estimated.ks_high
     assert estimated.w1_sigma == pytest.approx(exact.w1_sigma, rel=0.02)
     assert (exact.psi, exact.js, exact.chi2) == (estimated.psi, estimated.js, estimated.chi2)

@@ -81,7 +81,7 @@ def test_the_interval_of_a_difference_covers_it():
 
 
 def test_small_groups_are_reported_not_judged():
-    cells = np.array([[[400, 100], [100, 400]], [[410, 90], [100, 400]], [[0, 30], [30, 0]]])
+    cells = np.array([[[400, 100], [100, 400]], [[410, 90], [100, 400]], [[0, 50], [10, 0]]])
     found = fairness.analyse(cells, ["a", "b", "tiny"], min_group=100)
     assert found.small == ("tiny",)
     assert found.groups[2].judged == ()
@@ -92,6 +92,12 @@ def test_small_groups_are_reported_not_judged():
     alone = fairness.analyse(cells[1:], ["b", "tiny"], min_group=100)
     assert alone.demographic_parity.value is None
     assert "fewer than two groups of 100 rows" in alone.demographic_parity.method
+
+
+def test_intervals_leave_small_groups_out():
+    cells = np.array([[[400, 100], [100, 400]], [[410, 90], [100, 400]], [[0, 50], [10, 0]]])
+    assert fairness.analyse(cells, ["a", "b", "tiny"]).demographic_parity.high < 0.1
+    assert fairness.analyse(cells, ["a", "b", "tiny"], min_group=60).demographic_parity.low > 0.2
 
 
 def test_a_rate_is_judged_by_its_own_denominator():

@@ -190,4 +190,6 @@ def test_threshold_verdicts():
     assert unsure.verdict == "continue"
     assert unsure.rate.low < 0.01 < unsure.rate.high
     assert "1.00%" in unsure.text
-    assert threshold.analyse(log_of(1, 0, 10, 90, 4), spec).hold
+    early = threshold.analyse(log_of(8, 0, 10, 90, 4), spec)
+    assert (early.verdict, early.hold, early.rate.low > 0.01) == ("continue", True, True)
+    assert early.text == "hold: 40 of the 200 rows that a verdict needs"

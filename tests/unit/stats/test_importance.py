@@ -53,6 +53,15 @@ def test_negative_drops_are_clipped():
     assert all(one.share == 0.0 for one in found.features)
 
 
+def test_a_misleading_feature_has_no_share():
+    columns, y = table()
+    misled = importance.permutation(lambda c: model({**c, "weak": -c["weak"]}), columns, y)
+    assert misled.features[-1].name == "weak"
+    assert misled.features[-1].drop < 0
+    assert misled.features[-1].share == 0.0
+    assert sum(one.share for one in misled.features) == pytest.approx(1.0)
+
+
 def test_the_seed_decides_and_batches_do_not():
     columns, y = table()
     first = importance.permutation(model, columns, y, seed=3, max_rows=400)

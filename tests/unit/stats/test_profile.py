@@ -156,6 +156,8 @@ def test_coarse_bars_read_like_a_legend():
     labels = [bar.label for bar in bins.coarse(heavy, profile.count(heavy, [2.0, np.nan]))]
     assert {"= 1", "= 2", "= 3", "missing"} <= set(labels)
     assert "≥ 3" not in labels
+    mixed = profile.build(np.concatenate([np.arange(0, 100) / 10, np.full(60, 20.0), np.full(60, 30.0), [31.0]]))
+    assert [bar.label for bar in bins.coarse(mixed, profile.count(mixed, [20.0]), bins=2)] == ["< 20", "≥ 20"]
     names = profile.build(list("aaabbbccd"))
     bars = bins.coarse(names, profile.count(names, ["a", "z", "c"]), bins=2)
     assert [(bar.label, bar.reference, bar.live) for bar in bars] == [

@@ -83,6 +83,16 @@ def test_delong_covers():
     assert 0.92 <= np.mean(hits) <= 0.98
 
 
+def test_delong_is_the_variance_of_the_placements():
+    rng = np.random.default_rng(4)
+    ones, zeros = rng.integers(2, 9, 12).astype(float), rng.integers(0, 7, 40).astype(float)
+    wins = (ones[:, None] > zeros) + (ones[:, None] == zeros) / 2
+    error = np.sqrt(wins.mean(1).var(ddof=1) / 12 + wins.mean(0).var(ddof=1) / 40)
+    figure = quality.delong([1] * 12 + [0] * 40, np.concatenate([ones, zeros]), level=0.5)
+    assert figure.value == pytest.approx(wins.mean())
+    assert figure.high - figure.low == pytest.approx(2 * 0.6744898 * error)
+
+
 def test_confusion_counts_add():
     rng = np.random.default_rng(2)
     y, guess = rng.integers(0, 3, 100), rng.integers(0, 3, 100)
