@@ -50,7 +50,10 @@ class UsedData(msgspec.Struct, kw_only=True):
 
 
 class Run(Answer):
-    """A run, whole. Times are µs; ``params`` and ``tags`` are text, as in MLflow."""
+    """A run, whole. Times are µs; ``params`` and ``tags`` are text, as in MLflow.
+
+    ``facts`` has what was noted at its start: git, environment (seeds among it) and hardware.
+    """
 
     id: str
     name: str
@@ -77,6 +80,7 @@ class Run(Answer):
     artifacts: list[ArtifactRef]
     datasets: list[UsedData]
     models: list[str]
+    facts: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class CurveRequest(Request):

@@ -2,7 +2,10 @@ CREATE TABLE experiment (id VARCHAR PRIMARY KEY, tenant VARCHAR NOT NULL, name V
 CREATE TABLE run (
   id VARCHAR PRIMARY KEY, experiment_id VARCHAR NOT NULL, parent_id VARCHAR, tenant VARCHAR NOT NULL, name VARCHAR NOT NULL, kind VARCHAR NOT NULL,
   status VARCHAR NOT NULL, started TIMESTAMP NOT NULL, ended TIMESTAMP, heartbeat TIMESTAMP, host VARCHAR NOT NULL, boot VARCHAR NOT NULL, pid INTEGER, proc_created BIGINT,
-  actor VARCHAR NOT NULL, command VARCHAR NOT NULL, git_sha VARCHAR NOT NULL, git_branch VARCHAR NOT NULL, git_dirty BOOLEAN, error VARCHAR NOT NULL, note VARCHAR NOT NULL, job_id VARCHAR, deleted TIMESTAMP);
+  actor VARCHAR NOT NULL, command VARCHAR NOT NULL, git_sha VARCHAR NOT NULL, git_branch VARCHAR NOT NULL, git_dirty BOOLEAN, error VARCHAR NOT NULL, note VARCHAR NOT NULL, job_id VARCHAR, deleted TIMESTAMP,
+  resumed TIMESTAMP, facts VARCHAR NOT NULL DEFAULT '{}',
+  -- What a list shows of a run's parameters and metrics, kept here so that 100,000 runs sort without a join.
+  summary VARCHAR NOT NULL DEFAULT '', metric VARCHAR NOT NULL DEFAULT '', value DOUBLE, value_step BIGINT);
 CREATE TABLE param (run VARCHAR NOT NULL, key VARCHAR NOT NULL, value VARCHAR NOT NULL, num DOUBLE);
 CREATE TABLE run_artifact (run VARCHAR NOT NULL, path VARCHAR NOT NULL, digest VARCHAR NOT NULL, size BIGINT NOT NULL, ts TIMESTAMP NOT NULL);
 CREATE TABLE run_data (run VARCHAR NOT NULL, name VARCHAR NOT NULL, digest VARCHAR NOT NULL, context VARCHAR NOT NULL, ts TIMESTAMP NOT NULL);

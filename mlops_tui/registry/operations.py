@@ -1,0 +1,1 @@
+"""The registry: its parts register themselves on import."""

@@ -1,0 +1,150 @@
+"""Models and their versions by what people call them, and what is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mlops_tui.contracts.model import GateResult, ModelVersion
+from mlops_tui.core.errors import NotFound
+from mlops_tui.store.session import Session
+
+_VERSION = """
+SELECT v.* REPLACE (epoch_us(v.created) AS created), m.name AS model FROM model_version v JOIN model m ON m.id = v.model_id
+"""
+LATEST_GATES = """
+(SELECT * FROM gate_result QUALIFY row_number() OVER (PARTITION BY run_id, digest, gate ORDER BY ts DESC, id DESC) = 1)
+"""
+"""FROM clause: the newest verdict of each gate on each model file of each run."""
+
+
+def find_model(session: Session, tenant: str, name: str) -> dict[str, Any]:
+    """Return a model's row by name or id; what follows an ``@`` is left out; times in µs.
+
+    Raises:
+        NotFound: there is no such model.
+    """
+    name = name.strip().removeprefix("model:").partition("@")[0]
+    row = session.dict(
+        """SELECT * REPLACE (epoch_us(created) AS created) FROM model
+           WHERE tenant = $tenant AND (name = $name OR id = $name) ORDER BY name = $name DESC LIMIT 1""",
+        {"tenant": tenant, "name": name},
+    )
+    if row is None:
+        raise NotFound(f"there is no model {name!r}", "", "mlops model list shows them")
+    return row
+
+
+def resolve_version(session: Session, tenant: str, reference: str) -> dict[str, Any]:
+    """Return the row of the version that a person means.
+
+    Args:
+        session: where to look.
+        tenant: whose models.
+        reference: ``employment`` (the newest version), ``employment@7``, ``employment@champion``, or a version's id;
+            ``model:`` before it is fine.
+
+    Returns:
+        The columns of ``model_version``, ``created`` in µs, and ``model``, the model's name.
+
+    Raises:
+        NotFound: no such model, version or alias.
+    """
+    reference = reference.strip().removeprefix("model:")
+    row = session.dict(_VERSION + "WHERE m.tenant = ? AND v.id = ?", [tenant, reference])
+    if row is not None:
+        return row
+    model = find_model(session, tenant, reference)
+    wanted = reference.partition("@")[2]
+    if not wanted or wanted == "latest":
+        row = session.dict(_VERSION + "WHERE m.id = ? ORDER BY v.version DESC LIMIT 1", [model["id"]])
+    elif wanted.isdecimal():
+        row = session.dict(_VERSION + "WHERE m.id = ? AND v.version = ?", [model["id"], int(wanted)])
+    else:
+        alias = "SELECT version_id FROM alias WHERE model_id = ? AND alias = ?"
+        row = session.dict(_VERSION + f"WHERE v.id = ({alias})", [model["id"], wanted])
+    if row is None:
+        what = "version" if not wanted or wanted.isdecimal() else "alias"
+        raise NotFound(
+            f"{model['name']} has no {what} {wanted}".rstrip(), "", f"mlops model show {model['name']} shows them"
+        )
+    return row
+
+
+def label(row: dict[str, Any]) -> str:
+    """Return what people call a version: ``employment@3``."""
+    return f"{row['model']}@{row['version']}"
+
+
+def versions_of(session: Session, model: str) -> list[dict[str, Any]]:
+    """Return the rows of all versions of a model (its id), newest first."""
+    return session.dicts(_VERSION + "WHERE m.id = ? ORDER BY v.version DESC", [model])
+
+
+def latest_gates(session: Session, run: str, digest: str) -> list[GateResult]:
+    """Return the newest verdict of each gate on one model file of a run, by name."""
+    return [_gate(row) for row in _gates_of(session, [run]) if row["digest"] == digest]
+
+
+def shown(session: Session, rows: Sequence[dict[str, Any]]) -> list[ModelVersion]:
+    """Return versions whole, with a handful of queries for all of them.
+
+    Args:
+        session: where to look.
+        rows: rows of :func:`resolve_version` or :func:`versions_of`.
+    """
+    ids, runs = [row["id"] for row in rows], [row["run_id"] for row in rows if row["run_id"]]
+    within = "IN (SELECT unnest(?))"
+    names = dict(session.rows(f"SELECT id, name FROM run WHERE id {within}", [runs]))
+    aliases = session.rows(f"SELECT version_id, alias FROM alias WHERE version_id {within} ORDER BY alias", [ids])
+    data = session.rows(f"SELECT DISTINCT run, name FROM run_data WHERE run {within} ORDER BY name", [runs])
+    served = session.rows(
+        f"""SELECT DISTINCT r.version_id, d.name FROM revision r JOIN deployment d ON d.id = r.deployment_id
+            WHERE r.version_id {within} AND d.removed IS NULL ORDER BY d.name""",
+        [ids],
+    )
+    gates = _gates_of(session, runs)
+    return [
+        ModelVersion(
+            id=row["id"], model=row["model"], version=row["version"], run=row["run_id"], run_name=names.get(row["run_id"], ""),
+            digest=row["digest"], size=row["size"], format=row["format"], created=row["created"], actor=row["actor"],
+            description=row["description"],
+            signature=msgspec.json.decode(row["signature"]),
+            metrics=msgspec.json.decode(row["metrics"]),
+            aliases=[alias for version, alias in aliases if version == row["id"]],
+            gates=[_gate(one) for one in gates if (one["run_id"], one["digest"]) == (row["run_id"], row["digest"])],
+            datasets=[name for run, name in data if run == row["run_id"]],
+            features=features_of(msgspec.json.decode(row["signature"])),
+            deployments=[name for version, name in served if version == row["id"]],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def features_of(signature: dict[str, Any]) -> list[str]:
+    """Return the names of the features that a model takes, from its signature; empty when it names none."""
+    found = signature.get("features") or _listed(signature.get("metadata", {}).get("mlops.features", ""))
+    if not isinstance(found, list):
+        return []
+    return [str(one.get("name", "") if isinstance(one, dict) else one) for one in found]
+
+
+def _listed(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return []
+
+
+def _gates_of(session: Session, runs: list[str]) -> list[dict[str, Any]]:
+    return session.dicts(
+        f"SELECT * REPLACE (epoch_us(ts) AS ts) FROM {LATEST_GATES} WHERE run_id IN (SELECT unnest(?)) ORDER BY gate",
+        [runs],
+    )
+
+
+def _gate(row: dict[str, Any]) -> GateResult:
+    fields = {key: row[key] for key in ("gate", "passed", "value", "threshold", "text", "ts")}
+    return GateResult(**fields, detail=msgspec.json.decode(row["detail"] or "{}"))

@@ -1,0 +1,1 @@
+"""Tracking: experiments and runs, taken in from the spool, and what people do with them."""

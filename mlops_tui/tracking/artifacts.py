@@ -1,0 +1,108 @@
+"""Artifacts of runs: the copy in the spool is checked, sealed among the blobs, and deleted after the commit."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from mlops_tui.core.clock import DAY
+from mlops_tui.core.errors import BadInput, MlopsError, NotFound, Refused
+from mlops_tui.door import Context, House, absorbs, every
+from mlops_tui.spool import files
+from mlops_tui.spool.records import Artifact
+from mlops_tui.spool.text import logical_path
+from mlops_tui.store.session import Session
+from mlops_tui.tracking.find import elsewhere
+from mlops_tui.tracking.spooled import unread
+
+log = logging.getLogger(__name__)
+LEFT_S = 60.0
+"""Seconds after which a kept file whose run is over, and whose spool is read, is nobody's."""
+
+
+@absorbs("artifact")
+def artifacts(ctx: Context, owner: str, records: list[Artifact]) -> None:
+    """Seal what a run kept. A record that names no kept file is set aside, and the next one taken."""
+    if elsewhere(ctx.session, owner):
+        return
+    for record in records:
+        try:
+            kept = _kept(ctx, owner, record)
+        except (Refused, BadInput, NotFound) as error:
+            _set_aside(ctx, owner, record, error)
+        else:
+            _take(ctx, owner, record, kept)
+
+
+@every(30.0, "tracking.leftovers")
+def leftovers(house: House) -> None:
+    """Delete copies that a crash between commit and deletion, or before the record was written, left behind."""
+    spool = house.home.spool
+    for folder in spool.glob(f"*/{files.KEPT}"):
+        owner = folder.parent.name
+        old = [path for path in folder.iterdir() if _age_s(path) > LEFT_S]
+        over = bool(old) and house.read(partial(_over, spool=spool, owner=owner))
+        if over:
+            for path in old:
+                files.remove(path)
+            log.info("deleted %d leftover files of %s", len(old), owner)
+
+
+def _kept(ctx: Context, owner: str, record: Artifact) -> Path:
+    """Return the copy that a record names.
+
+    Raises:
+        Refused: it is no kept file, or not what the record says.
+    """
+    if logical_path(record.path) != record.path:
+        raise Refused(f"{record.path!r:.80} is no name for an artifact")
+    path = files.kept_file(ctx.home.spool, owner, record.file)
+    if (size := path.stat().st_size) != record.size:
+        raise Refused(f"{path.name} has {size:,} bytes, its record says {record.size:,}")
+    return path
+
+
+def _take(ctx: Context, owner: str, record: Artifact, kept: Path) -> None:
+    blob = ctx.blobs.put_file(kept)
+    session, at = ctx.session, [owner, record.path]
+    ctx.after.append(lambda: files.remove(kept))
+    session.execute(
+        "INSERT INTO blob VALUES (?, ?, 'artifact', make_timestamp(?)) ON CONFLICT DO NOTHING",
+        [blob.digest, blob.size, ctx.now],
+    )
+    later = session.value("SELECT max(epoch_us(ts)) FROM run_artifact WHERE run = ? AND path = ?", at) or 0
+    if record.t >= later:
+        session.execute("DELETE FROM run_artifact WHERE run = ? AND path = ?", at)
+        session.insert("run_artifact", run=owner, path=record.path, digest=blob.digest, size=blob.size, ts_us=record.t)
+
+
+def _set_aside(ctx: Context, owner: str, record: Artifact, error: MlopsError) -> None:
+    ctx.session.insert(
+        "quarantine",
+        path=owner,
+        offset_bytes=0,
+        line=msgspec.json.encode(record).decode(),
+        error=str(error),
+        ts_us=ctx.now,
+    )
+
+
+def _over(session: Session, spool: Path, owner: str) -> bool:
+    """Tell whether nothing more will be said of an owner's kept files."""
+    row = session.row("SELECT status FROM run WHERE id = ?", [owner])
+    if row is None:
+        # Perhaps a run whose start was not read yet, or an owner that another room looks after.
+        newest = max((path.stat().st_mtime for path in (spool / owner).iterdir()), default=0.0)
+        return time.time() - newest > DAY / 1e6 and not unread(session, spool, owner)
+    return row[0] != "running" and not unread(session, spool, owner)
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

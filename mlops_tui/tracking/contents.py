@@ -1,0 +1,138 @@
+"""What a run says of itself: parameters, tags, data sets used, and the metric that stands for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mlops_tui.door import Context, absorbs
+from mlops_tui.spool.reader import Points
+from mlops_tui.spool.records import Dataset, Param, Tag
+from mlops_tui.store.session import Session
+from mlops_tui.tracking.find import elsewhere
+from mlops_tui.tracking.headline import headline
+
+CONFLICT = "mlops.conflict.param."
+_SUMMARY_CHARS = 200
+
+
+@absorbs("param")
+def params(ctx: Context, owner: str, records: list[Param]) -> None:
+    """Take parameters: the first writer wins."""
+    if not elsewhere(ctx.session, owner):
+        for record in records:
+            put_params(ctx, owner, record.p, record.t)
+
+
+@absorbs("tag")
+def tags(ctx: Context, owner: str, records: list[Tag]) -> None:
+    """Take tags: the last write wins."""
+    if not elsewhere(ctx.session, owner):
+        put_tags(ctx, owner, [(record.t, record.g) for record in records])
+
+
+@absorbs("data")
+def data(ctx: Context, owner: str, records: list[Dataset]) -> None:
+    """Note the data set versions that a run used, and link those that this store knows."""
+    if elsewhere(ctx.session, owner):
+        return
+    for record in records:
+        digest, version = _resolve(ctx.session, ctx.tenant, record.name.removeprefix("data:"), record.digest)
+        same = [owner, record.name, digest, record.context]
+        if ctx.session.row("SELECT 1 FROM run_data WHERE run = ? AND name = ? AND digest = ? AND context = ?", same):
+            continue
+        ctx.session.insert(
+            "run_data", run=owner, name=record.name, digest=digest, context=record.context, ts_us=record.t
+        )
+        edge = [f"run:{owner}", f"dataset_version:{version}"]
+        if version and not ctx.session.row("SELECT 1 FROM link WHERE src = ? AND dst = ? AND rel = 'used'", edge):
+            ctx.link(edge[0], "used", edge[1])
+
+
+@absorbs("m")
+def metric(ctx: Context, owner: str, batches: list[Points]) -> None:
+    """Keep the headline metric's latest value with the run; latest is the greatest (step, time), as in the series."""
+    row = ctx.session.row("SELECT metric, value_step FROM run WHERE id = ?", [owner])
+    if row is None:
+        return
+    before, step_before = row
+    for points in batches:
+        best = headline([*points.names, *([before] if before else [])])
+        if best is None or best not in points.names:
+            continue
+        mine = np.flatnonzero(points.key == points.names.index(best))
+        at = mine[np.lexsort((points.ts[mine], points.step[mine]))[-1]]
+        step = int(points.step[at])
+        if best != before or step_before is None or step >= step_before:
+            before, step_before = best, step
+            ctx.session.execute(
+                "UPDATE run SET metric = ?, value = ?, value_step = ? WHERE id = ?",
+                [best, float(points.value[at]), step, owner],
+            )
+
+
+def put_params(ctx: Context, run: str, given: Mapping[str, str], ts: int) -> None:
+    """Write parameters that are new; a different value for a known one becomes the tag ``mlops.conflict.param.KEY``."""
+    if not given:
+        return
+    known = dict(ctx.session.rows("SELECT key, value FROM param WHERE run = ? ORDER BY rowid", [run]))
+    fresh = {key: value for key, value in given.items() if key not in known}
+    ctx.session.insert_columns(
+        "param",
+        {
+            "run": [run] * len(fresh),
+            "key": list(fresh),
+            "value": list(fresh.values()),
+            "num": [_number(value) for value in fresh.values()],
+        },
+    )
+    if fresh:
+        summary = " ".join(f"{key}={value}" for key, value in {**known, **fresh}.items())[:_SUMMARY_CHARS]
+        ctx.session.execute("UPDATE run SET summary = ? WHERE id = ?", [summary, run])
+    conflicts = {CONFLICT + key: value for key, value in given.items() if key in known and known[key] != value}
+    put_tags(ctx, run, [(ts, conflicts)])
+
+
+def put_tags(ctx: Context, run: str, writes: Sequence[tuple[int, Mapping[str, str]]]) -> None:
+    """Write tags, each with its time (µs); the latest write of a key stays, in whatever order they come."""
+    known = dict(ctx.session.rows("SELECT key, epoch_us(ts) FROM tag WHERE object = ?", [run]))
+    wanted: dict[str, tuple[int, str]] = {}
+    for ts, given in writes:
+        for key, value in given.items():
+            if ts >= max(known.get(key, 0), wanted.get(key, (0, ""))[0]):
+                wanted[key] = ts, value
+    if not wanted:
+        return
+    ctx.session.execute("DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))", [run, list(wanted)])
+    ctx.session.insert_columns(
+        "tag",
+        {
+            "object": [run] * len(wanted),
+            "key": list(wanted),
+            "value": [value for _, value in wanted.values()],
+            "ts_us": [ts for ts, _ in wanted.values()],
+        },
+    )
+
+
+def _resolve(session: Session, tenant: str, name: str, digest: str) -> tuple[str, str | None]:
+    """Return digest and id of the data set version that ``census@3``, a digest, or both mean; None when unknown."""
+    name, _, version = name.partition("@")
+    row = session.row(
+        """SELECT v.digest, v.id FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id
+           WHERE d.tenant = $tenant AND ($digest = '' OR v.digest = $digest)
+             AND ($digest <> '' OR d.name = $name AND ($version IS NULL OR v.version = $version))
+           ORDER BY d.name = $name DESC, v.version = $version DESC NULLS LAST, v.version DESC LIMIT 1""",
+        {"tenant": tenant, "name": name, "version": int(version) if version.isdecimal() else None, "digest": digest},
+    )
+    return row or (digest, None)
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
