@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from mlops_tui.core.errors import BadInput
 from mlops_tui.stats import bins, distance
 from mlops_tui.stats.multiple import benjamini_hochberg, holm
-from mlops_tui.stats.profile import CategoricalProfile, NumericProfile, Profile, build, count, expected
+from mlops_tui.stats.profile import CategoricalProfile, NumericProfile, Profile, build, count, expected, numbers
 
 Verdict = Literal["ok", "warn", "drift", "too_few"]
 BARS = 10
@@ -141,7 +141,7 @@ def compare_exact(reference: Any, live: Any, column: str = "", policy: Policy | 
     counts = count(profile, live)
     line = None
     if isinstance(profile, NumericProfile):
-        a, b = (np.asarray(side, np.float64).ravel() for side in (reference, live))
+        a, b = numbers(reference), numbers(live)
         a, b = a[np.isfinite(a)], b[np.isfinite(b)]
         if a.size and b.size:
             ks, w1 = distance.ks_w1(a, b)

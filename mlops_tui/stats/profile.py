@@ -92,15 +92,16 @@ def build(values: Any, kind: Literal["numeric", "categorical"] | None = None) ->
     """Return the profile of a reference column.
 
     Args:
-        values: array or sequence of n values; None and NaN are missing.
+        values: array or sequence of n values; None, NaN and what a masked array masks are missing.
         kind: default: numeric when all that is there is integer or float, else categorical (text, bools, a mix).
 
     Raises:
         BadInput: a numeric column holds something that is no number.
     """
+    values = _unmasked(values)
     if kind is None:
         kind = "numeric" if _all_numbers(np.asarray(values)) else "categorical"
-    return _build_numeric(_numbers(values)) if kind == "numeric" else _build_categorical(values)
+    return _build_numeric(numbers(values)) if kind == "numeric" else _build_categorical(values)
 
 
 def count(profile: Profile, values: Any) -> Counts:
@@ -110,12 +111,12 @@ def count(profile: Profile, values: Any) -> Counts:
         BadInput: a numeric column holds something that is no number.
     """
     if isinstance(profile, CategoricalProfile):
-        return _count_categorical(profile, values)
-    numbers = _numbers(values)
-    finite = numbers[np.isfinite(numbers)]
+        return _count_categorical(profile, _unmasked(values))
+    column = numbers(values)
+    finite = column[np.isfinite(column)]
     cells = np.searchsorted(np.array(profile.edges), finite, side="left")
     counts = np.bincount(cells, minlength=profile.size).astype(np.int64)
-    counts[-1] = numbers.size - finite.size
+    counts[-1] = column.size - finite.size
     return counts
 
 
@@ -169,11 +170,25 @@ def _all_numbers(array: NDArray[Any]) -> bool:
     return bool(kinds) and all(issubclass(kind, int | float | np.number) and kind is not bool for kind in kinds)
 
 
-def _numbers(values: Any) -> NDArray[np.float64]:
+def numbers(values: Any) -> NDArray[np.float64]:
+    """Return a numeric column as float64, shape (n,), NaN where it is missing.
+
+    Raises:
+        BadInput: it holds something that is no number.
+    """
     try:
-        return np.asarray(values, np.float64).ravel()
+        return np.asarray(_unmasked(values), np.float64).ravel()
     except (TypeError, ValueError) as error:
         raise BadInput("a numeric column holds something that is no number", str(error)) from error
+
+
+def _unmasked(values: Any) -> Any:
+    """Return a masked array (DuckDB's for a column with nulls) as objects with None for what is masked."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    plain = np.ma.getdata(values).astype(object)
+    plain[np.ma.getmaskarray(values)] = None
+    return plain
 
 
 def _just_below(values: ArrayLike) -> NDArray[np.float64]:
@@ -182,9 +197,9 @@ def _just_below(values: ArrayLike) -> NDArray[np.float64]:
     return np.where(values == 0, -np.finfo(np.float64).tiny, np.nextafter(values, -np.inf))
 
 
-def _build_numeric(numbers: NDArray[np.float64]) -> NumericProfile:
-    finite = np.sort(numbers[np.isfinite(numbers)])
-    missing, n = numbers.size - finite.size, finite.size
+def _build_numeric(column: NDArray[np.float64]) -> NumericProfile:
+    finite = np.sort(column[np.isfinite(column)])
+    missing, n = column.size - finite.size, finite.size
     if n == 0:
         return NumericProfile((), (0.0,), (0, missing), None, None, None, None)
     quantiles = finite[np.ceil(np.arange(1, BINS + 1) * n / BINS).astype(np.int64) - 1]

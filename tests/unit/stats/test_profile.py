@@ -106,6 +106,17 @@ def test_kinds_are_told_apart():
         profile.count(profile.build([1.0, 2.0]), ["a"])
 
 
+def test_masked_values_are_missing():
+    masked = np.ma.array([1.0, 2.0, 7.0], mask=[False, False, True])
+    shape = profile.build(masked)
+    assert (shape.high, shape.counts[-1]) == (2.0, 1)
+    assert profile.count(shape, masked)[-1] == 1
+    words = np.ma.array(np.array(["a", "a", "b"], object), mask=[False, False, True])
+    assert profile.build(words).categories == ("a",)
+    assert profile.count(profile.build(words), words).tolist() == [2, 0, 0, 1]
+    assert profile.build(np.ma.array([1, 1, 2], mask=[True, False, False]), "categorical").counts == (2, 0, 1)
+
+
 def test_one_value_has_one_name_whatever_its_type():
     shape = profile.build(np.array([1, 1, 2, 2]), "categorical")
     for live in (np.array([1.0, 2.0]), np.array([True, True]), ["1", "2"], [1, "2.0".removesuffix(".0")]):
