@@ -1,1 +1,1 @@
-"""The room of abtest."""
+"""A/B tests: two versions on live traffic, judged at every look without fear of peeking."""

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from mlops_tui.contracts.deploy import DeployRef
 from mlops_tui.contracts.listing import listing
-from mlops_tui.contracts.operation import Answer, Done, Request, operation
+from mlops_tui.contracts.operation import Answer, Done, Request, Started, operation
 
 
 class AddMonitor(Request):
@@ -26,6 +26,15 @@ class AddMonitor(Request):
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     k: Annotated[int, Meta(ge=1, description="alert when k of the last n judgements show drift")] = 2
     n: Annotated[int, Meta(ge=1)] = 3
+
+
+class CommitMonitor(Request):
+    """What the profiling worker found; begins the watch."""
+
+    deployment: str
+    spec: dict[str, Any]
+    reference: str
+    profiles: dict[str, Any]
 
 
 class OneMonitor(Request):
