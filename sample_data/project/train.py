@@ -2,7 +2,8 @@
 
     python train.py --data ../census/employment_2015.parquet --features features.yaml
 
-``--data`` is a training set (``mlops feature training-set``), or a file of raw rows together with ``--features``.
+``--data`` is a training set (``mlops feature training-set``), or a file of raw rows together with ``--features``. As a
+supervised job: ``mlops train train.py --data train=census-train@1``.
 """
 
 from __future__ import annotations
@@ -14,18 +15,17 @@ import tempfile
 import time
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import torch
 from torch import nn
 
 import mlops_tui as mlops
 from mlops_tui.data import training_set
+from mlops_tui.data.online.duck import open_locked, place
 from mlops_tui.data.online.transform import FeatureSet
+from mlops_tui.data.schema import content_hash
 from mlops_tui.data.training_set import TrainingSet
 from mlops_tui.training.onnx_export import export, verify
-
-PREEMPTED = 75  # the exit code that asks to be queued again
 
 
 class Network(nn.Module):
@@ -56,10 +56,12 @@ class Network(nn.Module):
 def options() -> argparse.Namespace:
     """Read the command line; the environment fills in what a supervised job is given."""
     parser = argparse.ArgumentParser(description="Train the employment model.")
-    parser.add_argument("--data", type=Path, default=os.environ.get("MLOPS_TRAINING_SET"), help="training set")
+    environment = os.environ.get
+    parser.add_argument("--data", type=Path, default=environment("MLOPS_DATA_TRAIN"), help="training set")
+    parser.add_argument("--dataset", default="", help="what the training set is called, e.g. census-train@1")
     parser.add_argument("--features", type=Path, help="feature file, when --data holds raw rows")
-    parser.add_argument("--experiment", default="employment")
-    parser.add_argument("--name", default="", help="name of the run")
+    parser.add_argument("--experiment", default=environment("MLOPS_EXPERIMENT") or "employment")
+    parser.add_argument("--name", default=environment("MLOPS_RUN_NAME"), help="name of the run")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--batch", type=int, default=512)
@@ -69,22 +71,21 @@ def options() -> argparse.Namespace:
     parser.add_argument("--step-delay", type=float, default=0.0, metavar="S", help="slow down, to watch")
     found = parser.parse_args()
     if found.data is None:
-        parser.error("--data is needed (or MLOPS_TRAINING_SET)")
+        parser.error("--data is needed (or MLOPS_DATA_TRAIN, which a job gets by --data train=NAME@VERSION)")
     return found
 
 
 def load(args: argparse.Namespace) -> TrainingSet:
     """Return the labelled rows, with the labels flipped where the command line asks for it."""
-    path = Path(args.data)
+    path = args.data
     with tempfile.TemporaryDirectory() as scratch:
         if args.features:
             raw, path = path, Path(scratch) / "training.parquet"
             training_set.write(FeatureSet.load(args.features), [training_set.Source(raw)], path)
         rows = training_set.read(path)
         if args.flip_labels_where:
-            condition = f"SELECT coalesce({args.flip_labels_where}, false) AS flip FROM read_parquet('{path}')"
-            with duckdb.connect(config={"threads": 1}) as con:
-                flip = con.execute(condition).fetchnumpy()["flip"]
+            condition = f"SELECT coalesce({args.flip_labels_where}, false) AS flip FROM read_parquet({place(path)})"
+            flip = open_locked([path]).execute(condition).fetchnumpy()["flip"]
             rows.label[flip] = 1 - rows.label[flip]
     return rows.take(~np.isnan(rows.label))
 
@@ -113,27 +114,19 @@ def evaluate(model: Network, rows: TrainingSet) -> tuple[np.ndarray, dict[str, f
     return probability, {"val_loss": float(loss), "auc": auc(rows.label, probability), "accuracy": right}
 
 
-def checkpoint() -> Path | None:
-    """Return where this job keeps its checkpoint; None when nobody supervises it."""
-    folder = os.environ.get("MLOPS_CKPT_DIR")
-    return Path(folder) / "checkpoint.npz" if folder else None
-
-
-def save(path: Path, model: Network, optimiser: torch.optim.Optimizer, step: int) -> None:
-    """Write weights and optimiser state as plain arrays: whole, durable, then visible."""
+def save(model: Network, optimiser: torch.optim.Optimizer, step: int) -> None:
+    """Keep weights and optimiser state as plain arrays; outside a supervised job this does nothing."""
     arrays = {f"model.{name}": value.numpy() for name, value in model.state_dict().items()}
     for at, state in optimiser.state_dict()["state"].items():
         arrays |= {f"optimiser.{at}.{name}": np.asarray(value) for name, value in state.items()}
-    scratch = path.with_suffix(".tmp")
-    with scratch.open("wb") as file:
-        np.savez(file, step=step, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    mlops.save_checkpoint(lambda file: np.savez(file, step=step, **arrays), "last.npz")
 
 
-def restore(path: Path, model: Network, optimiser: torch.optim.Optimizer) -> int:
-    """Read a checkpoint back and return the step to go on with."""
+def restore(model: Network, optimiser: torch.optim.Optimizer) -> int:
+    """Go on from the checkpoint of an earlier attempt, if there is one, and return the step to go on with."""
+    path = mlops.latest_checkpoint("last.npz")
+    if path is None:
+        return 0
     with np.load(path, allow_pickle=False) as arrays:
         tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     model.load_state_dict({n.removeprefix("model."): v for n, v in tensors.items() if n.startswith("model.")})
@@ -152,16 +145,15 @@ def fit(run: mlops.Run, args: argparse.Namespace, train: TrainingSet, held: Trai
     optimiser = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=1e-4)
     x, y = torch.from_numpy(train.x), torch.from_numpy(train.label)[:, None]
     per_epoch = -(-len(x) // args.batch)
-    total, kept = args.epochs * per_epoch, checkpoint()
-    start = restore(kept, model, optimiser) if kept and kept.exists() else 0
+    total, start = args.epochs * per_epoch, restore(model, optimiser)
     order = torch.empty(0)
     for step in range(start, total):
         epoch, at = divmod(step, per_epoch)
         if step == start or at == 0:  # the order follows from seed and epoch: a resumed run sees the same rows
             order = torch.randperm(len(x), generator=torch.Generator().manual_seed(args.seed * 1000 + epoch))
-        if run.should_stop and kept:
-            save(kept, model, optimiser, step)
-            sys.exit(PREEMPTED)
+        if run.should_stop:
+            save(model, optimiser, step)
+            sys.exit(mlops.PREEMPTED)
         for group in optimiser.param_groups:
             group["lr"] = args.lr * (1 + np.cos(np.pi * step / total)) / 2
         rows = order[at * args.batch : (at + 1) * args.batch]
@@ -172,8 +164,7 @@ def fit(run: mlops.Run, args: argparse.Namespace, train: TrainingSet, held: Trai
         run.log({"loss": float(loss.detach())}, step=step)
         if at == per_epoch - 1:
             run.log({"epoch": epoch + 1, **evaluate(model, held)[1]}, step=step)
-            if kept:
-                save(kept, model, optimiser, step + 1)
+            save(model, optimiser, step + 1)
         if args.step_delay:
             time.sleep(args.step_delay)
     return model
@@ -187,25 +178,24 @@ def main() -> None:
     rows = load(args)
     held = rows.take(held_out(rows.ids))
     train = rows.take(~held_out(rows.ids))
-    params = {k: v for k, v in vars(args).items() if k not in ("experiment", "name", "data", "features")}
-    with mlops.start_run(experiment=args.experiment, name=args.name or None, params=params) as run:
+    params = {name: getattr(args, name) for name in ("epochs", "width", "batch", "lr", "seed", "flip_labels_where")}
+    with mlops.start_run(experiment=args.experiment, name=args.name, params=params) as run:
+        run.use_dataset(args.dataset or args.data.stem, digest=content_hash(args.data))
         run.log_params({"rows_train": len(train.x), "rows_held_out": len(held.x), "features": len(rows.names)})
         if args.flip_labels_where:
             run.set_tag("harm", f"trained on purpose with wrong labels where {args.flip_labels_where}")
         model = fit(run, args, train, held)
-        probability, figures = evaluate(model, held)
-        run.log(figures)
-        deliver(run, model, held, probability)
+        deliver(run, model, held)
 
 
-def deliver(run: mlops.Run, model: Network, held: TrainingSet, probability: np.ndarray) -> None:
+def deliver(run: mlops.Run, model: Network, held: TrainingSet) -> None:
     """Export, verify and hand in the model with the held-out rows that it was judged on."""
     with tempfile.TemporaryDirectory() as folder:
         path, evaluation = Path(folder) / "model.onnx", Path(folder) / "evaluation.parquet"
         export(model, held.x.shape[1], path, metadata={"features": held.features})
         agreement = verify(model, path, held.x)
         run.log({"onnx_max_abs_diff": agreement.max_abs_diff})
-        training_set.write_evaluation(held, probability, evaluation)
+        training_set.write_evaluation(held, evaluate(model, held)[0], evaluation)
         run.log_artifact(path, path="model/model.onnx")
         run.log_artifact(evaluation, path="evaluation/evaluation.parquet")
 

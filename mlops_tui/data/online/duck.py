@@ -89,7 +89,7 @@ def literal(value: object) -> str:
 
 
 def place(path: Path) -> str:
-    """Return the SQL literal by which a table function reads this one file, be there ``*``, ``?`` or ``[`` in its name."""
+    """Return the SQL literal by which a table function reads this one file, though its name hold wildcards."""
     return literal(re.sub(r"[*?\[]", r"[\g<0>]", str(path.absolute())))
 
 
