@@ -55,8 +55,8 @@ def hello(home: Home, timeout: float = 5.0) -> Hello | None:
         connection.close()
 
 
-def reach(home: Home, *, start: bool, timeout: float) -> Hello:
-    """Return the greeting of a running agent, starting one when there is none.
+def reach(home: Home, *, start: bool, timeout: float, stay: bool = False) -> Hello:
+    """Return the greeting of a running agent, starting one (with ``stay``: for good) when there is none.
 
     Raises:
         Unreachable: there is none and none could be started in time.
@@ -67,7 +67,7 @@ def reach(home: Home, *, start: bool, timeout: float) -> Hello:
     if found is None:
         if not start:
             raise Unreachable("no agent is running", f"nothing listens on {home.socket}", "mlops agent start")
-        found = _start(home, timeout)
+        found = _start(home, timeout, stay)
     if found.protocol not in (PROTOCOL, PROTOCOL + 1):
         raise Conflict(
             f"the running agent ({found.version}) and this program ({__version__}) do not understand each other",
@@ -77,7 +77,7 @@ def reach(home: Home, *, start: bool, timeout: float) -> Hello:
     return found
 
 
-def _start(home: Home, timeout: float) -> Hello:
+def _start(home: Home, timeout: float, stay: bool) -> Hello:
     private_dir(home.runtime.parent)
     private_dir(home.runtime)
     private_dir(home.logs)
@@ -85,7 +85,7 @@ def _start(home: Home, timeout: float) -> Hello:
     log = os.open(home.logs / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         child = subprocess.Popen(
-            [sys.executable, "-m", "mlops_tui.agent"],
+            [sys.executable, "-m", "mlops_tui.agent", *(["--stay"] if stay else [])],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -65,6 +65,10 @@ class Candidate:
         champion: the champion's scores on the same rows, shape (n,), or None when there is no champion.
         predict: scores for other rows, given all of the model's inputs by name.
         bounds: what the policy says for this gate.
+        inputs: the model's inputs in its order, keys of ``columns``.
+        groups: columns by which fairness is judged, keys of ``columns``.
+        forbidden: what no decision may rest on: columns, and inputs that read them.
+        model: the model as an ONNX file, where there is one.
     """
 
     run: str
@@ -74,6 +78,10 @@ class Candidate:
     champion: NDArray[Any] | None = None
     predict: Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]] | None = None
     bounds: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    forbidden: Sequence[str] = ()
+    model: Path | None = None
 
 
 class Gate(Protocol):

@@ -1,0 +1,30 @@
+"""The program ``mlops``. What has to be quick is answered before anything else is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run one command line and return its exit code."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        from mlops_tui import __version__
+
+        print(f"mlops {__version__}")
+        return 0
+    try:
+        if not arguments and sys.stdin.isatty() and sys.stdout.isatty() and "_MLOPS_COMPLETE" not in os.environ:
+            from mlops_tui.cli.handover import to_module
+
+            to_module("mlops_tui.tui")
+        from mlops_tui.cli.app import run
+
+        return run(arguments)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

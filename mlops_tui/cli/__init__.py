@@ -1,0 +1,1 @@
+"""The command line: a lazy group over one table of words; commands of a noun are made from the contracts."""

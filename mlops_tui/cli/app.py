@@ -1,0 +1,164 @@
+"""The root of the command line: words from the table, errors in one shape, exit codes from one enum."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from typing import Any
+
+import click
+
+from mlops_tui.cli.table import COMMANDS, NOUNS, SECTIONS, line_of, word
+from mlops_tui.core.errors import BadInput, ExitCode, MlopsError
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class Root(click.Group):
+    """``mlops``: knows every word from the table and loads what it means when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the words in the order in which help shows them."""
+        return [name for names in SECTIONS.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a word, singular or plural."""
+        known = word(cmd_name)
+        if known is None:
+            return None
+        if known in COMMANDS:
+            return load_command(known, *COMMANDS[known])
+        from mlops_tui.cli.nouns import Noun
+
+        return Noun(known, NOUNS[known])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command, or say which word was probably meant."""
+        if not args[0].startswith("-") and word(args[0]) is None:
+            raise unknown(args[0], "command", self.list_commands(ctx), "mlops")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete words from the table alone; click would load every command for its help."""
+        from click.shell_completion import CompletionItem
+
+        words = [
+            CompletionItem(name, help=line_of(name)) for name in self.list_commands(ctx) if name.startswith(incomplete)
+        ]
+        return words or click.Command.shell_complete(self, ctx, incomplete)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the words by section, without loading one of them."""
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line_of(name)) for name in names])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the grammar and the exit codes."""
+        with formatter.section("Grammar"):
+            formatter.write_text("mlops NOUN VERB [NAME] [--flags]; a noun alone lists; the plural is accepted.")
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), code.meaning) for code in ExitCode])
+
+
+def root() -> Root:
+    """Return the root command."""
+    from mlops_tui.cli.complete import completion_options
+
+    return Root(
+        name="mlops",
+        help="The whole life of a model from the terminal. Alone, it opens the TUI.",
+        params=[
+            click.Option(
+                ["-V", "--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_version,
+                help="print the version",
+            ),
+            *completion_options(),
+        ],
+        context_settings=SETTINGS,
+        subcommand_metavar="COMMAND [ARGS]…",
+    )
+
+
+def load_command(name: str, target: str, help: str) -> click.Command:
+    """Return a command that a module defines: a click command, or a typed function ``(ctx: typer.Context, …)``.
+
+    ``ctx.obj`` of a function holds the :class:`Wishes`; what it returns is the exit code.
+    """
+    module, _, attribute = target.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if isinstance(found, click.Command):
+        return found
+    from mlops_tui.cli.typed import command_of
+
+    return command_of(found, name, help)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; nothing but the wanted result goes to stdout."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show ✔ shows ?
+    try:
+        code = root().main(arguments, prog_name="mlops", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else int(ExitCode.OK)
+    except BrokenPipeError:
+        # Whoever read our results has seen enough (mlops run list | head).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.OK)
+    except (KeyboardInterrupt, click.Abort):
+        print("\ninterrupted", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
+    except (MlopsError, click.ClickException) as error:
+        return _fail(_as_ours(error), arguments)
+    except Exception as error:
+        if "-v" in arguments or "--verbose" in arguments:
+            raise
+        return _fail(
+            MlopsError(
+                "this program met an error of its own",
+                f"{type(error).__name__}: {error}",
+                "run it again with -v to see where, and report it",
+            ),
+            arguments,
+        )
+
+
+def unknown(typed: str, what: str, known: list[str], prefix: str) -> BadInput:
+    """Return the error for a word that nobody knows, with the one that was probably meant."""
+    import difflib
+
+    near = difflib.get_close_matches(typed, known, n=2, cutoff=0.5)
+    fix = "did you mean " + " or ".join(f"{prefix} {name}" for name in near) if near else f"{prefix} --help"
+    return BadInput(f"there is no {what} {typed!r}", "", fix)
+
+
+def _fail(error: MlopsError, arguments: list[str]) -> int:
+    from mlops_tui.cli.errors import report
+
+    report(error, arguments)
+    return int(error.exit_code)
+
+
+def _as_ours(error: MlopsError | click.ClickException) -> MlopsError:
+    if isinstance(error, MlopsError):
+        return error
+    context = getattr(error, "ctx", None)
+    fix = f"{context.command_path} --help" if context else "mlops --help"
+    text = error.format_message().rstrip(".")
+    return BadInput(text[:1].lower() + text[1:], "", fix)
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        from mlops_tui import __version__
+
+        click.echo(f"mlops {__version__}")
+        ctx.exit()

@@ -1,0 +1,45 @@
+"""``mlops doctor``: look at everything, change nothing, and say how to mend what is wrong."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mlops_tui.cli import cells
+from mlops_tui.cli.checks import Check, everything
+from mlops_tui.cli.options import Wishes
+from mlops_tui.cli.render import render
+from mlops_tui.core.errors import ExitCode
+
+_PAINT = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
+
+
+def doctor(ctx: typer.Context) -> int:
+    """Check this installation and say how to mend it.
+
+    Nothing is made or started. The exit code is 1 when a check fails; a warning is no failure.
+    """
+    wishes: Wishes = ctx.obj
+    checks = everything()
+    failed = any(check.state == "fail" for check in checks)
+    if wishes.format == "table":
+        _print(checks, wishes)
+    else:
+        rows = [{"check": c.name, "state": c.state, "text": c.text, "fix": c.fix} for c in checks]
+        tabular = wishes.format in ("csv", "md")
+        render({"checks": rows} if tabular else {"ok": not failed, "checks": rows}, "doctor", wishes)
+    return int(ExitCode.FAILURE if failed else ExitCode.OK)
+
+
+def _print(checks: list[Check], wishes: Wishes) -> None:
+    paints = wishes.paints(sys.stdout)
+    room = max(len(check.name) for check in checks)
+    for check in checks:
+        if wishes.quiet and check.state == "ok":
+            continue
+        symbol = cells.SYMBOLS[check.state]
+        mark = f"{_PAINT[check.state]}{symbol}\x1b[0m" if paints else symbol
+        print(f"{mark} {check.name:<{room}}  {cells.clean(check.text)}")
+        if check.fix:
+            print(f"  {'':<{room}}  → {cells.clean(check.fix)}")

@@ -1,0 +1,74 @@
+"""``mlops info`` and ``mlops env``: where things are, and which variables count."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+import typer
+
+from mlops_tui import __version__
+from mlops_tui.cli.options import Wishes
+from mlops_tui.cli.render import render
+from mlops_tui.client.start import hello
+from mlops_tui.core.config import SETTINGS
+from mlops_tui.core.paths import home
+
+VARIABLES = {
+    "MLOPS_HOME": "one folder for everything, instead of the XDG folders",
+    "MLOPS_QUIET": "the SDK prints nothing",
+    "MLOPS_STORE_KEY": "key of the store, in CI only",
+    "MLOPS_ALLOW_ENV_KEY": "1: use MLOPS_STORE_KEY outside CI as well",
+    "CREDENTIALS_DIRECTORY": "folder of systemd credentials; may hold mlops-store-key",
+    "XDG_DATA_HOME": "base of the data folder",
+    "XDG_STATE_HOME": "base of the state folder",
+    "XDG_CACHE_HOME": "base of the cache folder",
+    "XDG_CONFIG_HOME": "base of the configuration folder",
+    "XDG_RUNTIME_DIR": "base of the folder of socket and lock",
+    "NO_COLOR": "no colours",
+    "FORCE_COLOR": "colours although nobody looks",
+    "CI": "no progress lines",
+}
+"""Variables that are no settings; every setting has one of its own beside them."""
+
+SECRET = frozenset(("MLOPS_STORE_KEY",))
+
+
+def info(ctx: typer.Context) -> None:
+    """Print version, folders and agent."""
+    where = home()
+    agent = hello(where, 1.0)
+    facts = {
+        "version": __version__,
+        "python": f"{platform.python_version()} at {sys.executable}",
+        "platform": platform.platform(),
+        "data": str(where.data),
+        "store": str(where.store),
+        "spool": str(where.spool),
+        "blobs": str(where.blobs),
+        "keys": str(where.keys),
+        "state": str(where.state),
+        "logs": str(where.logs),
+        "cache": str(where.cache),
+        "config": str(where.config_file),
+        "socket": str(where.socket),
+        "agent": f"{agent.version}, pid {agent.pid}" if agent else "not running",
+    }
+    render(facts, "info", ctx.obj)
+
+
+def env(ctx: typer.Context) -> None:
+    """Print every environment variable that counts, and its value.
+
+    Every setting of 'mlops config show' can be given as a variable too.
+    """
+    wishes: Wishes = ctx.obj
+    told = {**{setting.env: setting.help for setting in SETTINGS}, **VARIABLES}
+    rows = [{"variable": name, "value": _value(name), "meaning": told[name]} for name in sorted(told)]
+    render({"variables": rows}, "env", wishes)
+
+
+def _value(name: str) -> str | None:
+    value = os.environ.get(name)
+    return "(set)" if value and name in SECRET else value

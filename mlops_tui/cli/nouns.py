@@ -1,0 +1,65 @@
+"""A noun and its verbs: made from the operations of the contracts when the noun is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlops_tui.cli.app import SETTINGS, load_command, unknown
+from mlops_tui.cli.table import VERBS
+
+ALONE = ("list", "status", "show", "check", "query")
+"""What a noun means when no verb is said: the first of these that it has."""
+
+
+class Noun(click.Group):
+    """``mlops NOUN``: alone it lists; an only verb may be left out (``mlops sql "select …"``)."""
+
+    def __init__(self, noun: str, help: str) -> None:
+        super().__init__(noun, help=help, context_settings=SETTINGS, subcommand_metavar="VERB [ARGS]…")
+        self.noun = noun
+        self.own = VERBS.get(noun, {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs: operations in the order of their declaration, then our own."""
+        return [*self._operations(), *(verb for verb in self.own if verb not in self._operations())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a verb."""
+        if cmd_name in self.own:
+            return load_command(cmd_name, *self.own[cmd_name])
+        if cmd_name in self._operations():
+            from mlops_tui.cli.generate import command_for
+
+            return command_for(self._operations()[cmd_name])
+        return None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put in the verb that was left out."""
+        verbs = self.list_commands(ctx)
+        alone = next((verb for verb in ALONE if verb in verbs), verbs[0])
+        says_verb = bool(args) and (args[0] in verbs or args[0] in ("-h", "--help"))
+        if not says_verb and (not args or args[0].startswith("-") or len(verbs) == 1):
+            args = [alone, *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the verb, or say which one was probably meant."""
+        verbs = self.list_commands(ctx)
+        if args[0] not in verbs:
+            raise unknown(args[0], f"verb of {self.noun}", verbs, f"mlops {self.noun}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs without building their commands."""
+        lines = {verb: operation.help for verb, operation in self._operations().items()}
+        lines |= {verb: told for verb, (_, told) in self.own.items()}
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(lines.items()))
+
+    def _operations(self) -> dict[str, Any]:
+        import mlops_tui.contracts  # noqa: F401  (fills the table)
+        from mlops_tui.contracts.operation import OPERATIONS
+
+        return {one.verb: one for one in OPERATIONS.values() if one.noun == self.noun and not one.internal}

@@ -1,0 +1,200 @@
+"""What an answer looks like before any format: facts, tables and lines of text, made from its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from mlops_tui.contracts.agent import Rows
+from mlops_tui.contracts.listing import Column, Table
+from mlops_tui.contracts.model import LineageGraph
+from mlops_tui.contracts.monitor import Bins
+from mlops_tui.contracts.operation import Done, Plan, Started
+from mlops_tui.contracts.run import Comparison, Curves, LogLines
+
+_KINDS = {
+    "time": "ts created started ended heartbeat opened closed since audit_checked",
+    "bytes": "size mem_used mem_total disk_used disk_total spool_bytes_behind",
+    "status": "status state verdict severity outcome",
+    "percent": "cpu util weight",
+    "id": "id pid seq port",
+    "duration": "duration",
+}
+KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+
+
+@dataclass
+class Facts:
+    """Named values of one thing; a value is (label, kind, value)."""
+
+    title: str
+    values: list[tuple[str, str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Grid:
+    """Rows under columns."""
+
+    title: str
+    columns: list[Column]
+    rows: list[list[Any]]
+
+
+@dataclass
+class Lines:
+    """Text as it is."""
+
+    text: list[str]
+
+
+Block = Facts | Grid | Lines
+
+
+def blocks_of(answer: Any) -> list[Block]:
+    """Return the blocks of an answer, in the order in which a person wants to read them."""
+    for kind, make in _SPECIAL.items():
+        if isinstance(answer, kind):
+            return make(answer)
+    values = answer if isinstance(answer, dict) else msgspec.to_builtins(answer)
+    return _generic(values)
+
+
+def kind_of(name: str, value: Any) -> str:
+    """Return how a field is shown, from its name and value."""
+    kind = KIND_OF.get(name, "")
+    if kind in ("time", "bytes", "percent", "duration") and isinstance(value, str):
+        return "text"
+    if kind:
+        return kind
+    if isinstance(value, bool):
+        return "flag"
+    if isinstance(value, int):
+        return "int"
+    if isinstance(value, float):
+        return "float"
+    is_curve = isinstance(value, list) and len(value) > 2 and all(isinstance(one, float | None) for one in value)
+    return "spark" if is_curve else "text"
+
+
+def _generic(values: dict[str, Any]) -> list[Block]:
+    facts = Facts("")
+    rest: list[Block] = []
+    for name, value in values.items():
+        label = name.replace("_", " ")
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            rest.append(grid_of(label, value))
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            facts.values.append((label, "text", f"{len(value)} rows, see --json"))
+        elif isinstance(value, dict) and value:
+            rest.append(_dictionary(label, value))
+        else:
+            facts.values.append((label, kind_of(name, value), value))
+    return [facts, *rest] if facts.values else rest
+
+
+def grid_of(title: str, rows: list[dict[str, Any]]) -> Grid:
+    """Return records as a grid; what is nested deeper is left to JSON."""
+    names: dict[str, str] = {}
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, dict) and any(isinstance(one, dict | list) for one in value.values()):
+                continue
+            if value is not None or name not in names:
+                names[name] = kind_of(name, value)
+    columns = [Column(name=name, label=name.replace("_", " "), kind=kind) for name, kind in names.items()]
+    return Grid(title, columns, [[row.get(name) for name in names] for row in rows])
+
+
+def _dictionary(title: str, values: dict[str, Any]) -> Block:
+    if all(isinstance(value, dict) for value in values.values()):
+        return grid_of(title, [{"name": name, **value} for name, value in values.items()])
+    return Facts(title, [(name, kind_of(name, value), value) for name, value in values.items()])
+
+
+def _table(answer: Table) -> list[Block]:
+    return [Grid("", answer.columns, answer.rows)]
+
+
+def _rows(answer: Rows) -> list[Block]:
+    names: list[str] = []
+    for name in answer.columns:
+        names.append(name if name not in names else f"{name}_{sum(one.startswith(name) for one in names) + 1}")
+    firsts = [next((row[i] for row in answer.rows if row[i] is not None), None) for i in range(len(names))]
+    kinds = ["float" if type(value) is float else "text" for value in firsts]
+    columns = [Column(name=name, label=name, kind=kind) for name, kind in zip(names, kinds, strict=True)]
+    return [Grid("", columns, answer.rows)]
+
+
+def _comparison(answer: Comparison) -> list[Block]:
+    columns = [Column(name="what", label=""), Column(name="key", label="")]
+    columns += [
+        Column(name=run, label=name or run, kind="number") for run, name in zip(answer.runs, answer.names, strict=True)
+    ]
+    return [Grid("", columns, [[row.what, row.key, *row.values] for row in answer.rows])]
+
+
+def _curves(answer: Curves) -> list[Block]:
+    figures = [
+        {
+            "metric": curve.key,
+            "points": curve.n,
+            "first step": curve.step[0] if curve.step else None,
+            "last step": curve.step[-1] if curve.step else None,
+            "min": min((one for one in curve.min if one is not None), default=None),
+            "max": max((one for one in curve.max if one is not None), default=None),
+            "last": curve.mean[-1] if curve.mean else None,
+            "curve": curve.mean,
+        }
+        for curve in answer.curves
+    ]
+    grid = grid_of("", figures)
+    for column in grid.columns:
+        column.kind = "spark" if column.name == "curve" else column.kind
+    return [grid]
+
+
+def _bins(answer: Bins) -> list[Block]:
+    rows: list[list[Any]] = [
+        [label, 100 * reference, 100 * live, 100 * (live - reference)]
+        for label, reference, live in zip(answer.labels, answer.reference, answer.live, strict=True)
+    ]
+    columns = [Column(name="bin", label=answer.feature)]
+    columns += [Column(name=name, label=name, kind="percent") for name in ("reference", "live", "difference")]
+    facts = Facts("", [("rows of the reference", "int", answer.n_reference), ("live rows", "int", answer.n_live)])
+    return [facts, Grid("", columns, rows)]
+
+
+def _lineage(answer: LineageGraph) -> list[Block]:
+    lines = []
+    for node in answer.nodes:
+        relation = f"{node.relation} " if node.relation else ""
+        lines.append("  " * node.depth + f"{relation}{node.kind} {node.name or node.id}")
+    return [Lines(lines)]
+
+
+def _plan(answer: Plan) -> list[Block]:
+    blocks: list[Block] = [Lines([answer.text])]
+    if answer.changes:
+        columns = [Column(name=name, label=name) for name in ("object", "field", "before", "after")]
+        blocks.append(Grid("", columns, [[one.object, one.field, one.before, one.after] for one in answer.changes]))
+    notes = [f"! {warning}" for warning in answer.warnings]
+    if answer.approvals:
+        notes.append(f"! needs {answer.approvals} approval{'s' if answer.approvals > 1 else ''}")
+    return [*blocks, Lines(notes)] if notes else blocks
+
+
+_SPECIAL: dict[type, Callable[[Any], list[Block]]] = {
+    Table: _table,
+    Rows: _rows,
+    LogLines: lambda answer: [Lines(answer.lines)],
+    Done: lambda answer: [Lines([answer.text])],
+    Started: lambda answer: [Lines([answer.text])],
+    Plan: _plan,
+    Comparison: _comparison,
+    Curves: _curves,
+    Bins: _bins,
+    LineageGraph: _lineage,
+}

@@ -1,0 +1,86 @@
+"""Every first word of the command line with its line of help. Nothing here imports anything heavy.
+
+Help is printed from this table alone; what a word does is loaded when it is called.
+"""
+
+from __future__ import annotations
+
+NOUNS: dict[str, str] = {
+    "experiment": "Experiments: groups of runs.",
+    "run": "Runs: what was tried, with what, and what came of it.",
+    "job": "Jobs: supervised processes that outlive every terminal.",
+    "data": "Data sets: versions, checks, differences.",
+    "feature": "Features: named, versioned SQL used everywhere alike.",
+    "model": "Models: versions, aliases, comparison, rollback.",
+    "version": "Model versions, one by one.",
+    "gate": "Gates: what a model must meet before it is registered.",
+    "lineage": "Lineage: what came from where.",
+    "deploy": "Deployments: models being served.",
+    "rollout": "Rollouts: canary, blue-green, shadow; promote and roll back.",
+    "ab": "A/B tests on live traffic.",
+    "monitor": "Monitors: deployments that are watched.",
+    "drift": "Drift: live traffic against its reference.",
+    "alert": "Alerts: open, acknowledged, silenced.",
+    "automation": "Proposed responses to alerts.",
+    "host": "Machines: processors, memory, GPUs.",
+    "event": "What happened, newest first.",
+    "audit": "The audit trail: list, verify, export.",
+    "identity": "Names and their roles.",
+    "policy": "Who may do what, and why.",
+    "cost": "What jobs and servers used.",
+    "plugin": "Plugins: list, trust, start a new one.",
+    "agent": "The agent: status, start, stop, log, url.",
+    "config": "Settings: show, get, set, with their origin.",
+    "sql": "Run one SELECT over the store, read-only.",
+}
+"""Nouns. Their verbs are made from the operations of the contracts, and come from ``VERBS``."""
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("mlops_tui.cli.demo:demo", "Run the whole story on real data, from a file to a safe rollout."),
+    "train": ("mlops_tui.cli.train:train", "Run a training script as a supervised job."),
+    "open": ("mlops_tui.cli.open:open_link", "Open the TUI at an object: run:NAME, model:NAME@ALIAS …"),
+    "top": ("mlops_tui.cli.top:top", "Print what Home shows, once, as text."),
+    "doctor": ("mlops_tui.cli.doctor:doctor", "Check this installation and say how to mend it."),
+    "info": ("mlops_tui.cli.info:info", "Print version, folders and agent."),
+    "env": ("mlops_tui.cli.info:env", "Print every environment variable that counts, and its value."),
+    "spec": ("mlops_tui.cli.spec:spec", "Describe every operation for programs."),
+}
+"""Words with code of their own: where it is, and their line of help."""
+
+VERBS: dict[str, dict[str, tuple[str, str]]] = {
+    "agent": {
+        "start": ("mlops_tui.cli.agent:start", "Start the agent; --stay keeps it when idle."),
+        "log": ("mlops_tui.cli.agent:log", "Print the end of the agent's log."),
+    },
+    "config": {
+        "show": ("mlops_tui.cli.config:show", "Show every setting; --origin says where it was set."),
+        "get": ("mlops_tui.cli.config:get", "Print one setting."),
+        "set": ("mlops_tui.cli.config:set_value", "Write a setting into your own file."),
+    },
+    "plugin": {"new": ("mlops_tui.cli.plugin:new", "Write the skeleton of a plugin that passes its own test.")},
+}
+"""Verbs of a noun that are no operations."""
+
+ALIASES = {"deployment": "deploy", "dataset": "data", "machine": "host", "identities": "identity", "policies": "policy"}
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Begin": ("demo", "train", "open", "top"),
+    "Work": ("experiment", "run", "job", "data", "feature", "model", "version", "gate", "lineage"),
+    "Serve and watch": ("deploy", "rollout", "ab", "monitor", "drift", "alert", "automation", "host", "event"),
+    "Govern": ("audit", "identity", "policy", "cost"),
+    "This installation": ("agent", "plugin", "sql", "doctor", "info", "env", "config", "spec"),
+}
+"""How ``mlops --help`` groups them."""
+
+
+def word(typed: str) -> str | None:
+    """Return the word of the table that was meant: singular or plural, or an alias; None when there is none."""
+    for candidate in (typed, ALIASES.get(typed, ""), typed.removesuffix("s"), ALIASES.get(typed.removesuffix("s"), "")):
+        if candidate in NOUNS or candidate in COMMANDS:
+            return candidate
+    return None
+
+
+def line_of(known: str) -> str:
+    """Return a word's line of help."""
+    return NOUNS.get(known) or COMMANDS[known][1]
