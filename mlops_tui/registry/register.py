@@ -1,0 +1,171 @@
+"""A run's artifact becomes the next version of a model: checked, numbered, linked to where it came from."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import msgspec
+
+from mlops_tui.contracts import model as contract
+from mlops_tui.contracts.operation import Change, Done, Plan
+from mlops_tui.core.errors import Conflict, MlopsError, NotFound, Refused
+from mlops_tui.core.ids import uuid7
+from mlops_tui.door import Context, implements
+from mlops_tui.registry.formats import examine
+from mlops_tui.registry.versions import label, latest_gates, resolve_version, shown
+from mlops_tui.store.session import Session
+from mlops_tui.tracking.find import find_run
+from mlops_tui.tracking.headline import headline
+from mlops_tui.tracking.read import metrics_of
+
+SIGNATURE = "signature.json"
+"""Artifact beside the model in which training says more than the model file does: features, classes, preprocessing."""
+_MAX_SIGNATURE = 1_000_000
+
+
+@implements(contract.register)
+class Register:
+    """Make the next version of a model."""
+
+    def plan(self, ctx: Context, request: contract.RegisterModel) -> Plan:
+        """Look at run, file, gates and earlier versions; every reason against it is told here."""
+        run = find_run(ctx.session, ctx.tenant, request.run)
+        if run["status"] != "done":
+            raise Conflict(
+                f"the run {run['name']} is {run['status']}",
+                "a version comes from a run that is done",
+                f"mlops run show {run['id']}",
+            )
+        file = _artifact(ctx.session, run, request.artifact)
+        model, version = _next(ctx, request.name, file["digest"])
+        gates = _gates(ctx.session, run, file["digest"], request.require_gates)
+        format_, signature = _examined(ctx, file)
+        object_ = f"model:{request.name}@{version}"
+        return Plan(
+            operation="model.register",
+            object=object_,
+            text=f"register {request.name}@{version} from {run['name']}",
+            changes=[
+                Change(object=f"model:{request.name}", field="version", before=version - 1 or None, after=version)
+            ],
+            warnings=gates,
+            cli=shlex.join(["mlops", "model", "register", request.name, run["id"]]),
+            data={
+                "run": run,
+                "file": file,
+                "model": model,
+                "version": version,
+                "format": format_,
+                "signature": signature,
+            },
+        )
+
+    def apply(self, ctx: Context, request: contract.RegisterModel, plan: Plan) -> contract.ModelVersion:
+        """Insert the version with its figures and its lineage."""
+        run, file, session, identifier = plan.data["run"], plan.data["file"], ctx.session, uuid7()
+        model = plan.data["model"] or _make(ctx, request.name)
+        metrics = {one.key: one.last for one in metrics_of(session, run["id"]) if one.last is not None}
+        metric = headline(metrics) or ""
+        session.insert(
+            "model_version", id=identifier, model_id=model, version=plan.data["version"], run_id=run["id"], digest=file["digest"],
+            size=file["size"], format=plan.data["format"], description=request.description, signature=_json(plan.data["signature"]),
+            created_us=ctx.now, actor=ctx.caller.name, metrics=_json(metrics), metric=metric, value=metrics.get(metric),
+        )  # fmt: skip
+        ctx.link(f"model_version:{identifier}", "made_by", f"run:{run['id']}")
+        ctx.emit("model", model, "registered", f"{request.name}@{plan.data['version']} registered", plan.object)
+        return shown(session, [resolve_version(session, ctx.tenant, identifier)])[0]
+
+
+@implements(contract.verify)
+class Verify:
+    """Read a version's file back and compare its content hash."""
+
+    def plan(self, ctx: Context, request: contract.OneModel) -> Plan:
+        """Find the version."""
+        row = resolve_version(ctx.session, ctx.tenant, request.model)
+        name = label(row)
+        cli = shlex.join(["mlops", "model", "verify", name])
+        return Plan(operation="model.verify", object=f"model:{name}", text=f"verify {name}", cli=cli, data={"row": row})
+
+    def apply(self, ctx: Context, request: contract.OneModel, plan: Plan) -> Done:
+        """Read it whole.
+
+        Raises:
+            Damaged: the file is not what was registered.
+            NotFound: the file is gone.
+        """
+        row = plan.data["row"]
+        blob = ctx.blobs.verify(row["digest"])
+        ctx.emit("model", row["model_id"], "verified", f"{label(row)} is what was registered", plan.object)
+        text = f"{label(row)}: {blob.size:,} bytes, BLAKE3 {blob.digest[:12]}, as registered"
+        return Done(object=plan.object, text=text)
+
+
+def _artifact(session: Session, run: dict[str, Any], path: str) -> dict[str, Any]:
+    found = session.dict("SELECT path, digest, size FROM run_artifact WHERE run = ? AND path = ?", [run["id"], path])
+    if found is None:
+        there = session.column("SELECT path FROM run_artifact WHERE run = ? ORDER BY path LIMIT 10", [run["id"]])
+        why = f"it has {', '.join(there)}" if there else "it has none"
+        raise NotFound(f"the run {run['name']} has no artifact {path}", why, "--artifact PATH names another")
+    return {**found, "run": run["id"]}
+
+
+def _next(ctx: Context, name: str, digest: str) -> tuple[str | None, int]:
+    """Return the model's id, if there is one, and the number of its next version.
+
+    Raises:
+        Conflict: a version of this model has the same content.
+    """
+    model: str | None = ctx.session.value("SELECT id FROM model WHERE tenant = ? AND name = ?", [ctx.tenant, name])
+    rows = ctx.session.rows("SELECT version, digest FROM model_version WHERE model_id = ? ORDER BY version", [model])
+    if same := [version for version, known in rows if known == digest]:
+        raise Conflict(
+            f"this model file is registered already as {name}@{same[0]}",
+            f"both have the content {digest[:12]}",
+            f"mlops version show {name}@{same[0]}",
+        )
+    return model, (rows[-1][0] if rows else 0) + 1
+
+
+def _gates(session: Session, run: dict[str, Any], digest: str, required: bool) -> list[str]:
+    """Return warnings about gates.
+
+    Raises:
+        Refused: gates are required, and one failed or none ran over this file.
+    """
+    results = latest_gates(session, run["id"], digest)
+    failed = [f"{one.gate}: {one.text}" for one in results if not one.passed]
+    if results and not failed:
+        return []
+    why = "; ".join(failed) if failed else "no gate has run over this file"
+    if required:
+        what = f"{len(failed)} of {len(results)} gates failed" if failed else "its gates are missing"
+        raise Refused(f"the model of {run['name']} is not registered: {what}", why, f"mlops gate run {run['id']}")
+    return [f"gates are not required: {why}"]
+
+
+def _examined(ctx: Context, file: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return format and signature; what ``signature.json`` beside the model says goes before the file's own words."""
+    with ctx.blobs.open(file["digest"]) as reader:
+        format_, signature = examine(reader, file["size"], file["path"])
+    beside = file["path"].rpartition("/")[0]
+    wanted = f"{beside}/{SIGNATURE}" if beside else SIGNATURE
+    row = ctx.session.row("SELECT digest, size FROM run_artifact WHERE run = ? AND path = ?", [file["run"], wanted])
+    if row is None or row[1] > _MAX_SIGNATURE:
+        return format_, signature
+    try:
+        said = msgspec.json.decode(ctx.blobs.read_bytes(row[0]), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MlopsError(f"cannot read {wanted} of the run", str(error), "it should hold one JSON object") from error
+    return format_, {**signature, **said}
+
+
+def _make(ctx: Context, name: str) -> str:
+    made = uuid7()
+    ctx.session.insert("model", id=made, tenant=ctx.tenant, name=name, created_us=ctx.now, actor=ctx.caller.name)
+    return made
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
