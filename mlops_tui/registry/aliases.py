@@ -23,7 +23,7 @@ class SetAlias:
         """Find what it points at now, and refuse when that is not what the caller expects."""
         if request.alias == _RESERVED:
             raise BadInput("'latest' always means the newest version", "", "choose another name, such as champion")
-        model = find_model(ctx.session, ctx.tenant, _model_of(ctx, request))
+        model, version = _target(ctx, request)
         now = current(ctx.session, model["id"], request.alias)
         if request.expect and request.expect != (now["version"] if now else None):
             found = f"it points at version {now['version']}" if now else "it does not exist"
@@ -32,27 +32,13 @@ class SetAlias:
                 found,
                 f"mlops model show {model['name']}",
             )
-        if request.remove:
-            return self._removal(model, request, now)
-        version = resolve_version(ctx.session, ctx.tenant, request.model)
+        if version is None:
+            return _removal(model, request.alias, now)
         return _move(ctx, "model.alias", request.alias, now, version, back=False)
 
     def apply(self, ctx: Context, request: contract.SetAlias, plan: Plan) -> Done:
         """Insert the move."""
         return _moved(ctx, plan)
-
-    def _removal(self, model: dict[str, Any], request: contract.SetAlias, now: dict[str, Any] | None) -> Plan:
-        if now is None:
-            raise NotFound(f"{model['name']} has no alias {request.alias}", "", f"mlops model show {model['name']}")
-        name = f"model:{model['name']}@{request.alias}"
-        return Plan(
-            operation="model.alias",
-            object=name,
-            text=f"remove the alias {request.alias} from {model['name']}@{now['version']}",
-            changes=[Change(object=name, field="version", before=now["version"], after=None)],
-            cli=shlex.join(["mlops", "model", "alias", model["name"], request.alias, "--remove"]),
-            data={"model": model["id"], "alias": request.alias, "version": None, "back": False, "action": "unset"},
-        )
 
 
 @implements(contract.rollback)
@@ -102,23 +88,21 @@ def _before(session: Session, model: str, alias: str) -> str | None:
     return stack[-1] if stack else None
 
 
-def _model_of(ctx: Context, request: contract.SetAlias) -> str:
-    """Return the model's name; moving needs a version to be said, since ``employment`` alone would mean any newest."""
+def _target(ctx: Context, request: contract.SetAlias) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the model, and the version to point at unless the alias shall go.
+
+    Raises:
+        BadInput: no version is said; a bare model name would mean whichever is newest at the moment.
+    """
     reference = request.model.strip().removeprefix("model:")
-    if request.remove or "@" in reference:
-        return reference
-    try:
-        return (
-            str(resolve_version(ctx.session, ctx.tenant, reference)["model"])
-            if len(reference) == 36
-            else _say(reference)
+    if request.remove:
+        return find_model(ctx.session, ctx.tenant, reference), None
+    version = resolve_version(ctx.session, ctx.tenant, reference)
+    if "@" not in reference and reference != version["id"]:
+        raise BadInput(
+            "say which version the alias shall point at", f"{reference} names a model", f"{label(version)}, for example"
         )
-    except NotFound:
-        return _say(reference)
-
-
-def _say(reference: str) -> str:
-    raise BadInput("say which version the alias shall point at", f"{reference} names a model", f"{reference}@VERSION")
+    return find_model(ctx.session, ctx.tenant, version["model"]), version
 
 
 def _move(
@@ -144,12 +128,27 @@ def _move(
     )  # fmt: skip
 
 
+def _removal(model: dict[str, Any], alias: str, now: dict[str, Any] | None) -> Plan:
+    if now is None:
+        raise NotFound(f"{model['name']} has no alias {alias}", "", f"mlops model show {model['name']}")
+    name = f"model:{model['name']}@{alias}"
+    return Plan(
+        operation="model.alias",
+        object=name,
+        text=f"remove the alias {alias} from {model['name']}@{now['version']}",
+        changes=[Change(object=name, field="version", before=now["version"], after=None)],
+        cli=shlex.join(["mlops", "model", "alias", model["name"], alias, "--remove"]),
+        data={"model": model["id"], "alias": alias, "version": None, "back": False, "action": "unset"},
+    )
+
+
 def _moved(ctx: Context, plan: Plan) -> Done:
     if plan.changes:
         data = plan.data
         ctx.session.insert(
-            "alias_event", seq=ctx.next("alias_event"), model_id=data["model"], alias=data["alias"], version_id=data["version"],
-            actor=ctx.caller.name, reason=ctx.caller.reason, ts_us=ctx.now, back=data["back"],
+            "alias_event", seq=ctx.next("alias_event"), model_id=data["model"], alias=data["alias"],
+            version_id=data["version"], actor=ctx.caller.name, reason=ctx.caller.reason, ts_us=ctx.now,
+            back=data["back"],
         )  # fmt: skip
         ctx.emit("model", data["model"], data["action"], plan.text, plan.object)
     return Done(object=plan.object, text=plan.text)

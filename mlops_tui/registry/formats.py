@@ -64,9 +64,10 @@ def pickle_imports(data: bytes) -> list[str] | None:
     """
     found: dict[str, None] = {}
     texts: list[str] = []
-    stopped = False
+    stopped, steps = False, 0
     try:
         for opcode, argument, _ in pickletools.genops(data):
+            steps += 1
             if opcode.name in ("GLOBAL", "INST"):
                 found[str(argument).replace(" ", ".")] = None
             elif opcode.name == "STACK_GLOBAL":
@@ -77,7 +78,7 @@ def pickle_imports(data: bytes) -> list[str] | None:
     except Exception:  # pickletools raises whatever the bytes lead it to
         pass
     marked = data[:1] == b"\x80" and len(data) > 1 and data[1] <= 5
-    return list(found) if marked or stopped or found else None
+    return list(found) if marked or (stopped and steps > 1) else None
 
 
 def _is_safetensors(file: BinaryIO, size: int) -> bool:

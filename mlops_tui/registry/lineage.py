@@ -82,7 +82,7 @@ def walk(session: Session, start: str, *, down: bool = False) -> list[Step]:
 
 
 def _begin(ctx: Context, subject: str) -> str:
-    """Return the node that a person means: data:NAME@v, model@version, run, job:ID; a run goes before a model's name."""
+    """Return the node that a person means: data:NAME@v, model@version, job:ID, a run, or at last a model's name."""
     session, tenant = ctx.session, ctx.tenant
     kind, colon, rest = subject.strip().partition(":")
     if colon and kind in ("data", "dataset_version"):

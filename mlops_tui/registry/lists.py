@@ -7,7 +7,8 @@ from mlops_tui.registry.versions import LATEST_GATES
 from mlops_tui.store.listing import Listing, lists
 
 _GATES = f"""
-LEFT JOIN (SELECT run_id, digest, count(*) AS n, count(*) FILTER (passed) AS passed FROM {LATEST_GATES} GROUP BY run_id, digest) g
+LEFT JOIN (SELECT run_id, digest, count(*) AS n, count(*) FILTER (passed) AS passed
+           FROM {LATEST_GATES} GROUP BY run_id, digest) g
   ON g.run_id = v.run_id AND g.digest = v.digest
 """
 _VERDICT = "CASE WHEN g.n IS NULL THEN 'none' WHEN g.passed = g.n THEN 'passed' ELSE 'failed' END"
@@ -62,12 +63,13 @@ lists(
         noun="model",
         source=f"""
         model m
-        LEFT JOIN (SELECT model_id, count(*) AS n, max(version) AS latest, max(created) AS changed FROM model_version GROUP BY model_id) t
-          ON t.model_id = m.id
+        LEFT JOIN (SELECT model_id, count(*) AS n, max(version) AS latest, max(created) AS changed,
+                          arg_max(id, version) AS latest_id FROM model_version GROUP BY model_id) t ON t.model_id = m.id
         LEFT JOIN alias c ON c.model_id = m.id AND c.alias = 'champion'
-        LEFT JOIN model_version v ON v.id = coalesce(c.version_id, (SELECT id FROM model_version l WHERE l.model_id = m.id AND l.version = t.latest))
+        LEFT JOIN model_version v ON v.id = coalesce(c.version_id, t.latest_id)
         {_GATES}
-        LEFT JOIN (SELECT r.version_id, count(DISTINCT d.id) AS n FROM revision r JOIN deployment d ON d.id = r.deployment_id
+        LEFT JOIN (SELECT r.version_id, count(DISTINCT d.id) AS n
+                   FROM revision r JOIN deployment d ON d.id = r.deployment_id
                    WHERE d.removed IS NULL GROUP BY r.version_id) s ON s.version_id = v.id
         """,
         columns=[

@@ -1,8 +1,9 @@
-"""Reading an ONNX file's frame: inputs, outputs, metadata and opsets, without the onnx package and without its weights.
+"""Reading an ONNX file's frame (inputs, outputs, metadata, opsets) without the onnx package and without its weights.
 
-An ONNX file is one protocol-buffer message; fields are walked by their tags and everything that is not needed is stepped
-over, so a model of gigabytes costs a few reads. Field numbers: onnx.proto3 of onnx 1.20
-(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3); encoding: https://protobuf.dev/programming-guides/encoding/.
+An ONNX file is one protocol-buffer message; fields are walked by their tags and everything that is not needed is
+stepped over, so a model of gigabytes costs a few reads. Field numbers: onnx.proto3 of onnx 1.20
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3); encoding:
+https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
 _MAX_TEXT = 1 << 20
 _EXTERNAL = 1
+# fmt: off
 _DTYPES = (
-    "undefined float32 uint8 int8 uint16 int16 int32 int64 string bool float16 float64 uint32 uint64 complex64 "
-    "complex128 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz uint4 int4 float4e2m1"
-).split()
+    "undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16",
+    "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16", "float8e4m3fn", "float8e4m3fnuz",
+    "float8e5m2", "float8e5m2fnuz", "uint4", "int4", "float4e2m1",
+)
+# fmt: on
 
 
 class NotOnnx(ValueError):
@@ -40,8 +44,9 @@ def read_signature(file: BinaryIO, size: int) -> dict[str, Any]:
         size: its length in bytes.
 
     Returns:
-        ``inputs`` and ``outputs`` (each with name, dtype and shape, whose free dimensions are a name or None), ``opset``
-        (domain → version), ``ir``, ``metadata`` (text → text) and ``external``, whether weights lie in another file.
+        ``inputs`` and ``outputs`` (each with name, dtype and shape, whose free dimensions are a name or None),
+        ``opset`` (domain → version), ``ir``, ``metadata`` (text → text) and ``external``, whether weights lie in
+        another file.
 
     Raises:
         NotOnnx: it is no ONNX model, or not a whole one.

@@ -16,7 +16,8 @@ def show(ctx: Context, request: contract.OneModel) -> contract.Model:
     model, session = find_model(ctx.session, ctx.tenant, request.model), ctx.session
     history = session.dicts(
         """SELECT a.alias, v.version, a.actor, a.reason, epoch_us(a.ts) AS ts
-           FROM alias_event a LEFT JOIN model_version v ON v.id = a.version_id WHERE a.model_id = ? ORDER BY a.seq DESC""",
+           FROM alias_event a LEFT JOIN model_version v ON v.id = a.version_id
+           WHERE a.model_id = ? ORDER BY a.seq DESC""",
         [model["id"]],
     )
     aliases = session.rows(

@@ -68,9 +68,10 @@ class Register:
         metrics = {one.key: one.last for one in metrics_of(session, run["id"]) if one.last is not None}
         metric = headline(metrics) or ""
         session.insert(
-            "model_version", id=identifier, model_id=model, version=plan.data["version"], run_id=run["id"], digest=file["digest"],
-            size=file["size"], format=plan.data["format"], description=request.description, signature=_json(plan.data["signature"]),
-            created_us=ctx.now, actor=ctx.caller.name, metrics=_json(metrics), metric=metric, value=metrics.get(metric),
+            "model_version", id=identifier, model_id=model, version=plan.data["version"], run_id=run["id"],
+            digest=file["digest"], size=file["size"], format=plan.data["format"], description=request.description,
+            signature=_json(plan.data["signature"]), created_us=ctx.now,
+            actor=ctx.caller.name, metrics=_json(metrics), metric=metric, value=metrics.get(metric),
         )  # fmt: skip
         ctx.link(f"model_version:{identifier}", "made_by", f"run:{run['id']}")
         ctx.emit("model", model, "registered", f"{request.name}@{plan.data['version']} registered", plan.object)

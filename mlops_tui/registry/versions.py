@@ -12,7 +12,8 @@ from mlops_tui.core.errors import NotFound
 from mlops_tui.store.session import Session
 
 _VERSION = """
-SELECT v.* REPLACE (epoch_us(v.created) AS created), m.name AS model FROM model_version v JOIN model m ON m.id = v.model_id
+SELECT v.* REPLACE (epoch_us(v.created) AS created), m.name AS model
+FROM model_version v JOIN model m ON m.id = v.model_id
 """
 LATEST_GATES = """
 (SELECT * FROM gate_result QUALIFY row_number() OVER (PARTITION BY run_id, digest, gate ORDER BY ts DESC, id DESC) = 1)
@@ -108,8 +109,9 @@ def shown(session: Session, rows: Sequence[dict[str, Any]]) -> list[ModelVersion
     gates = _gates_of(session, runs)
     return [
         ModelVersion(
-            id=row["id"], model=row["model"], version=row["version"], run=row["run_id"], run_name=names.get(row["run_id"], ""),
-            digest=row["digest"], size=row["size"], format=row["format"], created=row["created"], actor=row["actor"],
+            id=row["id"], model=row["model"], version=row["version"], run=row["run_id"],
+            run_name=names.get(row["run_id"], ""), digest=row["digest"], size=row["size"],
+            format=row["format"], created=row["created"], actor=row["actor"],
             description=row["description"],
             signature=msgspec.json.decode(row["signature"]),
             metrics=msgspec.json.decode(row["metrics"]),
