@@ -16,7 +16,7 @@ KEPT = 32
 class Source(Protocol):
     """Anything a table can show: opened with a filter and a sort, then read in pages."""
 
-    async def open(self, filter: str, sort: str) -> View:  # noqa: A002
+    async def open(self, filter: str, sort: str) -> View:
         """Hold the list in that order and say how long it is."""
         ...
 
@@ -29,11 +29,11 @@ class ViewSource:
     """The list of one noun, through the agent's door."""
 
     def __init__(self, door: Door, noun: str, always: str = "") -> None:
-        self._door, self._noun, self._always = door, noun, always
+        self._door, self._noun, self.always = door, noun, always
 
-    async def open(self, filter: str, sort: str) -> View:  # noqa: A002
+    async def open(self, filter: str, sort: str) -> View:
         """Open the view; ``always`` is a condition of the screen that the person's filter adds to."""
-        both = " ".join(part for part in (self._always, filter) if part)
+        both = " ".join(part for part in (self.always, filter) if part)
         view: View = await self._door.call("view.open", {"noun": self._noun, "filter": both, "sort": sort})
         return view
 

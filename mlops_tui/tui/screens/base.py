@@ -16,6 +16,7 @@ from mlops_tui.tui import keys
 from mlops_tui.tui.door import Door
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.widgets.bars import KeyLine, ModeLine, Notice, TopLine
+from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -196,6 +197,10 @@ class Face(Screen[None], inherit_bindings=False):
     def complain(self, text: str) -> None:
         """Say in passing why a key did nothing."""
         self.notify(text, severity="warning", timeout=3)
+
+    def lines(self, name: str) -> Lines:
+        """Return a panel of lines by its id."""
+        return self.query_one(f"#{name}", Lines)
 
     def focused_panel(self) -> Panel | None:
         """Return the panel that has the focus, if one has."""

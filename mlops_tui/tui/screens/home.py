@@ -139,12 +139,9 @@ class Home(Face):
 
     # Writing
 
-    def _panel(self, name: str) -> Lines:
-        return self.query_one(f"#{name}", Lines)
-
     def _show(self, shot: HomeSnapshot) -> None:
         now = now_us()
-        needs, running = self._panel("needs"), self._panel("running")
+        needs, running = self.lines("needs"), self.lines("running")
         needs.title = f"Needs you ({len(shot.attention)})" if shot.attention else "Needs you"
         cells = needs.room[0]
         needs.show(
@@ -160,17 +157,17 @@ class Home(Face):
         )
         running.title = f"Running now ({len(shot.jobs)})" if shot.jobs else "Running now"
         running.show(tiles.jobs(shot.jobs, running.room[0], now))
-        self._panel("hardware").show(tiles.hardware(shot.host, self._panel("hardware").room[0]))
-        drift = self._panel("drift")
+        self.lines("hardware").show(tiles.hardware(shot.host, self.lines("hardware").room[0]))
+        drift = self.lines("drift")
         drift.title = "Drift · A/B" if self.small else "Drift, worst feature"
         rows = tiles.drifts(shot.drift, drift.room[0])
         traffic = tiles.traffics(shot.traffic, drift.room[0])
         drift.show([*rows, *traffic] if self.small else rows)
-        self._panel("traffic").show(tiles.traffics(shot.traffic, self._panel("traffic").room[0]))
-        self._panel("latest").show(tiles.runs(shot.runs, self._panel("latest").room[0], now))
-        self._panel("fleet").show(tiles.fleet(shot, self.small))
-        self._panel("cost").show(tiles.cost(shot))
-        self._panel("events").show(
+        self.lines("traffic").show(tiles.traffics(shot.traffic, self.lines("traffic").room[0]))
+        self.lines("latest").show(tiles.runs(shot.runs, self.lines("latest").room[0], now))
+        self.lines("fleet").show(tiles.fleet(shot, self.small))
+        self.lines("cost").show(tiles.cost(shot))
+        self.lines("events").show(
             Row(line((fmt.hour(one.ts), "dim"), "  ", (f"{one.actor[:10]:<10}", "dim"), one.text), one.link)
             for one in shot.events
         )

@@ -1,0 +1,121 @@
+"""A screen around lists: rows are read as they are seen, and what is under the cursor is shown beside them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from mlops_tui.core.errors import MlopsError
+from mlops_tui.tui.door import command
+from mlops_tui.tui.hub import News
+from mlops_tui.tui.screens.base import Face
+from mlops_tui.tui.views import ViewSource
+from mlops_tui.tui.widgets.prompt import Prompt
+from mlops_tui.tui.widgets.table import Table
+
+_PAUSE_S = 0.08
+"""How long the cursor must rest before what is under it is read: a held key asks for nothing."""
+
+
+def named(noun: str, table: Table, row: list[Any] | None = None) -> str:
+    """Return what a person would call the object of a row, as the door understands it."""
+    row = row or table.current
+    if not row:
+        return ""
+    name, version = table.value("name", row), table.value("version", row)
+    match noun:
+        case "data" | "feature" if version is not None:
+            return f"{name}@{version}"
+        case "version":
+            return f"{table.value('model', row) or name}@{version}"
+        case "model" | "deploy" | "experiment":
+            return str(name)
+        case "drift":
+            return f"{table.value('deployment', row)} {table.value('feature', row)}"
+        case _:
+            return str(row[0])
+
+
+class Browser(Face):
+    """Lists and previews. Subclasses say which table lists which noun, and fill the panels beside."""
+
+    LISTS: ClassVar[dict[str, str]] = {}
+    """The id of each table, and the noun that it lists."""
+
+    def table(self, name: str) -> Table:
+        """Return a table by its id."""
+        return self.query_one(f"#{name}", Table)
+
+    def source(self, name: str, always: str = "") -> ViewSource:
+        """Return the source of a table, with a condition that always holds."""
+        return ViewSource(self.door, self.LISTS[name], always)
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """The nouns that are listed, and those that the previews show."""
+        return self.TOPICS | frozenset(self.LISTS.values())
+
+    async def load(self, news: News) -> None:
+        """Take the news into the lists, then into the previews."""
+        for name, noun in self.LISTS.items():
+            table = self.table(name)
+            if table.source is None:
+                table.source = self.source(name)
+            if news.touches(noun):
+                await table.news(news.of(noun))
+        if news.all or news.touches(*self.topics):
+            await self.preview()
+
+    async def preview(self) -> None:
+        """Read what the panels beside the lists show."""
+
+    def on_table_moved(self, event: Table.Moved) -> None:
+        """Show what is under the cursor, once it rests."""
+        self.run_worker(self._soon(event.table), group="preview", exclusive=True, exit_on_error=False)
+
+    async def _soon(self, table: Table) -> None:
+        await asyncio.sleep(_PAUSE_S)
+        try:
+            await self.moved(table)
+        except MlopsError as problem:
+            self.complain(str(problem))
+
+    async def moved(self, table: Table) -> None:
+        """Follow the cursor of a table; most screens just read their previews again."""
+        await self.preview()
+
+    def on_table_filter_asked(self, event: Table.FilterAsked) -> None:
+        """Ask for a filter at the foot of the screen."""
+        table = event.table
+
+        def done(text: str) -> None:
+            table.focus()
+            table.set_filter(text)
+
+        names = [f"{column.name}:" for column in table.columns]
+        hint = "status:done auc>0.9 ~resnet -word started>-2h; empty shows all"
+        prompt = Prompt("/", table.filter, done, hint=hint, words=names)
+        self.mount(prompt)
+        prompt.focus()
+
+    async def on_table_opened(self, event: Table.Opened) -> None:
+        """Open the row's object."""
+        noun = self.LISTS[event.table.id or ""]
+        await self.open_object(noun, named(noun, event.table, event.row))
+
+    def active_table(self) -> Table:
+        """Return the focused table, else the first."""
+        focused = self.focused
+        return focused if isinstance(focused, Table) else self.table(next(iter(self.LISTS)))
+
+    def subject(self) -> tuple[str, str] | None:
+        """The object under the cursor of the active table."""
+        table = self.active_table()
+        noun = self.LISTS[table.id or ""]
+        name = named(noun, table)
+        return (noun, name) if name else None
+
+    def cli(self) -> str:
+        """The active list as a command."""
+        table = self.active_table()
+        return command(f"{self.LISTS[table.id or '']}.list", {"filter": table.filter, "sort": table.sort})
