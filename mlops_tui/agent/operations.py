@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import mlops_tui.agent.plugin_operations  # noqa: F401  (registers the operations of plugins)
 from mlops_tui import __version__
 from mlops_tui.contracts import agent as contract
 from mlops_tui.contracts import listing

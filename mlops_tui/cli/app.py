@@ -86,7 +86,7 @@ def root() -> Root:
     )
 
 
-def load_command(name: str, target: str, help: str) -> click.Command:
+def load_command(name: str, target: str, line: str) -> click.Command:
     """Return a command that a module defines: a click command, or a typed function ``(ctx: typer.Context, …)``.
 
     ``ctx.obj`` of a function holds the :class:`Wishes`; what it returns is the exit code.
@@ -97,7 +97,7 @@ def load_command(name: str, target: str, help: str) -> click.Command:
         return found
     from mlops_tui.cli.typed import command_of
 
-    return command_of(found, name, help)
+    return command_of(found, name, line)
 
 
 def run(arguments: list[str]) -> int:

@@ -92,7 +92,7 @@ def _wrong(requirement: str) -> str:
         found = version(name)
     except PackageNotFoundError:
         return f"{name} is not installed"
-    if (sign == "==" and found != wanted) or (sign == ">=" and _parts(found) < _parts(wanted)):
+    if (sign == "==" and found.partition("+")[0] != wanted) or (sign == ">=" and _parts(found) < _parts(wanted)):
         return f"{name} is {found}, {sign}{wanted} is needed"
     return ""
 

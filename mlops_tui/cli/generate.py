@@ -14,6 +14,7 @@ from msgspec import inspect as shape
 from mlops_tui.cli.app import SETTINGS
 from mlops_tui.cli.complete import names_for
 from mlops_tui.cli.options import common, take_wishes
+from mlops_tui.cli.told import Told
 from mlops_tui.contracts.operation import Effect, Kind, Operation
 
 PATHS = frozenset(("path", "checks", "script", "policy"))
@@ -39,7 +40,7 @@ def command_for(operation: Operation[Any, Any], name: str = "") -> click.Command
 
         return perform(operation, request, wishes)
 
-    return click.Command(
+    command = Told(
         name or operation.verb,
         callback=call,
         params=[*params, *common(change=change, job=operation.kind is Kind.JOB)],
@@ -48,6 +49,8 @@ def command_for(operation: Operation[Any, Any], name: str = "") -> click.Command
         short_help=operation.help,
         context_settings=SETTINGS,
     )
+    command.argument_help = {field.name: _said(field) for field in order}
+    return command
 
 
 def request_from(operation: Operation[Any, Any], values: Mapping[str, Any]) -> Any:
@@ -81,7 +84,6 @@ def _parameter(operation: Operation[Any, Any], field: Any) -> click.Parameter:
     if kind is dict:
         settings["metavar"] = "KEY=VALUE"
     if field.name in operation.request.positional:
-        # An argument has no place for help of its own in click; _help lists them.
         metavar = _argument(operation, field)
         return click.Argument(
             [field.name], nargs=-1 if many else 1, required=field.required, **{**settings, "metavar": metavar}
@@ -98,14 +100,7 @@ def _parameter(operation: Operation[Any, Any], field: Any) -> click.Parameter:
 
 
 def _help(operation: Operation[Any, Any]) -> str:
-    lines = [operation.help]
-    fields = {field.name: field for field in msgspec.structs.fields(operation.request)}
-    if operation.request.positional:
-        width = max(len(name) for name in operation.request.positional) + 2
-        told = [f"  {name.upper():<{width}}{_said(fields[name])}".rstrip() for name in operation.request.positional]
-        lines.append("\b\nArguments:\n" + "\n".join(told))
-    lines.append(f"\b\nOperation {operation.name} ({operation.effect}), permission {operation.permission}.")
-    return "\n\n".join(lines)
+    return f"{operation.help}\n\nOperation {operation.name} ({operation.effect}), permission {operation.permission}."
 
 
 def _argument(operation: Operation[Any, Any], field: Any) -> str:

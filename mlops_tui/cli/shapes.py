@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ _KINDS = {
     "id": "id pid seq port",
     "duration": "duration",
 }
+_WORD = re.compile(r"[\w.-]*")
 KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
 
@@ -65,7 +67,7 @@ def blocks_of(answer: Any) -> list[Block]:
 def kind_of(name: str, value: Any) -> str:
     """Return how a field is shown, from its name and value."""
     kind = KIND_OF.get(name, "")
-    if kind in ("time", "bytes", "percent", "duration") and isinstance(value, str):
+    if isinstance(value, str) and (kind in ("time", "bytes", "percent", "duration") or not _WORD.fullmatch(value)):
         return "text"
     if kind:
         return kind

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import click
 import typer
+from typer.core import TyperCommand
 
 from mlops_tui.cli.options import common, take_wishes
+from mlops_tui.cli.told import Told
 
 
-def command_of(function: Callable[..., Any], name: str, help: str) -> click.Command:
+class TypedCommand(Told, TyperCommand):
+    """A command that typer made, with our help."""
+
+
+def command_of(function: Callable[..., Any], name: str, line: str) -> click.Command:
     """Return the command of a function ``(ctx: typer.Context, …)``; ``ctx.obj`` will hold the wishes."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name, help=f"{help}\n\n{_more(function)}", context_settings=getattr(function, "settings", None))(
-        function
-    )
+    more = inspect.cleandoc((function.__doc__ or "").partition("\n")[2])
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    app.command(name, cls=TypedCommand, help=f"{line}\n\n{more}", context_settings=settings)(function)
     command = typer.main.get_command(app)
+    assert isinstance(command, TypedCommand)
+    command.argument_help = _argument_help(function)
     call = command.callback
     assert call is not None
 
     def with_wishes(**values: Any) -> Any:
-        context = click.get_current_context()
-        context.obj = take_wishes(values)
+        click.get_current_context().obj = take_wishes(values)
         return call(**values)
 
     command.callback = with_wishes
@@ -31,6 +39,8 @@ def command_of(function: Callable[..., Any], name: str, help: str) -> click.Comm
     return command
 
 
-def _more(function: Callable[..., Any]) -> str:
-    """Return what a function's description says after its first line, for ``--help``."""
-    return (function.__doc__ or "").partition("\n")[2].strip()
+def _argument_help(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the help of each argument; newer clicks take it away from what typer made."""
+    hints = get_type_hints(function, include_extras=True)
+    told = {name: getattr(hint, "__metadata__", (None,))[0] for name, hint in hints.items()}
+    return {name: str(said.help) for name, said in told.items() if isinstance(said, typer.models.ArgumentInfo)}

@@ -52,6 +52,8 @@ def find_plugins(home: Home) -> list[Found]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     plugins = _look()
+    if not home.data.is_dir():
+        return plugins  # nothing was set up here yet: looking must not be what does it
     try:
         private_dir(home.cache)
         new = cache.with_name(f".plugins-{os.getpid()}")

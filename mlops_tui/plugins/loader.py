@@ -79,6 +79,24 @@ def key_sources() -> Sequence[KeySource]:
     return list(brought("key_sources").values())
 
 
+def load(side: Side) -> None:
+    """Load what was trusted since this process looked last."""
+    hooks(side)
+
+
+def builtins() -> list[tuple[str, str]]:
+    """Return what is registered of our own, with the sides it is asked on."""
+    from mlops_tui.plugins.hookspecs import SIDE_OF
+
+    with _guard:
+        manager = _the_manager()
+        own = [(name, thing) for name, thing in manager.list_name_plugin() if name.startswith(BUILTIN)]
+        return [
+            (name, ", ".join(sorted({SIDE_OF[hook.name] for hook in manager.get_hookcallers(thing) or []})))
+            for name, thing in own
+        ]
+
+
 def problems() -> dict[str, str]:
     """Return why plugins failed to load or to answer in this process, by name."""
     with _guard:

@@ -57,7 +57,7 @@ def set_trust(home: Home, plugin: Found, *, revoke: bool = False) -> None:
     entries = trusted(home)
     entries.pop(plugin.name, None)
     if not revoke:
-        _check_files(plugin)
+        check_files(plugin)
         entries[plugin.name] = {"version": plugin.version, "digest": plugin.digest}
     path = trust_file(home)
     private_dir(home.config)
@@ -90,11 +90,15 @@ def require_trust(home: Home, plugin: Found) -> None:
     if state != "trusted":
         why = "nobody trusted it yet" if state == "untrusted" else "it was changed since it was trusted"
         raise NotAllowed(f"the plugin {plugin.name} is not loaded", why, f"mlops plugin trust {plugin.name}")
-    _check_files(plugin)
+    check_files(plugin)
 
 
-def _check_files(plugin: Found) -> None:
-    """Compare the installed files with the hashes of RECORD; pip writes them when it installs."""
+def check_files(plugin: Found) -> None:
+    """Compare the installed files with the hashes of RECORD, which pip writes when it installs.
+
+    Raises:
+        NotAllowed: one differs, or there is no RECORD.
+    """
     files: list[Any] = list(PathDistribution(Path(plugin.folder)).files or [])
     if not files:
         raise NotAllowed(
