@@ -1,0 +1,1 @@
+"""The demo: the whole lifecycle on real data, told by a client of the door like any other."""
