@@ -28,6 +28,10 @@ def main() -> int:
         _tell({"error": error.record()})
         print(error, file=sys.stderr)
         return int(error.exit_code)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        _tell({"error": MlopsError("the agent cannot start", why, f"look at {home().logs / 'agent.log'}").record()})
+        raise
     agent.run(ready=lambda: _tell({"notice": agent.notice}))
     return 0
 

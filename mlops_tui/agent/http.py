@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import pwd
 from collections.abc import AsyncIterator
@@ -135,7 +136,12 @@ def _login(uid: int, agent: Agent) -> str:
 async def _events(agent: Agent, since: int | None) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     waiting: asyncio.Queue[Event] = asyncio.Queue()
-    leave = agent.house.feed.listen(lambda event: loop.call_soon_threadsafe(waiting.put_nowait, event), since)
+
+    def hand_over(event: Event) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(waiting.put_nowait, event)
+
+    leave = agent.house.feed.listen(hand_over, since)
     try:
         yield b": welcome\n\n"
         while not agent.house.leaving.is_set():

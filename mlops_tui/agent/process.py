@@ -11,9 +11,10 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import psutil
 import uvicorn
 
 from mlops_tui.agent.http import application
@@ -28,6 +29,7 @@ from mlops_tui.core.paths import Home, private_dir
 from mlops_tui.door.house import House
 from mlops_tui.door.registry import AWAKE
 from mlops_tui.governance.guard import RoleGuard
+from mlops_tui.hardware.limits import memory_total
 from mlops_tui.keys import open_keys
 from mlops_tui.plugins.loader import key_sources
 from mlops_tui.store.store import Store
@@ -52,7 +54,7 @@ class Agent:
             private_dir(folder)
         keys = open_keys(home, config, key_sources())
         self.notice = keys.announcement
-        memory_mb = int(config.get("agent.memory_mb")) or min(1000, psutil.virtual_memory().total * 15 // 100 // 2**20)
+        memory_mb = int(config.get("agent.memory_mb")) or min(1000, memory_total() * 15 // 100 // 2**20)
         threads = max(1, min(4, (os.cpu_count() or 1) // 2))
         store = Store(home.store, keys.store_key if keys.mode != "off" else None, memory_mb=memory_mb, threads=threads)
         open_rooms()
@@ -145,12 +147,9 @@ class Agent:
             self.house.leaving.wait(pause)
 
 
-class _no_signals:  # noqa: N801  (used like a function)
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    yield
 
 
 def _lock(home: Home) -> int:

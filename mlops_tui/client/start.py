@@ -14,7 +14,7 @@ import msgspec
 
 from mlops_tui import __version__
 from mlops_tui.contracts.operation import PROTOCOL
-from mlops_tui.core.errors import Conflict, Unreachable, from_record
+from mlops_tui.core.errors import Conflict, ExitCode, Unreachable, from_record
 from mlops_tui.core.paths import Home, private_dir
 
 START_FD = "MLOPS_START_FD"
@@ -118,13 +118,12 @@ def _greeting(home: Home, pipe: int, child: subprocess.Popen[bytes], timeout: fl
         if record.get("code") != "MLOPS-E0602":
             raise from_record(record)
     pause = 0.02
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and (child.poll() in (None, ExitCode.CONFLICT)):
         if found := hello(home, 1.0):
             if word and not word.startswith(b'{"error"'):
                 found.notice = msgspec.json.decode(word).get("notice", "")
             return found
         time.sleep(pause)
         pause = min(pause * 2, 0.5)
-    child.poll()
     state = "it is still starting" if child.returncode is None else f"it ended with code {child.returncode}"
     raise Unreachable("the agent did not come up", state, f"look at {home.logs / 'agent.log'}")

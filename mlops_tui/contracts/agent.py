@@ -77,6 +77,18 @@ class Device(msgspec.Struct, kw_only=True):
     notes: list[str] = []
 
 
+class Process(msgspec.Struct, kw_only=True):
+    """One process: ``cpu`` in per cent of one processor, memory in bytes, the GPUs that it is on."""
+
+    pid: int
+    user: str
+    name: str
+    cpu: float
+    mem: int
+    gpus: list[int]
+    gpu_mem: float
+
+
 class Host(Answer):
     """A machine now: shares in per cent, memory in bytes, network in bytes a second."""
 
@@ -97,6 +109,7 @@ class Host(Answer):
     gpus: list[Device]
     gpu_state: str
     limits: str
+    processes: list[Process] = msgspec.field(default_factory=list)
 
 
 class OneHost(Request):
@@ -104,6 +117,7 @@ class OneHost(Request):
 
     positional = ("host",)
     host: str = ""
+    processes: Annotated[bool, Meta(description="also the busiest processes; takes a moment")] = False
 
 
 class Attention(msgspec.Struct, kw_only=True):

@@ -212,11 +212,15 @@ class AbTest(Answer):
 
 
 monitors = listing("monitor", "List monitors.", "mlops monitor list")
+monitor_commit = operation(
+    "monitor.commit", CommitMonitor, Done, effect="change", help="Begin to watch a deployment.", internal=True
+)
 monitor_add = operation(
     "monitor.add",
     AddMonitor,
-    Done,
+    Started,
     effect="change",
+    kind="job",
     help="Watch a deployment for drift and quality.",
     example="mlops monitor add employment --min-rows 500",
 )
