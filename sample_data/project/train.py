@@ -9,10 +9,12 @@ supervised job: ``mlops train train.py --data train=census-train@1``.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,28 @@ class Network(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return probabilities."""
         return torch.sigmoid(self.logits(features))
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+
+    ``torch.optim`` does the same, but imports torch's compiler: 1.5 s of a job that takes 2.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], decay: float = 1e-4) -> None:
+        self.parameters, self.decay = list(parameters), decay
+        self.first = [torch.zeros_like(p) for p in self.parameters]
+        self.second = [torch.zeros_like(p) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self, lr: float, count: int) -> None:
+        """Move the parameters by their gradients, and clear these; ``count`` steps were taken, this one included."""
+        for p, first, second in zip(self.parameters, self.first, self.second, strict=True):
+            first.lerp_(p.grad, 0.1)
+            second.mul_(0.999).addcmul_(p.grad, p.grad, value=0.001)
+            scale = (second / (1 - 0.999**count)).sqrt_().add_(1e-8)
+            p.mul_(1 - lr * self.decay).addcdiv_(first, scale, value=-lr / (1 - 0.9**count))
+            p.grad = None
 
 
 def options() -> argparse.Namespace:
@@ -114,35 +138,34 @@ def evaluate(model: Network, rows: TrainingSet) -> tuple[np.ndarray, dict[str, f
     return probability, {"val_loss": float(loss), "auc": auc(rows.label, probability), "accuracy": right}
 
 
-def save(model: Network, optimiser: torch.optim.Optimizer, step: int) -> None:
-    """Keep weights and optimiser state as plain arrays; outside a supervised job this does nothing."""
-    arrays = {f"model.{name}": value.numpy() for name, value in model.state_dict().items()}
-    for at, state in optimiser.state_dict()["state"].items():
-        arrays |= {f"optimiser.{at}.{name}": np.asarray(value) for name, value in state.items()}
+def tensors(model: Network, optimiser: AdamW) -> dict[str, torch.Tensor]:
+    """Return all that changes in training, by name."""
+    moments = {"first": optimiser.first, "second": optimiser.second}
+    named = {f"{kind}.{at}": value for kind, values in moments.items() for at, value in enumerate(values)}
+    return {**model.state_dict(), **named}
+
+
+def save(model: Network, optimiser: AdamW, step: int) -> None:
+    """Keep the tensors as plain arrays; outside a supervised job this does nothing."""
+    arrays = {name: value.numpy() for name, value in tensors(model, optimiser).items()}
     mlops.save_checkpoint(lambda file: np.savez(file, step=step, **arrays), "last.npz")
 
 
-def restore(model: Network, optimiser: torch.optim.Optimizer) -> int:
+def restore(model: Network, optimiser: AdamW) -> int:
     """Go on from the checkpoint of an earlier attempt, if there is one, and return the step to go on with."""
     path = mlops.latest_checkpoint("last.npz")
     if path is None:
         return 0
     with np.load(path, allow_pickle=False) as arrays:
-        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    model.load_state_dict({n.removeprefix("model."): v for n, v in tensors.items() if n.startswith("model.")})
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, at, part = name.split(".")
-            state.setdefault(int(at), {})[part] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    return int(tensors["step"])
+        for name, value in tensors(model, optimiser).items():
+            value.copy_(torch.from_numpy(arrays[name]))
+        return int(arrays["step"])
 
 
 def fit(run: mlops.Run, args: argparse.Namespace, train: TrainingSet, held: TrainingSet) -> Network:
     """Train step by step; stop cleanly, with a checkpoint, when asked to."""
     model = Network(train.x, args.width)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=1e-4)
+    optimiser = AdamW(model.parameters())
     x, y = torch.from_numpy(train.x), torch.from_numpy(train.label)[:, None]
     per_epoch = -(-len(x) // args.batch)
     total, start = args.epochs * per_epoch, restore(model, optimiser)
@@ -154,13 +177,10 @@ def fit(run: mlops.Run, args: argparse.Namespace, train: TrainingSet, held: Trai
         if run.should_stop:
             save(model, optimiser, step)
             sys.exit(mlops.PREEMPTED)
-        for group in optimiser.param_groups:
-            group["lr"] = args.lr * (1 + np.cos(np.pi * step / total)) / 2
         rows = order[at * args.batch : (at + 1) * args.batch]
         loss = nn.functional.binary_cross_entropy_with_logits(model.logits(x[rows]), y[rows])
-        optimiser.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimiser.step(args.lr * (1 + math.cos(math.pi * step / total)) / 2, step + 1)
         run.log({"loss": float(loss.detach())}, step=step)
         if at == per_epoch - 1:
             run.log({"epoch": epoch + 1, **evaluate(model, held)[1]}, step=step)
