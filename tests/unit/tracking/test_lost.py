@@ -1,0 +1,159 @@
+"""Runs whose process is gone do not stay running; those that live are left alone."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mlops_tui.spool.process import this_process
+from mlops_tui.tracking import lost as lost_module
+from mlops_tui.tracking.lost import lost
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """No patience, so that a test need not wait."""
+    monkeypatch.setattr(lost_module, "GRACE_S", 0.0)
+    monkeypatch.setattr(lost_module, "SILENT_US", 0)
+    monkeypatch.setattr(lost_module, "_since", {})
+
+
+def gone(desk, text="run = mlops.start_run(name='gone', params={'lr': 1})\nrun.log({'loss': 1.0})\n"):
+    """Start a script that holds a run, and kill it."""
+    script = desk.script(text + "print(run.id, flush=True)\ninput()")
+    run = script.stdout.readline().strip()
+    desk.take()
+    assert desk.status(run) == "running"
+    script.kill()
+    script.wait()
+    return run
+
+
+def look(desk, times=2):
+    for _ in range(times):
+        lost(desk.house)
+
+
+def test_a_killed_process_makes_its_run_lost(desk, soon):
+    run = gone(desk)
+    look(desk)
+    shown = desk.call("run.show", run="gone")
+    assert (shown.status, shown.error) == ("lost", "its process ended without a word")
+    assert shown.started <= shown.ended <= time.time_ns() // 1000
+    assert desk.rows("SELECT action, text FROM event WHERE topic = 'run' AND object = ? ORDER BY seq", [run]) == [
+        ("started", "gone started"),
+        ("ended", "gone lost: its process ended without a word"),
+    ]
+    desk.script(f"mlops.start_run(resume='{run}').end()").wait(timeout=60)
+    desk.take()
+    assert desk.status(run) == "done"
+
+
+def test_a_living_process_is_left_alone(desk, soon):
+    run = desk.run()
+    desk.take()
+    look(desk, 3)
+    assert desk.status(run.owner) == "running"
+    run.end("done")
+
+
+def test_what_is_not_read_yet_may_hold_the_end(desk, soon):
+    run = gone(desk)
+    [path] = (desk.spool / run).glob("*.jsonl")
+    with open(path, "a") as file:
+        file.write('{"v":1,"e":"end","t":%d,"status":"done"}\n' % (time.time_ns() // 1000))
+    look(desk, 3)
+    assert desk.status(run) == "running"
+    desk.take()
+    look(desk)
+    assert desk.status(run) == "done"
+
+
+def test_a_torn_last_line_is_not_waited_for(desk, soon):
+    run = gone(desk)
+    [path] = (desk.spool / run).glob("*.jsonl")
+    with open(path, "a") as file:
+        file.write('{"v":1,"e":"end","t":1')
+    desk.take()
+    look(desk)
+    assert desk.status(run) == "lost"
+
+
+def test_a_spool_that_cannot_be_read_does_not_keep_a_run_running_for_ever(desk, soon, monkeypatch):
+    run = gone(desk)
+    [path] = (desk.spool / run).glob("*.jsonl")
+    with open(path, "a") as file:
+        file.write('{"v":1,"e":"hb","t":1}\n')
+    look(desk)
+    assert desk.status(run) == "running"
+    monkeypatch.setattr(lost_module, "STUCK_S", 0.0)
+    look(desk)
+    assert desk.status(run) == "lost"
+
+
+def test_patience_is_needed_before_a_process_is_believed_gone(desk, soon, monkeypatch):
+    run = gone(desk)
+    monkeypatch.setattr(lost_module, "GRACE_S", 0.2)
+    look(desk, 3)
+    assert desk.status(run) == "running"
+    time.sleep(0.25)
+    look(desk)
+    assert desk.status(run) == "lost"
+
+
+def test_another_process_of_the_run_keeps_it_alive_by_its_heartbeats(desk, soon, monkeypatch):
+    run = gone(desk)
+    monkeypatch.setattr(lost_module, "SILENT_US", 60_000_000)
+    look(desk, 3)
+    assert desk.status(run) == "running"
+
+
+def test_the_run_of_a_stopped_job_was_killed(desk, soon):
+    run = gone(desk)
+    job = desk.job(run_id=run, status="killed")
+    desk.house.store.write(lambda s: s.execute("UPDATE run SET job_id = ? WHERE id = ?", [job, run]))
+    look(desk)
+    shown = desk.call("run.show", run=run)
+    assert (shown.status, shown.error) == ("killed", "its job was stopped")
+
+
+def test_another_boot_means_lost_and_another_host_means_patience(desk, soon, monkeypatch):
+    runs = [desk.run(name=name) for name in ("boot", "host")]
+    desk.take()
+
+    def move(session):
+        session.execute("UPDATE run SET boot = 'before' WHERE name = 'boot'")
+        session.execute("UPDATE run SET host = 'far' WHERE name = 'host'")
+
+    desk.house.store.write(move)
+    look(desk, 3)
+    assert [desk.status(run.owner) for run in runs] == ["lost", "running"]
+    monkeypatch.setattr(lost_module, "ELSEWHERE_S", 0.0)
+    look(desk)
+    assert desk.status(runs[1].owner) == "lost"
+    for run in runs:
+        run.end("done")
+
+
+def test_a_heartbeat_within_the_silence_of_another_host_begins_it_anew(desk, soon, monkeypatch):
+    run = desk.run(name="host")
+    desk.take()
+    desk.house.store.write(lambda s: s.execute("UPDATE run SET host = 'far'"))
+    look(desk)
+    run.heartbeat()
+    desk.take()
+    monkeypatch.setattr(lost_module, "ELSEWHERE_S", 0.0)
+    look(desk, 1)
+    assert desk.status(run.owner) == "running"
+    run.end("done")
+
+
+def test_the_identity_in_the_store_is_the_one_of_the_process(desk):
+    run = desk.run()
+    desk.take()
+    me = this_process()
+    assert desk.rows("SELECT host, boot, pid, proc_created FROM run") == [
+        (me["host"], me["boot"], me["pid"], me["created"])
+    ]
+    run.end("done")
