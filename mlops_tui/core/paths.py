@@ -93,14 +93,19 @@ def _xdg(variable: str, fallback: Path) -> Path:
 
 
 def private_dir(path: Path) -> Path:
-    """Create a folder that only its owner can enter, and refuse one that belongs to somebody else.
+    """Create a folder that only its owner can enter, as is every folder above it that was missing.
+
+    A folder that belongs to somebody else is refused; one that others may enter is closed to them.
 
     Raises:
         NotAllowed: the folder exists and is another user's.
         MlopsError: the folder cannot be made (read-only or full disk).
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed([path, *path.parents]):
+            # Not mkdir(parents=True): that makes the parents as open as the umask lets it.
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
         found = path.stat()
     except OSError as error:
         raise MlopsError(

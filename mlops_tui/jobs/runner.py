@@ -22,6 +22,8 @@ from mlops_tui.core.paths import Home, home, private_dir
 from mlops_tui.jobs.spec import DataFile, Spec
 from mlops_tui.spool.writer import Writer
 
+SECRETS = ("MLOPS_STORE_KEY", "CREDENTIALS_DIRECTORY")
+"""What no program of a user's is given: it could copy its environment into a log."""
 PREEMPTED = 75
 """Exit code of a child that wrote its checkpoint because it was asked to stop."""
 
@@ -91,7 +93,13 @@ def _environment(spec: Spec, folder: Path, descriptors: dict[str, int]) -> dict[
         **({"MLOPS_RUN_ID": spec.run} if spec.run else {}),
         **{f"MLOPS_DATA_{name.upper().replace('-', '_')}": f"/dev/fd/{fd}" for name, fd in descriptors.items()},
     }
-    return {**os.environ, **spec.env, **added}
+    secrets = () if _ours(spec) else SECRETS
+    return {name: text for name, text in {**os.environ, **spec.env, **added}.items() if name not in secrets}
+
+
+def _ours(spec: Spec) -> bool:
+    """Tell whether the child is a worker of this program, which must unseal artifacts itself."""
+    return spec.argv[:2] == [sys.executable, "-m"] and spec.argv[2].startswith("mlops_tui.")
 
 
 def _materialise(file: DataFile, where: Home, folder: Path) -> int:
@@ -101,7 +109,7 @@ def _materialise(file: DataFile, where: Home, folder: Path) -> int:
     from mlops_tui.keys import open_keys
     from mlops_tui.plugins.loader import key_sources
 
-    blobs = Blobs(where.blobs, open_keys(where, load(where=where), key_sources()))
+    blobs = Blobs(where.blobs, open_keys(where, load(where=where), key_sources(), must_exist=True))
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create(file.name)
     else:

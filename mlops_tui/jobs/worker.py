@@ -40,7 +40,7 @@ class WorkerJob:
         from mlops_tui.plugins.loader import key_sources
 
         where = home()
-        return Blobs(where.blobs, open_keys(where, load(where=where), key_sources()))
+        return Blobs(where.blobs, open_keys(where, load(where=where), key_sources(), must_exist=True))
 
     def request_id(self, step: str) -> str:
         """Return the request id of one step: a worker that is run again commits the step once."""
