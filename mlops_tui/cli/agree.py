@@ -36,7 +36,7 @@ def agree(client: Client, operation: Operation[Any, Any], request: Request, wish
     plan = client.plan(operation, request, reason=wishes.reason)
     production = production or PRODUCTION & {str(getattr(plan, "environment", ""))}
     if production:
-        _agree_in_production(plan, wishes)
+        _agree_in_production(plan, request, wishes)
     elif not wishes.can_ask:
         raise BadInput(f"this needs a yes: {plan.text}", "nobody can be asked here", _command(wishes, "--yes"))
     else:
@@ -46,14 +46,17 @@ def agree(client: Client, operation: Operation[Any, Any], request: Request, wish
     return plan.digest
 
 
-def name_of(plan: Plan) -> str:
-    """Return what a person types for a plan's object: its name, or the end of its id."""
+def name_of(plan: Plan, request: Request) -> str:
+    """Return what a person types for a plan's object: its name, or, where that is an id, the word they used for it."""
     name = plan.object.partition(":")[2] or plan.object
-    return short(name) if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", name) else name
+    if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", name):
+        return name
+    typed = getattr(request, request.positional[0], "") if request.positional else ""
+    return typed if isinstance(typed, str) and typed else short(name)
 
 
-def _agree_in_production(plan: Plan, wishes: Wishes) -> None:
-    name = name_of(plan)
+def _agree_in_production(plan: Plan, request: Request, wishes: Wishes) -> None:
+    name = name_of(plan, request)
     typed = wishes.confirm
     if not typed and wishes.can_ask:
         _show(plan)

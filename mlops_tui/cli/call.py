@@ -13,6 +13,7 @@ from mlops_tui.client import Client
 from mlops_tui.contracts.agent import Rows
 from mlops_tui.contracts.listing import Table
 from mlops_tui.contracts.operation import Effect, Operation, Request, Started
+from mlops_tui.contracts.run import Comparison
 from mlops_tui.core.errors import ExitCode
 
 STARTS_NONE = frozenset(("agent.status", "agent.stop"))
@@ -62,11 +63,13 @@ def _beside(operation: Operation[Any, Any], request: Any, answer: Any, wishes: W
 
         remember(operation.noun, [column.name for column in answer.columns], answer.rows)
         if not answer.total:
-            hint = f"no {operation.noun} matches {request.filter!r}" if request.filter else f"no {operation.noun} yet"
+            hint = f"nothing matches {request.filter!r}" if request.filter else "the list is empty"
         elif (end := request.offset + len(answer.rows)) < answer.total:
             hint = f"{request.offset + 1}–{end} of {answer.total:,}; --offset {end} shows more"
     elif isinstance(answer, Rows) and answer.truncated:
         hint = f"cut after {len(answer.rows):,} rows; --limit asks for more"
+    elif isinstance(answer, Comparison) and not answer.rows:
+        hint = "no difference; --all shows what is equal"
     elif isinstance(answer, Started):
         hint = f"mlops job show {answer.job[-8:]}"
     if hint and not wishes.quiet and wishes.format in ("table", "plain", "md"):

@@ -89,11 +89,11 @@ def _generic(values: dict[str, Any]) -> list[Block]:
         if isinstance(value, list) and value and isinstance(value[0], dict):
             rest.append(grid_of(label, value))
         elif isinstance(value, list) and value and isinstance(value[0], list):
-            facts.values.append((label, "text", f"{len(value)} rows, see --json"))
+            facts.values.append((label, "text", f"{len(value)} rows, in --json"))
         elif isinstance(value, dict) and value:
             rest.append(_dictionary(label, value))
         else:
-            facts.values.append((label, kind_of(name, value), value))
+            facts.values.append(_fact(name, value))
     return [facts, *rest] if facts.values else rest
 
 
@@ -111,9 +111,19 @@ def grid_of(title: str, rows: list[dict[str, Any]]) -> Grid:
 
 
 def _dictionary(title: str, values: dict[str, Any]) -> Block:
-    if all(isinstance(value, dict) for value in values.values()):
-        return grid_of(title, [{"name": name, **value} for name, value in values.items()])
-    return Facts(title, [(name, kind_of(name, value), value) for name, value in values.items()])
+    inner = [value for value in values.values() if isinstance(value, dict)]
+    if len(inner) == len(values):
+        names = {name for value in inner for name in value}
+        if sum(map(len, inner)) * 2 >= len(inner) * len(names):
+            return grid_of(title, [{"name": name, **value} for name, value in values.items()])
+        values = {f"{outer} {name}": one for outer, value in values.items() for name, one in value.items()}
+    return Facts(title, [_fact(name, value) for name, value in values.items()])
+
+
+def _fact(name: str, value: Any) -> tuple[str, str, Any]:
+    """Return a named value; a yes or no is a word here, not a mark as in a column."""
+    kind = kind_of(name, value)
+    return name.replace("_", " "), "text" if kind == "flag" else kind, value
 
 
 def _table(answer: Table) -> list[Block]:
