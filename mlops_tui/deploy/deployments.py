@@ -222,7 +222,7 @@ def shown(ctx: Context, row: dict[str, Any]) -> contract.Deployment:
         no: (count, errors, p50, p95)
         for no, count, errors, p50, p95 in ctx.session.rows(
             """SELECT revision_no, count(DISTINCT request_id), count(DISTINCT request_id) FILTER (WHERE status >= 2),
-                      quantile_cont(latency_us, 0.5) / 1000, quantile_cont(latency_us, 0.95) / 1000
+                      quantile_cont(latency, 0.5) / 1000, quantile_cont(latency, 0.95) / 1000
                FROM inference WHERE deployment_id = ? GROUP BY 1""",
             [row["id"]],
         )

@@ -38,7 +38,7 @@ def predictions(ctx: Context, deployment: str, batch: Batch) -> None:
                 "revision_no": batch.revision_no[which].astype(np.int32),
                 "request_id": requests[which],
                 "row": row,
-                "latency_us": batch.latency_us[which].astype(np.int64),
+                "latency": batch.latency_us[which].astype(np.int64),
                 "status": batch.status[which].astype(np.int32),
                 "shadow": (batch.flags[which] & SHADOW) != 0,
                 "score": score,

@@ -16,7 +16,7 @@ from mlops_tui.core.paths import private_dir
 from mlops_tui.deploy import traffic
 from mlops_tui.door import House, every
 from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, STATE, write_json
-from mlops_tui.spool.process import boot_id, created_us
+from mlops_tui.spool.process import boot_id, created_us, is_alive
 from mlops_tui.store.session import Session
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def _state(folder: Any) -> dict[str, Any]:
 
 def _lives(state: dict[str, Any]) -> bool:
     """Tell whether the supervisor that wrote the state still runs; our own child may not have written it yet."""
-    return bool(state) and created_us(int(state.get("pid", -1))) == state.get("create_time")
+    return bool(state) and is_alive(state["process"]) is True
 
 
 def _start(deployment: str, folder: Any) -> None:
@@ -141,13 +141,13 @@ def _note(house: House, row: dict[str, Any], state: dict[str, Any]) -> None:
     lives = _lives(state)
     ready = lives and bool(state.get("ready"))
     status = "serving" if ready else "starting" if lives or row["status"] == "starting" else "down"
-    text = "serving" if ready else str(state.get("error") or status)
+    text = "serving" if ready else str(state.get("refused") or status)
     now = {
         "status": status,
         "text": text,
         "port": int(state.get("port") or row["port"]),
         "pid": int(state["pid"]) if lives else None,
-        "proc_created": int(state["create_time"]) if lives else None,
+        "proc_created": int(state["process"]["created"]) if lives else None,
         "boot": boot_id() if lives else "",
         "acknowledged": int(state.get("generation") or 0) if ready else row["acknowledged"],
     }

@@ -4,7 +4,7 @@ CREATE TABLE deployment (
 CREATE TABLE revision (id VARCHAR PRIMARY KEY, deployment_id VARCHAR NOT NULL, no INTEGER NOT NULL, version_id VARCHAR NOT NULL, label VARCHAR NOT NULL, created TIMESTAMP NOT NULL);
 -- Append-only: the newest row of a deployment is the split that its servers must show; its seq is the generation.
 CREATE TABLE traffic_event (seq BIGINT NOT NULL, deployment_id VARCHAR NOT NULL, split VARCHAR NOT NULL, strategy VARCHAR NOT NULL, actor VARCHAR NOT NULL, reason VARCHAR NOT NULL, ts TIMESTAMP NOT NULL);
-CREATE TABLE inference (ts TIMESTAMP NOT NULL, deployment_id VARCHAR NOT NULL, revision_no INTEGER NOT NULL, request_id VARCHAR NOT NULL, "row" INTEGER NOT NULL, latency_us INTEGER NOT NULL, status INTEGER NOT NULL, shadow BOOLEAN NOT NULL, score FLOAT, features FLOAT[]);
+CREATE TABLE inference (ts TIMESTAMP NOT NULL, deployment_id VARCHAR NOT NULL, revision_no INTEGER NOT NULL, request_id VARCHAR NOT NULL, "row" INTEGER NOT NULL, latency INTEGER NOT NULL, status INTEGER NOT NULL, shadow BOOLEAN NOT NULL, score FLOAT, features FLOAT[]);
 CREATE TABLE label (deployment_id VARCHAR NOT NULL, request_id VARCHAR NOT NULL, "row" INTEGER NOT NULL, ts TIMESTAMP NOT NULL, truth DOUBLE NOT NULL);
 CREATE TABLE rollout (id VARCHAR PRIMARY KEY, tenant VARCHAR NOT NULL, deployment_id VARCHAR NOT NULL, strategy VARCHAR NOT NULL, spec VARCHAR NOT NULL, stable_no INTEGER NOT NULL, canary_no INTEGER NOT NULL, started TIMESTAMP NOT NULL, actor VARCHAR NOT NULL);
 CREATE TABLE rollout_event (seq BIGINT NOT NULL, rollout_id VARCHAR NOT NULL, state VARCHAR NOT NULL, step INTEGER NOT NULL, weight DOUBLE NOT NULL, text VARCHAR NOT NULL, actor VARCHAR NOT NULL, ts TIMESTAMP NOT NULL);
