@@ -105,10 +105,3 @@ def test_the_engine_reaches_only_the_files_it_was_given(tmp_path):
         with pytest.raises(duckdb.Error):
             con.execute(sql)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.parquet", "b.parquet"]
-
-
-def test_rows_come_in_the_order_of_the_file(tmp_path):
-    path = parquet(tmp_path / "a.parquet", "SELECT range AS id, range % 7 || 'x' AS s FROM range(300_000)")
-    columns = ", ".join(f"list_extract([1, 2, 3], 1 + CAST(id % {k} AS INTEGER)) AS c{k}" for k in range(1, 15))
-    ids = open_locked([path]).execute(f"SELECT id, {columns} FROM read_parquet('{path}')").fetchnumpy()["id"]
-    assert (ids[1:] > ids[:-1]).all()

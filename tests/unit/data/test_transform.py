@@ -80,6 +80,17 @@ def test_a_file_columns_rows_and_a_training_set_give_the_same_bits(awkward, tmp_
     assert (bits(again.compute(rows[:3])[1]) == bits(expected[:3])).all()
 
 
+def test_rows_of_several_row_groups_come_in_the_order_of_the_file(tmp_path):
+    """With two threads DuckDB 1.5.5 mixes them, though it is told to keep the order."""
+    path = tmp_path / "many.parquet"
+    three_times = f"read_parquet('{CENSUS}/employment_201[678].parquet'), range(3)"
+    with duckdb.connect(config={"threads": 1}) as con:
+        con.execute(f"COPY (SELECT * REPLACE (row_number() OVER () AS id) FROM {three_times}) TO '{path}'")
+    ids, matrix = FeatureSet.load(PROJECT / "features.yaml").compute(path)
+    assert len(ids) == len(matrix) == 246_000
+    assert (np.diff(ids) == 1).all()
+
+
 def test_one_row_alone_is_computed_as_among_others():
     made = FeatureSet.load(PROJECT / "features.yaml")
     ids, all_rows = made.compute(CENSUS / "employment_2017.parquet")
