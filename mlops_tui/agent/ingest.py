@@ -70,6 +70,15 @@ class Ingestor:
             continue
         self._checkpoint().result(timeout=30)
 
+    def owes(self, owner: str) -> bool:
+        """Tell whether something that this owner wrote is not taken in yet."""
+        for path in (self._house.home.spool / owner).glob("*"):
+            file = self._files.get(path)
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_size > (file.offset if file else 0):
+                    return True
+        return False
+
     @property
     def behind(self) -> tuple[int, int]:
         """How many files are watched, and how many bytes are not taken in yet."""

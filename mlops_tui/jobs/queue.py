@@ -98,7 +98,7 @@ def _look_after(house: House, row: dict[str, Any]) -> None:
         return
     # Its last words may still be on the way from the spool.
     since = _missed.setdefault(row["id"], time.monotonic())
-    if time.monotonic() - since > SETTLE_S:
+    if time.monotonic() - since > SETTLE_S and not house.ingestor.owes(row["id"]):
         _missed.pop(row["id"], None)
         _give_up(house, row, "its supervisor died")
 
