@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import struct
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,18 +24,28 @@ class Channel:
         self.sock = sock
         self._bytes = bytearray()
         self._files: list[int] = []
-        sock.settimeout(_SEND_S)
+        sock.setblocking(False)
 
     def send(self, message: Message, files: Sequence[int] = ()) -> None:
-        """Send a message and duplicates of open files.
+        """Send a message and duplicates of open files, waiting for room if there is none.
 
         Raises:
             OSError: the other end is gone or does not read.
         """
         text = json.dumps({**message, "files": len(files)}).encode()
-        data = _LENGTH.pack(len(text)) + text
-        sent = socket.send_fds(self.sock, [data], list(files)) if files else self.sock.send(data)
-        self.sock.sendall(data[sent:])
+        data = memoryview(_LENGTH.pack(len(text)) + text)
+        attached = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", files))] if files else []
+        while data:
+            try:
+                data, attached = data[self.sock.sendmsg([data], attached) :], []
+            except BlockingIOError:
+                self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        waiter = select.poll()
+        waiter.register(self.sock, select.POLLOUT)
+        if not waiter.poll(_SEND_S * 1000):
+            raise TimeoutError("the other end does not read")
 
     def receive(self) -> list[tuple[Message, list[int]]]:
         """Return the whole messages that have arrived, without waiting.
@@ -42,7 +54,9 @@ class Channel:
             EOFError: the other end is gone.
         """
         try:
-            data, files, _, _ = socket.recv_fds(self.sock, 1 << 16, _MAX_FILES, socket.MSG_DONTWAIT)
+            # Not socket.recv_fds: that of Python 3.11 takes no notice of flags.
+            room = socket.CMSG_SPACE(_MAX_FILES * array("i").itemsize)
+            data, attached, _, _ = self.sock.recvmsg(1 << 16, room)
         except BlockingIOError:
             return []
         except OSError as error:
@@ -50,7 +64,9 @@ class Channel:
         if not data:
             raise EOFError
         self._bytes += data
-        self._files += files
+        for level, kind, content in attached:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._files += array("i", content)
         return self._whole()
 
     def _whole(self) -> list[tuple[Message, list[int]]]:

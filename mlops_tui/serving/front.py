@@ -1,7 +1,8 @@
 """The HTTP/1.1 front: one asyncio protocol over httptools that answers in the call that brought the request.
 
-No task, queue or copy stands between the socket and the application. The front brings the limits: sizes of head and
-body, time to send them, idle connections, slow readers, and the number of connections.
+No task or queue stands between the socket and the application; only the answers of one turn of the loop wait for each
+other, so that the inference log is written once for all of them before they leave. The front brings the limits: sizes
+of head and body, time to send them, idle connections, slow readers, and the number of connections.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Front:
         self.date = b""
         self._slot = slot
         self._heads: dict[tuple[int, Headers], bytes] = {}
+        self._waiting: list[Connection] = []
         self._shadow_due = False
         self.sweep()
 
@@ -83,17 +85,32 @@ class Front:
         self.connections.discard(connection)
         self._slot[Gauge.CONNECTIONS] = len(self.connections)
 
-    def after_answers(self) -> None:
-        """Let shadows run once the answers have gone out, one a loop turn."""
+    def answered(self, connection: Connection) -> None:
+        """Note that a connection has answers to send at the end of this turn of the loop."""
+        if not self._waiting:
+            self.loop.call_soon(self.deliver)
+        self._waiting.append(connection)
+
+    def deliver(self) -> None:
+        """Log, then write: whatever kills this process, an answer that was seen is in the log."""
+        waiting, self._waiting = self._waiting, []
+        self.app.predictor.flush()
+        for connection in waiting:
+            connection.deliver()
+        self._after_answers()
+
+    def _after_answers(self) -> None:
+        """Let shadows run once the answers have gone out, one a turn."""
         if self.app.predictor.owes_shadows and not self._shadow_due:
             self._shadow_due = True
-            self.loop.call_soon(self._run_shadow)
+            # The loop writes after the callbacks of a turn: one turn later the answers are on their way.
+            self.loop.call_soon(self.loop.call_soon, self._run_shadow)
 
     def _run_shadow(self) -> None:
         self._shadow_due = False
         if self.app.predictor.owes_shadows:
             self.app.predictor.run_shadow()
-        self.after_answers()
+        self._after_answers()
 
     def drain(self) -> None:
         """Let every further answer be the last on its connection, and idle connections go soon."""
@@ -170,7 +187,9 @@ class Connection(asyncio.Protocol):
         self._feed(data)
 
     def eof_received(self) -> None:
-        """Close: everything that came whole has been answered."""
+        """Close, once everything that came whole has been answered."""
+        if self._out:
+            self._front.deliver()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection."""
@@ -226,7 +245,7 @@ class Connection(asyncio.Protocol):
         if length is not None and (len(length) > 18 or int(length) > self._front.limits.max_body):
             self._stop(self._too_large())
         if self._headers.get(b"expect", b"").lower() == b"100-continue":
-            self._out.append(_CONTINUE)
+            self._say(_CONTINUE)
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of the body."""
@@ -267,8 +286,8 @@ class Connection(asyncio.Protocol):
                     self._head_size += min(len(data) - at, _SLICE)
                     if self._head_size > MAX_HEAD + _SLICE:
                         raise Problem(f"the head of the request is larger than {MAX_HEAD} bytes", 431)
-                if self._out:
-                    self._send()
+                if self._out and sum(map(len, self._out)) > _WRITE_BUFFER:
+                    self._front.deliver()
                 if not self._keep:
                     break
                 if self._paused_at is not None:
@@ -279,7 +298,6 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             # Another protocol was offered; the request in this one has been answered, what follows is not ours.
             self._keep = False
-            self._send()
         except httptools.HttpParserError as error:
             self._give_up(self._trouble or Problem(f"this is not HTTP: {error}"))
 
@@ -300,26 +318,32 @@ class Connection(asyncio.Protocol):
         elif old:
             begin += b"connection: keep-alive\r\n"
         if head_only or size >= _JOIN_BELOW:
-            self._out.append(b"%b%bcontent-length: %d\r\n\r\n" % (begin, front.date, size))
+            self._say(b"%b%bcontent-length: %d\r\n\r\n" % (begin, front.date, size))
             if not head_only:
-                self._out.append(answer.body)
+                self._say(answer.body)
         else:
-            self._out.append(b"%b%bcontent-length: %d\r\n\r\n%b" % (begin, front.date, size, answer.body))
+            self._say(b"%b%bcontent-length: %d\r\n\r\n%b" % (begin, front.date, size, answer.body))
 
-    def _send(self) -> None:
-        """Log, then write: whatever kills this process, an answer that was seen is in the log."""
+    def _say(self, data: bytes) -> None:
+        if not self._out:
+            self._front.answered(self)
+        self._out.append(data)
+
+    def deliver(self) -> None:
+        """Write the answers that wait."""
         out, self._out = self._out, []
         transport = self._transport
-        self._front.app.predictor.flush()
         if transport is None or transport.is_closing():
             return
         if len(out) == 1:
             transport.write(out[0])
         elif out:
             transport.writelines(out)
-        if not self._keep and self._state != LINGER:
+        if self._state == LINGER:
+            if transport.can_write_eof():
+                transport.write_eof()
+        elif not self._keep:
             transport.close()
-        self._front.after_answers()
 
     def _give_up(self, problem: Problem) -> None:
         """Say what is wrong and close; the client may still be sending, and would lose the answer to a reset."""
@@ -328,9 +352,6 @@ class Connection(asyncio.Protocol):
             return
         self._state, self._since, self._keep = LINGER, self._front.now, False
         self._reply(problem.answer())
-        self._send()
-        if transport.can_write_eof():
-            transport.write_eof()
 
     def check_time(self, now: float) -> None:
         """End what takes too long."""

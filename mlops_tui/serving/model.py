@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.serving.problem import Problem
@@ -24,7 +25,7 @@ class Model:
     ``features`` and ``outputs`` name the columns of its inference log. They come from the model's metadata
     (``mlops.features``, ``mlops.outputs``: JSON lists) when those fit, else from the tensors' names. A side whose width
     is not known beforehand, or over 4096, is not logged and names nothing. ``named`` tells whether the features' names
-    are the model's own.
+    are the model's own. ``output_heads`` is how each output begins in the protocol, up to its shape.
 
     Args:
         data: the ONNX file.
@@ -39,6 +40,7 @@ class Model:
         self.inputs = [_tensor(node) for node in self._session.get_inputs()]
         self.output_tensors = [_tensor(node) for node in self._session.get_outputs()]
         self.output_names = [tensor.name for tensor in self.output_tensors]
+        self.output_heads = [_head(tensor) for tensor in self.output_tensors]
         self._position = {name: i for i, name in enumerate(self.output_names)}
         self._run = self._session._sess.run
         self._single = _single(self.inputs)
@@ -146,6 +148,10 @@ def _tensor(node: Any) -> Tensor:
         tuple(d if isinstance(d, int) else -1 for d in shape),
         tuple(d if isinstance(d, str) else None for d in shape),
     )
+
+
+def _head(tensor: Tensor) -> bytes:
+    return orjson.dumps({"name": tensor.name, "datatype": tensor.datatype})[:-1] + b',"shape":'
 
 
 def _single(inputs: Sequence[Tensor]) -> tuple[str, np.dtype[Any], tuple[int, ...]] | None:

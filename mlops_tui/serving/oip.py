@@ -97,11 +97,7 @@ class Inference:
         for name in names:
             at = model.position(name)
             array = results[at]
-            begin = b'{"name":%b,"datatype":"%b","shape":%b' % (
-                orjson.dumps(name),
-                model.output_tensors[at].datatype.encode(),
-                orjson.dumps(array.shape),
-            )
+            begin = model.output_heads[at] + orjson.dumps(array.shape)
             if self._binary is True or (self._binary and self._binary[name]):
                 blobs.append(to_binary(array))
                 parts.append(b'%b,"parameters":{"binary_data_size":%d}}' % (begin, len(blobs[-1])))

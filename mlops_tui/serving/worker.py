@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -234,6 +235,8 @@ class Worker:
         if order.get("reverted") or plan.overdue:
             self._revert(plan)
         self._forget(routes)
+        # What is loaded now stays: the collector need not walk over it again and again.
+        gc.freeze()
 
     async def _load(self, routes: Routes) -> None:
         """Load and warm what is new, beside the traffic."""
