@@ -20,6 +20,7 @@ from mlops_tui.tui.keys import MODES, PRESETS, bindings
 from mlops_tui.tui.palette import MlopsCommands
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.widgets.panel import Panel
+from mlops_tui.tui.work import start
 
 _UNFOCUSED_S = 5.0
 
@@ -62,6 +63,10 @@ class MlopsApp(App[None], inherit_bindings=False):
     CommandPalette { background: $background 60%; }
     CommandPalette > Vertical { background: $raised; width: 80; max-width: 100%; margin-top: 2; }
     CommandPalette #--input { border: solid $line-focus; }
+    CommandPalette SearchIcon { display: none; }
+    CommandPalette > Vertical { scrollbar-size-vertical: 1; }
+    * { scrollbar-color: $line; scrollbar-color-hover: $dim; scrollbar-color-active: $accent;
+        scrollbar-background: $surface; scrollbar-background-hover: $surface; scrollbar-background-active: $surface; }
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class MlopsApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Start to listen; the first screen is already being painted."""
-        self.run_worker(self.hub.run(), name="hub", exit_on_error=False)
+        start(self, self.hub.run, group="hub")
         if self.link:
             self.call_after_refresh(self.go, self.link)
 

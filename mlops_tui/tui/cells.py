@@ -12,7 +12,7 @@ from mlops_tui.tui import words
 from mlops_tui.tui.text import Line, cut, line, width
 
 _RIGHT = frozenset(("int", "float", "percent", "bytes", "duration"))
-_MOST = {"id": 8, "text": 44, "status": 16, "spark": 12}
+_MOST = {"id": 12, "text": 44, "status": 16, "spark": 12}
 
 
 def align(column: Column) -> str:
@@ -31,7 +31,7 @@ def cell(column: Column, value: Any) -> Line:
         return line((fmt.NONE, "faint"))
     match column.kind:
         case "id":
-            return line((short(str(value)), "dim"))
+            return line((short(value) if opaque(value) else str(value), "dim"))
         case "status":
             return words.state(str(value))
         case "float":
@@ -40,7 +40,8 @@ def cell(column: Column, value: Any) -> Line:
         case "int":
             return line(f"{value:,}" if isinstance(value, int) else str(value))
         case "percent":
-            return line(fmt.percent(float(value)))
+            # Shares travel between 0 and 1.
+            return line(fmt.percent(100 * float(value), 0))
         case "bytes":
             return line(fmt.size(value))
         case "time":
@@ -53,6 +54,11 @@ def cell(column: Column, value: Any) -> Line:
             return line((fmt.spark(value), "accent"))
         case _:
             return line(str(value))
+
+
+def opaque(value: Any) -> bool:
+    """Tell whether an id is one that only machines can tell apart, so that people see its end alone."""
+    return isinstance(value, str) and len(value) >= 32
 
 
 def exact(column: Column, value: Any) -> str:
@@ -74,17 +80,28 @@ def measure(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[in
 
 
 def fit(widths: Sequence[int], columns: Sequence[Column], room: int, gap: int = 2) -> list[int]:
-    """Shrink wide text columns until all fit into ``room``, or until shrinking more would hide their sense."""
-    fitted = list(widths)
+    """Return widths with which as many of the first columns as possible fit into ``room``.
 
-    def excess() -> int:
-        return sum(fitted) + gap * (len(fitted) - 1) - room
-
-    while excess() > 0:
-        loose = [i for i, column in enumerate(columns) if column.kind == "text" and fitted[i] > 12]
-        if not loose:
+    A name needs 24 cells at least, another text 10, a figure what it is; what is left over goes to the columns
+    that would like more, from the left. Columns beyond keep what they like: one reaches them by moving right.
+    """
+    least = [
+        min(width, 24 if column.name == "name" else 10) if column.kind == "text" else width
+        for width, column in zip(widths, columns, strict=True)
+    ]
+    fitted, left = list(widths), room
+    for taken, need in enumerate(least):
+        if need > left:
             break
-        fitted[max(loose, key=lambda i: fitted[i])] -= 1
+        fitted[taken] = need
+        left -= need + gap
+    else:
+        taken = len(least)
+    left += gap
+    for i in range(taken):
+        more = max(0, min(widths[i] - fitted[i], left))
+        fitted[i] += more
+        left -= more
     return fitted
 
 

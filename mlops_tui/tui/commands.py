@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 def ask(app: MlopsApp) -> None:
     """Open the command line on the present screen."""
     words = [*links.words(), "quit", *(f"theme {name}" for name in THEMES)]
-    prompt = Prompt(":", "", lambda text: run(app, text), hint="run:NAME  model:NAME@ALIAS  theme NAME  q", words=words)
-    app.screen.mount(prompt)
-    prompt.focus()
+    hint = "run:NAME  model:NAME@ALIAS  theme NAME  q"
+    app.screen.mount(Prompt(":", "", lambda text: run(app, text), hint=hint, words=words))
 
 
 def run(app: MlopsApp, text: str) -> None:

@@ -25,11 +25,16 @@ def number(value: float | int | None, digits: int = 3) -> str:
     size = abs(value)
     if size >= 1e9:
         return f"{value:.{digits - 1}e}"
-    if size >= 10 ** (digits - 1) or value == int(value):
+    if size >= 10 ** (digits - 1) or value == 0:
         return f"{value:,.0f}"
     if size < 1e-4:
         return f"{value:.{max(0, digits - 2)}e}"
     return f"{value:.{digits - 1 - math.floor(math.log10(size))}f}"
+
+
+def round_number(value: float) -> str:
+    """Return a number that is known to be round without trailing zeros, for axes."""
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.6g}"
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -95,9 +100,9 @@ def when(ts_us: int | None, now: int | None = None) -> str:
     return f"{told} ago" if told[-1] in "smh" and told[0].isdigit() else told
 
 
-def hour(ts_us: int) -> str:
-    """Return the local time of day, ``06:44``."""
-    return datetime.fromtimestamp(ts_us / 1e6).strftime("%H:%M")
+def hour(ts_us: int, seconds: bool = False) -> str:
+    """Return the local time of day, ``06:44``, with its seconds if asked for."""
+    return datetime.fromtimestamp(ts_us / 1e6).strftime("%H:%M:%S" if seconds else "%H:%M")
 
 
 def exact(ts_us: int | None) -> str:

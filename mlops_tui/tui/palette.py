@@ -33,7 +33,7 @@ class MlopsCommands(Provider):
         found = [
             (f"{key.help}  {keys.shown(key.first)}", key.id, partial(self.mlops.act, key.action))
             for key in keys.active(face.SCOPE, status.keymap, status.readonly)
-            if key.id != "app.palette"
+            if key.id != "app.palette" and not (key.scope == "panel" and not key.hint)
         ]
         themes = [(f"theme {name}", "colours", partial(setattr, self.mlops, "theme", name)) for name in THEMES]
         return [*found, *themes]

@@ -146,6 +146,14 @@ def bounds(values: Sequence[Floats]) -> tuple[float, float]:
     return low - air, high + air
 
 
+def decades(low: float, high: float, about: int) -> list[float]:
+    """Return round numbers as their logarithms: 1, 2 and 5 of each decade where there is room, else the decades."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    factors = (1, 2, 5) if 3 * (high - low) <= about else (1,)
+    marks = [power + math.log10(factor) for power in powers for factor in factors]
+    return [mark for mark in marks if low <= mark <= high]
+
+
 def ticks(low: float, high: float, about: int) -> list[float]:
     """Return round numbers between two ends, about so many (Heckbert, Graphics Gems I, 1990)."""
     if about < 1 or not high > low:

@@ -7,6 +7,7 @@ import re
 import select
 import sys
 import time
+from collections.abc import MutableMapping
 from typing import Any
 
 _REPLY = re.compile(rb"\x1b\]11;rgb:([0-9a-fA-F]+)/([0-9a-fA-F]+)/([0-9a-fA-F]+)")
@@ -66,7 +67,7 @@ def background(reply: bytes) -> str | None:
     return "light" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "dark"
 
 
-def calm(environ: dict[str, str], low_bandwidth: bool = False) -> None:
+def calm(environ: MutableMapping[str, str], low_bandwidth: bool = False) -> None:
     """Set what Textual reads at its import: no animation ever, 16 colours and fewer frames on a thin line."""
     environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")

@@ -61,7 +61,6 @@ class Ab(Browser):
 
     def on_mount(self) -> None:
         """Give the focus to what can be seen."""
-        super().on_mount()
         if self.only:
             self.lines("verdict").focus()
 

@@ -18,6 +18,7 @@ from mlops_tui.tui.hub import News
 from mlops_tui.tui.widgets.bars import KeyLine, ModeLine, Notice, TopLine
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.panel import Panel
+from mlops_tui.tui.work import start
 
 if TYPE_CHECKING:
     from mlops_tui.tui.app import MlopsApp
@@ -43,6 +44,7 @@ class Face(Screen[None], inherit_bindings=False):
     Face > #body { height: 1fr; width: 1fr; }
     Face.-tiny > #body, Face.-flat > #body { display: none; }
     Face.-tiny > Notice, Face.-flat > Notice { display: block; }
+    Face.-tiny > ModeLine, Face.-tiny > KeyLine, Face.-flat > KeyLine, Face.-asking > KeyLine { display: none; }
     Face.-maximized-view { hatch: none; }
     """
 
@@ -142,7 +144,7 @@ class Face(Screen[None], inherit_bindings=False):
         before = self._waiting
         self._waiting = news if before is None else _both(before, news)
         if not self._loading:
-            self.run_worker(self._load(), group="load", exit_on_error=False)
+            start(self, self._load, group="load")
 
     async def _load(self) -> None:
         self._loading = True
@@ -158,7 +160,7 @@ class Face(Screen[None], inherit_bindings=False):
 
     def reload(self) -> None:
         """Read everything again, now."""
-        self.run_worker(self.hear(News(all=True)), exit_on_error=False)
+        start(self, self.hear, News(all=True))
 
     async def fill(self, panels: Iterable[Panel] | Panel, answer: Awaitable[T]) -> T | None:
         """Wait for an answer; when there is none, its panels say why and keep what they showed."""

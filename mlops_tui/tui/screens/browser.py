@@ -12,6 +12,7 @@ from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.views import ViewSource
 from mlops_tui.tui.widgets.prompt import Prompt
 from mlops_tui.tui.widgets.table import Table
+from mlops_tui.tui.work import start
 
 _PAUSE_S = 0.08
 """How long the cursor must rest before what is under it is read: a held key asks for nothing."""
@@ -71,7 +72,7 @@ class Browser(Face):
 
     def on_table_moved(self, event: Table.Moved) -> None:
         """Show what is under the cursor, once it rests."""
-        self.run_worker(self._soon(event.table), group="preview", exclusive=True, exit_on_error=False)
+        start(self, self._soon, event.table, group="preview", replace=True)
 
     async def _soon(self, table: Table) -> None:
         await asyncio.sleep(_PAUSE_S)
@@ -94,14 +95,16 @@ class Browser(Face):
 
         names = [f"{column.name}:" for column in table.columns]
         hint = "status:done auc>0.9 ~resnet -word started>-2h; empty shows all"
-        prompt = Prompt("/", table.filter, done, hint=hint, words=names)
-        self.mount(prompt)
-        prompt.focus()
+        self.mount(Prompt("/", table.filter, done, hint=hint, words=names))
 
     async def on_table_opened(self, event: Table.Opened) -> None:
         """Open the row's object."""
-        noun = self.LISTS[event.table.id or ""]
-        await self.open_object(noun, named(noun, event.table, event.row))
+        await self.opened(event.table, event.row)
+
+    async def opened(self, table: Table, row: list[Any]) -> None:
+        """Follow a row; not a handler itself, because Textual would call those of every base class too."""
+        noun = self.LISTS[table.id or ""]
+        await self.open_object(noun, named(noun, table, row))
 
     def active_table(self) -> Table:
         """Return the focused table, else the first."""

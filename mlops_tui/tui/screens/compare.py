@@ -32,7 +32,7 @@ class Compare(Face):
     BINDINGS = bindings("compare")
     DEFAULT_CSS = """
     Compare > #body { layout: grid; grid-size: 20 3; grid-rows: auto 3fr 2fr; }
-    Compare #selected { column-span: 20; height: auto; min-height: 4; }
+    Compare #selected { column-span: 20; }
     Compare #curve { column-span: 11; }
     Compare #metrics { column-span: 9; }
     Compare #params { column-span: 20; }
@@ -54,12 +54,14 @@ class Compare(Face):
 
     def panels(self) -> ComposeResult:
         """Yield the panels."""
-        selected = Lines("Selected", "b set base", ident="selected")
-        selected.styles.height = len(self.runs) + 2
-        yield selected
+        yield Lines("Selected", "b set base", ident="selected")
         yield Curve("Curve", "m metric · l log y · o smooth", empty="no metric that these runs share", ident="curve")
         yield Lines("Metrics", "enter draw", empty="no metrics", ident="metrics")
         yield Lines("Params", "d only different", empty="the parameters are equal", ident="params")
+
+    def on_mount(self) -> None:
+        """Give the selected runs as many lines as they are."""
+        self.query_one("#body").styles.grid_rows = f"{len(self.runs) + 2} {'1fr 1fr 5' if self.narrow else '3fr 2fr'}"
 
     async def load(self, news: News) -> None:
         """Read the comparison, then the curves of the metric that is drawn."""
@@ -95,7 +97,7 @@ class Compare(Face):
         self.lines("selected").show(Row(made, link) for made, link in zip(grid(rows), links, strict=True))
         metrics = [row for row in found.rows if row.what == "metric"]
         panel = self.lines("metrics")
-        panel.title = f"Metrics (Δ against {_plain(0)} {found.names[0]})"
+        panel.title = f"Metrics, Δ to {_plain(0)}"
         better, worse = verdicts(metrics)
         panel.figure = line(("✔ ", "ok"), f"{better} better  ", ("✖ ", "fail"), f"{worse} worse") if metrics else ()
         keys = ["", *(row.key for row in metrics)]

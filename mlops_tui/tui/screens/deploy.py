@@ -65,7 +65,6 @@ class Deploy(Browser):
 
     def on_mount(self) -> None:
         """Give the focus to what can be seen."""
-        super().on_mount()
         if self.only:
             self.table("deployments").filter = f'name:"{self.only}"'
             self.lines("rollout").focus()

@@ -68,7 +68,6 @@ class DriftMode(Browser):
 
     def on_mount(self) -> None:
         """Narrow the features to one deployment if asked to."""
-        super().on_mount()
         if self.only:
             parts = [f'deployment:"{self.only}"', f'feature:"{self.feature}"' if self.feature else ""]
             self.table("features").filter = " ".join(part for part in parts if part)

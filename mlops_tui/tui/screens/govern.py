@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
@@ -13,6 +13,7 @@ from mlops_tui.tui.screens.browser import Browser
 from mlops_tui.tui.text import Line, join, line, wrap
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.table import Table
+from mlops_tui.tui.work import start
 
 
 class Govern(Browser):
@@ -69,17 +70,14 @@ class Govern(Browser):
 
     def action_verify(self) -> None:
         """Verify the chain now."""
-        self.run_worker(self.verify(), exclusive=True, group="verify", exit_on_error=False)
+        start(self, self.verify, group="verify", replace=True)
 
-    async def on_table_opened(self, event: Table.Opened) -> None:
+    async def opened(self, table: Table, row: list[Any]) -> None:
         """Open an audit record; an event opens what it is about."""
-        event.stop()
-        if event.table.id == "events":
-            link = event.table.value("link", event.row)
-            if link:
-                self.mlops.open_link(str(link))
-        elif event.table.id == "audit":
-            await self.open_object("audit", str(event.row[0]))
+        if table.id == "audit":
+            await self.open_object("audit", str(row[0]))
+        elif table.id == "events" and (link := table.value("link", row)):
+            self.mlops.open_link(str(link))
 
 
 def told(verdict: ChainVerdict, cells: int) -> list[Line]:

@@ -16,17 +16,18 @@ _TITLES = {"app": "everywhere", "panel": "in every panel", "table": "in lists", 
 
 def lines(screen: str, status: Status) -> list[Line]:
     """Return the help of a screen as lines: a heading a scope, a line a key."""
-    told: list[Line] = []
     found = keys.active(screen, status.keymap, status.readonly)
-    for scope in keys.SCREENS[screen]:
-        rows: list[list[Part]] = [
-            [(" ".join(keys.shown(k) for k in key.keys.split(",")), "accent"), key.help, (key.id, "faint")]
-            for key in found
-            if key.scope == scope
-        ]
-        if rows:
-            told += [line((_TITLES.get(scope, f"in {scope}"), "*text")), *grid(rows, "rl"), ()]
-    return [*told, line(("filters ", "dim"), "status:done auc>0.9 ~resnet -word started>-2h  ", ("A,B: either", "dim"))]
+    rows: list[list[Part]] = [
+        [(" ".join(keys.shown(k) for k in key.keys.split(",")), "accent"), key.help, (key.id, "faint")] for key in found
+    ]
+    told: list[Line] = []
+    scope = ""
+    for key, row in zip(found, grid(rows, "rl"), strict=True):
+        if key.scope != scope:
+            scope = key.scope
+            told += [*([()] if told else []), line((_TITLES.get(scope, f"in {scope}"), "*text"))]
+        told.append(row)
+    return [*told, (), line(("filters ", "dim"), "status:done auc>0.9 ~resnet -word started>-2h")]
 
 
 class Help(Dialog[None]):

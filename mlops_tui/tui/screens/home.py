@@ -103,7 +103,7 @@ class Home(Face):
 
     async def load(self, news: News) -> None:
         """Read the snapshot and show what is different in it."""
-        shown = await self.fill(self.query(Lines), self.door.call("home.show"))
+        shown = await self.fill(self.lines("needs"), self.door.call("home.show"))
         if shown is not None:
             self.snapshot = shown
             self.mlops.restate(

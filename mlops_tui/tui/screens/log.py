@@ -88,9 +88,7 @@ class Log(Face):
 
     def action_find(self) -> None:
         """Ask what to find."""
-        prompt = Prompt("/", self._needle, self._find, hint="find in the log")
-        self.mount(prompt)
-        prompt.focus()
+        self.mount(Prompt("/", self._needle, self._find, hint="find in the log"))
 
     def _find(self, text: str) -> None:
         self._needle, self.following = text.lower(), False

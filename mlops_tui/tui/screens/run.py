@@ -140,7 +140,7 @@ class RunScreen(Face):
         tags = [
             Row(line((f"{key} ", "dim"), value))
             for key, value in sorted(run.tags.items())
-            if not key.startswith("mlflow.")
+            if not key.startswith(("mlflow.", "env."))
         ]
         note = [Row(each) for each in wrap(run.note, cells)] if run.note else [Row(line(("no note yet", "faint")))]
         return [*rows, *note, *tags]
@@ -175,9 +175,7 @@ class RunScreen(Face):
         def done(text: str) -> None:
             self.change("run.note", {"run": run.id, "text": text}, "keep the note")
 
-        prompt = Prompt("note", run.note, done, hint="what is worth remembering")
-        self.mount(prompt)
-        prompt.focus()
+        self.mount(Prompt("note", run.note, done, hint="what is worth remembering"))
 
     def action_register(self) -> None:
         """Register the run's model."""

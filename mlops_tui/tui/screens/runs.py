@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
@@ -76,15 +76,13 @@ class Runs(Browser):
         if table.id == "runs":
             await self.preview()
 
-    async def on_table_opened(self, event: Table.Opened) -> None:
+    async def opened(self, table: Table, row: list[Any]) -> None:
         """Open a run, or narrow the runs to an experiment."""
-        event.stop()
-        if event.table.id == "experiments":
-            name = event.table.value("name", event.row)
-            self.table("runs").set_filter(f'experiment:"{name}"')
+        if table.id == "experiments":
+            await self.open_object("experiment", table.value("name", row))
             self.table("runs").focus()
-            return
-        await self.open_object("run", event.row[0])
+        else:
+            await self.open_object("run", row[0])
 
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:
         """Open a run, a comparison, or the runs of an experiment."""

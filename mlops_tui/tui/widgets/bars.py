@@ -159,10 +159,12 @@ class Notice(Widget):
         """Say how small it is and what helps."""
         cells, rows = self.app.size
         told = [
-            line(("! ", "warn"), f"this terminal is {cells} x {rows}"),
-            line(("mlops needs 80 x 20", "dim")),
-            line(("widen it, or type", "dim")),
-            line(("mlops top --once", "accent"), ("   q quit", "dim")),
+            BLANK,
+            line(("! ", "warn"), f"this terminal has {cells} columns and {rows} lines"),
+            line(("  mlops needs 80 and 20: widen it, or leave and type", "dim")),
+            line("  ", ("mlops top --once", "accent")),
+            BLANK,
+            line("  ", ("q", "accent"), (" quit", "dim")),
         ]
         row = told[y] if y < len(told) else BLANK
         return strip(cut(row, cells), Ink(self.app.theme), "background", self.size.width)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.strip import Strip
 
-from mlops_tui.core.clock import SECOND
+from mlops_tui.core.clock import MINUTE, SECOND
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.text import BLANK, Line, Span, join, line, pad, strip
@@ -52,6 +52,7 @@ class Curve(Panel):
         self.part = 1.0
         self.inspected: float | None = None
         self._drawn: _Drawn | None = None
+        self._seconds = False
 
     @property
     def count(self) -> int:
@@ -98,10 +99,11 @@ class Curve(Panel):
         pad_x = (x1 - x0) * 0.02 / 1.04
         x0, x1 = x1 - pad_x - (x1 - x0 - 2 * pad_x) * self.part, x1 - pad_x
         rows = max(1, height - 2)
+        self._seconds = self.time and x1 - x0 < 10 * MINUTE
         inside = [(one.x >= x0) & (one.x <= x1) for one in shown]
         ends = [part[keep] for one, keep in zip(shown, inside, strict=True) for part in (one.low, one.high)]
         y0, y1 = raster.bounds([*ends, np.array([self._scale(level.value) for level in self.levels])])
-        marks = raster.ticks(y0, y1, max(2, rows // 4))
+        marks = (raster.decades if self.log_y else raster.ticks)(y0, y1, max(3, rows // 3))
         names = {self._row(value, y0, y1, rows): self._tick(value) for value in marks}
         left = max((len(name) for name in names.values()), default=0) + 1
         right = 9 if width >= 50 else 2
@@ -182,7 +184,7 @@ class Curve(Panel):
     def _below(self, x0: float, x1: float, left: int, cells: int) -> list[Line]:
         from mlops_tui.tui import raster
 
-        marks = raster.ticks(x0, x1, max(1, cells // 16)) if not self.time else [x0, (x0 + x1) / 2, x1]
+        marks = raster.ticks(x0, x1, max(2, cells // 12)) if not self.time else [x0, (x0 + x1) / 2, x1]
         rule, names = ["─"] * cells, [" "] * (cells + left)
         free = 0
         for value in marks:
@@ -215,7 +217,7 @@ class Curve(Panel):
         return value if not self.log_y else math.log10(value) if value > 0 else math.nan
 
     def _tick(self, value: float) -> str:
-        return fmt.number(10**value if self.log_y else value)
+        return fmt.number(10**value) if self.log_y else fmt.round_number(value)
 
     @staticmethod
     def _row(value: float, y0: float, y1: float, rows: int) -> int:
@@ -225,8 +227,8 @@ class Curve(Panel):
 
     def _x_name(self, value: float) -> str:
         if self.time:
-            return fmt.hour(int(value))
-        return fmt.number(round(value)) if abs(value) < 1e6 else f"{value / 1e6:.3g}M"
+            return fmt.hour(int(value), self._seconds)
+        return f"{value:,.0f}" if abs(value) < 1e6 else f"{value / 1e6:.3g}M"
 
     # Keys
 

@@ -38,6 +38,7 @@ class Lines(Panel):
     def __init__(self, title: str = "", hints: str = "", *, empty: str = "", ident: str | None = None) -> None:
         super().__init__(title, hints, empty=empty, ident=ident)
         self.rows: tuple[Row, ...] = ()
+        self.told = False
         self.cursor = 0
 
     @property
@@ -57,6 +58,7 @@ class Lines(Panel):
 
     def show(self, rows: Iterable[Row | Line]) -> None:
         """Show rows; what is already there is not painted again."""
+        self.told = True
         new = tuple(row if isinstance(row, Row) else Row(row) for row in rows)
         old, self.rows, had_problem = self.rows, new, self.problem is not None
         self.problem = None
@@ -80,6 +82,12 @@ class Lines(Panel):
             row = line((plain(row), "faint"))
         ground = "cursor" if self.has_focus and self.leads and index == self.cursor else "surface"
         return strip(row, self.ink, ground, cells)
+
+    def _inside(self, y: int, cells: int) -> Strip:
+        # Nothing is known to be empty before it has been read.
+        if not self.told and not self.problem:
+            return strip(BLANK, self.ink, cells=cells)
+        return super()._inside(y, cells)
 
     def pointer(self, y: int) -> Line:
         """Mark the row under the cursor."""

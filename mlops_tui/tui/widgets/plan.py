@@ -14,6 +14,7 @@ from mlops_tui.tui.door import Door, command
 from mlops_tui.tui.text import Line, Part, clean, grid, line, wrap
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
 from mlops_tui.tui.widgets.problem import told
+from mlops_tui.tui.work import start
 
 
 class PlanDialog(Dialog[Any]):
@@ -50,7 +51,7 @@ class PlanDialog(Dialog[Any]):
     def on_mount(self) -> None:
         """Plan, with the cursor on the safe answer."""
         self.query_one(Choices).focus()
-        self.run_worker(self._prepare(), exit_on_error=False)
+        start(self, self._prepare)
 
     async def _prepare(self) -> None:
         try:
@@ -108,7 +109,7 @@ class PlanDialog(Dialog[Any]):
             confirm.focus()
             self.app.notify(f"type {self.plan.object} to confirm", severity="warning")
             return
-        self.run_worker(self._apply(self.plan), exclusive=True, exit_on_error=False)
+        start(self, self._apply, self.plan, group="apply", replace=True)
 
     def on_input_submitted(self) -> None:
         """Go on from the confirmation to the answers."""

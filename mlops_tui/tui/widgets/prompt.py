@@ -5,29 +5,51 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
-from textual.widgets import Input
+from textual.widgets import Input, Label
 
 from mlops_tui.tui.text import clean
 
 
-class Prompt(Input):
-    """Takes a line, hands it to ``done`` and goes; escape goes without."""
+class Prompt(Horizontal):
+    """Takes a line, hands it to ``done`` and goes; escape, or turning elsewhere, goes without.
+
+    Args:
+        sign: what stands before the line: ``:``, ``/`` or a word.
+        value: what stands in it at first.
+        done: is given the line.
+        hint: what one could type.
+        words: completions; the right arrow takes one.
+    """
 
     DEFAULT_CSS = """
-    Prompt, Prompt:focus { dock: bottom; height: 1; border: none; padding: 0 1; background: $raised; color: $text; }
+    Prompt { dock: bottom; height: 1; background: $raised; padding: 0 1; }
+    Prompt Label { width: auto; color: $accent; text-style: bold; margin: 0 1 0 0; }
+    Prompt Input, Prompt Input:focus { height: 1; border: none; padding: 0; background: $raised; color: $text; }
     """
 
     def __init__(
         self, sign: str, value: str, done: Callable[[str], None], *, hint: str = "", words: Sequence[str] = ()
     ) -> None:
-        super().__init__(
-            value,
-            placeholder=f"{sign} {hint}",
-            suggester=SuggestFromList(words) if words else None,
-            select_on_focus=False,
-        )
-        self._done = done
+        super().__init__()
+        self._sign, self._value, self._done, self._hint, self._words = sign, value, done, hint, words
+
+    def compose(self) -> ComposeResult:
+        """Lay out sign and line."""
+        yield Label(self._sign, markup=False)
+        suggester = SuggestFromList(self._words) if self._words else None
+        yield Input(self._value, placeholder=self._hint, suggester=suggester, select_on_focus=False)
+
+    def on_mount(self) -> None:
+        """Take the place of the keys."""
+        self.screen.add_class("-asking")
+        self.query_one(Input).focus()
+
+    def on_unmount(self) -> None:
+        """Give the place back."""
+        self.screen.remove_class("-asking")
 
     async def on_key(self, event: events.Key) -> None:
         """Leave without doing anything on escape."""
@@ -43,6 +65,6 @@ class Prompt(Input):
         await self.remove()
         self._done(text)
 
-    def on_blur(self) -> None:
+    async def on_input_blurred(self, _: Input.Blurred) -> None:
         """Go when the person turns to something else."""
-        self.remove()
+        await self.remove()

@@ -17,6 +17,7 @@ from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.text import BLANK, Line, line, pad, strip
 from mlops_tui.tui.views import PAGE, Pages, Source
 from mlops_tui.tui.widgets.panel import Panel
+from mlops_tui.tui.work import start
 
 _GUTTER = 2
 _SMALL = 20_000
@@ -91,6 +92,7 @@ class Table(Panel):
         self._widths: list[int] = []
         self._wanted: list[int] = []
         self._touched = False
+        self._from = 0
         self._first_column = 1
 
     # What is shown
@@ -162,8 +164,7 @@ class Table(Panel):
     def _shown(self) -> list[int]:
         """Return the columns that fit: the id where there is room, the name always, then the others."""
         cells = self.size.width - 4 - _GUTTER
-        shown = [0, 1] if cells >= 96 else [1]
-        shown = [i for i in shown if i < len(self.columns)]
+        shown = [i for i in range(self._from, 2) if i < len(self.columns)]
         left = cells - sum(self._widths[i] + 2 for i in shown)
         for i in range(max(2, self._first_column), len(self.columns)):
             left -= self._widths[i]
@@ -234,6 +235,9 @@ class Table(Panel):
         self.refresh()
         self.post_message(self.Moved(self))
 
+    def _open_anew(self, keep: bool = False) -> None:
+        start(self, self.reopen, keep, group=f"open-{id(self)}", replace=True)
+
     async def news(self, objects: Iterable[str]) -> None:
         """Take in what the change feed says: everything while nobody has moved, else the rows that are seen.
 
@@ -273,7 +277,7 @@ class Table(Panel):
         if number not in self._wanted:
             self._wanted.append(number)
             if len(self._wanted) == 1:
-                self.run_worker(self._fetch(), group=f"pages-{id(self)}", exit_on_error=False)
+                start(self, self._fetch, group=f"pages-{id(self)}")
 
     async def _fetch(self) -> None:
         while self._wanted:
@@ -310,7 +314,9 @@ class Table(Panel):
         sample = [row for i in range(self.top, min(self.total, self.top + 60)) if (row := self._pages.row(i))]
         wide = cellar.measure(self.columns, sample)
         cells = self.size.width - 4 - _GUTTER
-        keep = slice(0 if cells >= 96 else 1, None)
+        # An id that is a name or a number says something; the others give way in a narrow list.
+        self._from = 1 if cells < 96 and sample and cellar.opaque(sample[0][0]) else 0
+        keep = slice(self._from, None)
         self._widths = wide
         self._widths[keep] = cellar.fit(wide[keep], self.columns[keep], cells)
         if self.marked < 0 and self.columns:
@@ -374,7 +380,7 @@ class Table(Panel):
         if self.columns:
             name = self.columns[self.marked].name
             self.sort = name if self.sort == f"-{name}" else f"-{name}"
-            self.run_worker(self.reopen(), group=f"open-{id(self)}", exclusive=True, exit_on_error=False)
+            self._open_anew()
 
     def action_filter(self) -> None:
         """Ask for a filter."""
@@ -384,12 +390,12 @@ class Table(Panel):
         """Filter the list; an empty text shows all of it."""
         self.filter = text.strip()
         self._retitle()
-        self.run_worker(self.reopen(), group=f"open-{id(self)}", exclusive=True, exit_on_error=False)
+        self._open_anew()
 
     def renew(self) -> None:
         """Take in all news; the cursor stays on its line."""
         self._touched = False
-        self.run_worker(self.reopen(keep=True), group=f"open-{id(self)}", exclusive=True, exit_on_error=False)
+        self._open_anew(keep=True)
 
     async def rows(self, offset: int, limit: int) -> list[list[Any]]:
         """Return rows in the order shown, for an export."""
