@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
+from mlops_tui.core.ids import uuid7
 from mlops_tui.door.registry import ABSORBERS
 from mlops_tui.spool.files import KEPT, keep
 from mlops_tui.tracking.artifacts import LEFT_S, leftovers
@@ -46,6 +48,17 @@ def test_the_same_content_is_kept_once_and_a_path_means_its_newest_content(desk)
     desk.take()
     assert [(one.path, one.size) for one in desk.call("run.show", run="one").artifacts] == [("a", 4), ("b", 3)]
     assert desk.rows("SELECT count(*) FROM blob") == [(2,)]
+
+
+def test_an_older_artifact_read_later_does_not_replace_a_newer_one(desk):
+    owner = uuid7()
+    (desk.spool / owner).mkdir(parents=True)
+    for name, t, content in (("x-2-2", 20, b"new"), ("x-1-1", 10, b"older")):
+        file, size = keep(desk.spool / owner, content)
+        record = {"v": 1, "e": "artifact", "t": t, "path": "model", "file": str(file), "size": size}
+        (desk.spool / owner / f"{name}.jsonl").write_text(json.dumps(record) + "\n")
+        desk.take()
+    assert desk.rows("SELECT size FROM run_artifact") == [(3,)]
 
 
 def test_a_claim_is_set_aside_and_the_next_one_taken(desk, tmp_path):

@@ -272,9 +272,9 @@ def test_a_used_data_set_is_linked_when_the_store_knows_it(desk, given, want):
         session.insert("dataset", id="ds", tenant="default", name="census", created_us=1, actor="a")
         for n in (1, 2, 3):
             session.insert(
-                "dataset_version", id=f"v{n}", dataset_id="ds", version=n, digest=f"d{n}", size=1, n_rows=1, format="csv",
-                origin="", columns="[]", profile="{}", parent="", residency="", classification="", created_us=1, actor="a",
-                made_by="",
+                "dataset_version", id=f"v{n}", dataset_id="ds", version=n, digest=f"d{n}", size=1, n_rows=1,
+                format="csv",                origin="", columns="[]", profile="{}", parent="", residency="", classification="", created_us=1,
+                actor="a", made_by="",
             )  # fmt: skip
 
     desk.house.store.write(add)
@@ -305,5 +305,5 @@ def test_the_headline_follows_the_latest_step_and_prefers_quality(desk):
     assert desk.rows(headline) == [("val/auc", 0.75)]
     run.metrics({"val/auc": float("nan")}, 3)
     desk.take()
-    assert [row[4:7] for row in desk.call("run.list", filter="nan:true").rows][0][::2] == ["val/auc", True]
+    assert [(row[4], row[6]) for row in desk.call("run.list", filter="nan:true").rows] == [("val/auc", True)]
     run.end("done")

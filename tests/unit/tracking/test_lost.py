@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
+from mlops_tui.core.clock import now_us
 from mlops_tui.spool.process import this_process
 from mlops_tui.tracking import lost as lost_module
 from mlops_tui.tracking.lost import lost
@@ -40,7 +42,7 @@ def test_a_killed_process_makes_its_run_lost(desk, soon):
     look(desk)
     shown = desk.call("run.show", run="gone")
     assert (shown.status, shown.error) == ("lost", "its process ended without a word")
-    assert shown.started <= shown.ended <= time.time_ns() // 1000
+    assert shown.started <= shown.ended <= now_us()
     assert desk.rows("SELECT action, text FROM event WHERE topic = 'run' AND object = ? ORDER BY seq", [run]) == [
         ("started", "gone started"),
         ("ended", "gone lost: its process ended without a word"),
@@ -62,7 +64,7 @@ def test_what_is_not_read_yet_may_hold_the_end(desk, soon):
     run = gone(desk)
     [path] = (desk.spool / run).glob("*.jsonl")
     with open(path, "a") as file:
-        file.write('{"v":1,"e":"end","t":%d,"status":"done"}\n' % (time.time_ns() // 1000))
+        file.write(json.dumps({"v": 1, "e": "end", "t": now_us(), "status": "done"}) + "\n")
     look(desk, 3)
     assert desk.status(run) == "running"
     desk.take()
