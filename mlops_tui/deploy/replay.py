@@ -76,7 +76,7 @@ def _definitions(job: WorkerJob, deployment: str) -> dict[str, Any]:
     serving = max(shown.revisions, key=lambda revision: revision.weight)
     version = job.client.call("version.show", {"model": f"{serving.model}@{serving.version}"})
     session = onnxruntime.InferenceSession(job.blobs.read_bytes(version.digest), providers=["CPUExecutionProvider"])
-    record = session.get_modelmeta().custom_metadata_map.get("mlops.features")
+    record = session.get_modelmeta().custom_metadata_map.get("mlops.feature_set")
     found: dict[str, Any] = json.loads(record) if record else job.client.call("feature.view", {}).record
     return found
 

@@ -48,6 +48,7 @@ def export(
     path: Path,
     *,
     outputs: Sequence[str] = ("probability",),
+    features: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Write a model that takes ``features`` float32 ``[b, n_features]`` as one ONNX file with any ``b``.
@@ -61,7 +62,9 @@ def export(
         n_features: columns of the input.
         path: the file, replaced as a whole.
         outputs: output names.
-        metadata: JSON-able values, stored as ``mlops.<key>`` in the model's ``metadata_props``.
+        features: names of the input's columns; servers name the columns of their log by them.
+        metadata: JSON-able values, stored as ``mlops.<key>`` in the model's ``metadata_props`` beside
+            ``mlops.features`` and ``mlops.outputs``.
 
     Raises:
         MlopsError: neither route can express the model.
@@ -77,7 +80,8 @@ def export(
             route = _traced(model, sample, scratch, outputs)
         except Exception:  # the tracer raises whatever the model's own code raises
             route = _dynamo(model, sample, scratch, outputs)
-        _describe(scratch, metadata or {})
+        names = {"features": list(features)} if features else {}
+        _describe(scratch, {**names, "outputs": list(outputs), **(metadata or {})})
         scratch.replace(path)
     except Exception as error:
         raise MlopsError(
@@ -149,7 +153,7 @@ def _describe(path: Path, metadata: Mapping[str, Any]) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return what :func:`export` was given as ``metadata``, through ONNX Runtime alone.
+    """Return what :func:`export` stored, by key without ``mlops.``, through ONNX Runtime alone.
 
     Raises:
         Refused: ONNX Runtime cannot load the file.

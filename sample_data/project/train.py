@@ -212,7 +212,7 @@ def deliver(run: mlops.Run, model: Network, held: TrainingSet) -> None:
     """Export, verify and hand in the model with the held-out rows that it was judged on."""
     with tempfile.TemporaryDirectory() as folder:
         path, evaluation = Path(folder) / "model.onnx", Path(folder) / "evaluation.parquet"
-        export(model, held.x.shape[1], path, metadata={"features": held.features})
+        export(model, held.x.shape[1], path, features=held.names, metadata={"feature_set": held.features})
         agreement = verify(model, path, held.x)
         run.log({"onnx_max_abs_diff": agreement.max_abs_diff})
         training_set.write_evaluation(held, evaluate(model, held)[0], evaluation)

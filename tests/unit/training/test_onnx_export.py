@@ -35,15 +35,15 @@ def rows():
 
 def test_a_model_goes_out_with_names_any_batch_and_metadata(tmp_path, rows):
     path = tmp_path / "model.onnx"
-    features = {"features": [{"name": "größe", "version": 2}]}
-    done = export(Scaled(), 3, path, metadata={"features": features, "n": 1})
+    names = ["a", "größe", "c"]
+    done = export(Scaled(), 3, path, features=names, metadata={"n": 1})
     assert (done.route, done.path, done.size) == ("torchscript", path, path.stat().st_size)
     assert list(tmp_path.iterdir()) == [path]
     session = onnxruntime.InferenceSession(str(path))
     (given,), (result,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.shape, given.type) == ("features", ["batch", 3], "tensor(float)")
     assert (result.name, result.shape) == ("probability", ["batch", 1])
-    assert read_metadata(path) == {"features": features, "n": 1}
+    assert read_metadata(path) == {"features": names, "outputs": ["probability"], "n": 1}
     agreement = verify(Scaled(), path, rows)
     assert agreement.rows == 257
     assert agreement.max_abs_diff < 1e-6
