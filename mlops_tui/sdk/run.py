@@ -136,9 +136,6 @@ class Run:
             self._pending = None
 
     def _keep(self, logical: str, source: Path | bytes) -> None:
-        if self._over:
-            self._writer.artifact(logical, Path(), 0)  # says that the run is over
-            return
         file, size = keep(self._writer.folder, source)
         if not self._writer.artifact(logical, file, size):
             file.unlink(missing_ok=True)

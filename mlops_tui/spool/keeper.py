@@ -65,8 +65,8 @@ def _living() -> list[Kept]:
 
 
 def _after_fork() -> None:
-    global _thread, _lock
-    _thread, _lock = None, threading.Lock()
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it; the thread itself is marked dead
     for one in _living():
         one.forked()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,6 +80,7 @@ class Writer:
         self.owner, self.folder = owner, spool / owner
         self.notices = notices or Notices()
         self._names: set[str] = set()
+        self._reals: set[type] = {float, int, bool}  # and what else turned out to be a number, numpy's scalars
         self._next_step = 0
         self._heartbeat, self._forked = heartbeat, False
         self._file = Appender(self.folder, self._start_line(kind, run, job) if start else b"", self.notices)
@@ -111,25 +113,18 @@ class Writer:
         """
         if step is None:
             step = self._next_step
-        line = b""
         try:
-            if (
-                type(step) is int
-                and -_MAX_STEP <= step <= _MAX_STEP
-                and type(values) is dict
-                and values
-                and self._names.issuperset(values)
-                and _PLAIN.issuperset(map(type, values.values()))
-                and math.isfinite(sum(values.values()))  # orjson would write NaN and infinities as null
-            ):
-                record = {"v": 1, "e": "m", "t": time_ns() // 1000 if ts is None else ts, "s": step, "m": values}
+            if type(step) is int and -_MAX_STEP <= step <= _MAX_STEP and (plain := self._plain(values)):
+                record = {"v": 1, "e": "m", "t": time_ns() // 1000 if ts is None else ts, "s": step, "m": plain}
                 line = _dumps(record, None, _NEWLINE)
+            else:
+                line = b""
         except Exception:  # an integer of more than 64 bits, a dict that another thread is filling
-            pass
-        if line:
-            self._next_step = step + 1
-            return self._file.append(line)
-        return self._metrics_checked(values, step, ts)
+            line = b""
+        if not line:
+            return self._metrics_checked(values, step, ts)
+        self._next_step = step + 1
+        return self._file.append(line)
 
     def params(self, values: Mapping[Any, Any], ts: int | None = None) -> bool:
         """Append parameters, as texts and in their order; on disk when this returns."""
@@ -217,12 +212,24 @@ class Writer:
             record["job"] = dict(job)
         return _encode(record)
 
+    def _plain(self, values: Any) -> dict[str, float] | None:
+        """Return metrics of known names and types as orjson writes them; None when they need a closer look."""
+        if type(values) is not dict or not self._names.issuperset(values):
+            return None
+        if not _PLAIN.issuperset(map(type, values.values())):
+            if not self._reals.issuperset(map(type, values.values())):
+                return None
+            values = dict(zip(values, map(float, values.values()), strict=True))
+        return values if math.isfinite(sum(values.values())) else None  # orjson writes NaN and infinities as null
+
     def _metrics_checked(self, values: Any, step: Any, ts: int | None) -> bool:
         fields: dict[str, Any] = {"m": {}, "x": {}}
         known = self._names
         try:
             for key, value in values.items():
-                number = as_number(value)
+                number = value if type(value) is float else as_number(value)
+                if type(value) not in self._reals and isinstance(value, numbers.Real):
+                    self._reals.add(type(value))
                 if number is None or not (key in known or is_name(key)):
                     self.notices.once(
                         "metric", f"a metric was dropped: {_shown(key)} = {_shown(value)} is not a name with a number"

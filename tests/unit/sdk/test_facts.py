@@ -167,13 +167,19 @@ def test_checkpoints_are_whole_or_the_old_ones(tmp_path, monkeypatch, capsys):
         path == checkpoint.latest_checkpoint() == tmp_path / "a" / "ckpt" / "last.ckpt" and path.read_bytes() == b"one"
     )
 
+    os.link(path, tmp_path / "as it was opened before")
+    checkpoint.save_checkpoint(b"two")
+    assert path.read_bytes() == b"two" and (tmp_path / "as it was opened before").read_bytes() == b"one", (
+        "never in place"
+    )
+
     def half(file):
         file.write(b"tw")
         raise OSError(28, "No space left on device")
 
     assert (
         checkpoint.save_checkpoint(half) is None
-        and path.read_bytes() == b"one"
+        and path.read_bytes() == b"two"
         and "No space" in capsys.readouterr().err
     )
     with pytest.raises(ZeroDivisionError):

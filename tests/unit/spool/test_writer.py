@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.spool import appender, keeper
-from mlops_tui.spool.process import this_process
+from mlops_tui.spool.process import created_us, this_process
 from mlops_tui.spool.reader import read_from
 from mlops_tui.spool.records import Artifact, Dataset, End, Heartbeat, Label, Log, Param, Start, Tag
 from mlops_tui.spool.writer import Writer
@@ -110,6 +110,16 @@ def test_folders_and_files_are_private_and_named_by_host_pid_and_start(tmp_path)
     assert host and int(pid) == os.getpid() and abs(int(start) / 1e6 - time.time()) < 60
 
 
+def test_known_names_that_become_non_finite(tmp_path):
+    writer = Writer(tmp_path, "r", start=False)
+    writer.metrics({"a": 1.0, "b": 1}, 0)
+    writer.metrics({"a": math.nan, "b": 2}, 1)
+    writer.metrics({"a": math.inf, "b": -math.inf}, 2)
+    points = read_from(only_file(tmp_path)).points
+    assert points.step.tolist() == [0, 0, 1, 1, 2, 2] and np.isnan(points.value[points.key == 0][1])
+    assert sorted(points.value[points.step == 2].tolist()) == [-math.inf, math.inf]
+
+
 def test_known_names_take_the_fast_way_with_the_same_result(tmp_path):
     writer = Writer(tmp_path, "r", start=False)
     for _ in range(2):  # the first call learns the names
@@ -127,6 +137,8 @@ def test_known_names_take_the_fast_way_with_the_same_result(tmp_path):
         (np.float32(0.5), 0.5),
         (np.int64(4), 4.0),
         (np.array(2.5), 2.5),
+        (np.bool_(True), 1.0),
+        (np.str_("3"), None),
         ("0.5", None),
         (b"1", None),
         (None, None),
@@ -168,8 +180,9 @@ def test_what_is_no_name_is_dropped_and_the_rest_kept(tmp_path, capsys, name):
 @pytest.mark.parametrize("step", [1.5, "3", math.nan, math.inf, 2**63, -(2**63) - 1, object()])
 def test_a_step_that_is_no_whole_number_drops_the_record(tmp_path, capsys, step):
     writer = Writer(tmp_path, "r", start=False)
-    assert not writer.metrics({"a": 1.0}, step) and not writer.metrics({"a": 1.0}, step)
-    assert only_file(tmp_path).read_bytes() == b"" and writer.dropped == 2
+    writer.metrics({"a": 1.0}, 1)
+    assert not writer.metrics({"a": 1.0}, step) and not writer.metrics({"new": 1.0}, step)
+    assert len(lines(only_file(tmp_path))) == 1 and writer.dropped == 2
     assert capsys.readouterr().err.count("step") == 1
 
 
@@ -410,17 +423,24 @@ def test_after_somebody_closed_the_descriptor_a_new_file_is_begun(tmp_path, monk
 def test_a_forked_child_has_its_own_file_and_cannot_end_the_run(tmp_path):
     writer = Writer(tmp_path, "r", heartbeat=True)
     writer.metrics({"a": 1.0}, 1)
-    mine = writer.path
+    mine, descriptor = writer.path, writer._file._fd
     pid = os.fork()
     if pid == 0:
+        code = 1
         try:
+            with pytest.raises(OSError):
+                os.fstat(descriptor)
             assert writer.path is None
             writer.tick()
             writer.metrics({"a": 2.0}, 2)
+            assert [one.name for one in threading.enumerate() if one is not threading.current_thread()] == [
+                "mlops-spool"
+            ]
             writer.end("failed")
+            code = 0
         finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
     writer.metrics({"a": 3.0}, 3)
     writer.end("done")
     assert [one["e"] for one in lines(mine)] == ["start", "m", "m", "end"]
@@ -452,6 +472,16 @@ def test_fork_while_other_threads_write(tmp_path):
     chunks = [read_from(path) for path in tmp_path.glob("r/*.jsonl")]
     assert len(chunks) == 11 and not any(chunk.bad for chunk in chunks)
     assert sum((chunk.points.names == ["child"]) and len(chunk.points.value) == 1 for chunk in chunks) == 10
+
+
+def test_fork_while_another_thread_starts_the_keeper(tmp_path):
+    writer = Writer(tmp_path, "r", start=False)
+    with keeper._lock:  # as that thread would hold it
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(10)
+            os._exit(0 if writer.metrics({"a": 1.0}, 1) else 1)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_the_keeper_syncs_and_beats_and_lets_ended_writers_go(tmp_path, monkeypatch):
@@ -515,6 +545,12 @@ def test_process_identity():
         is_alive(me) and not is_alive({**me, "created": me["created"] + 1}) and not is_alive({**me, "boot": "another"})
     )
     assert is_alive({**me, "host": "elsewhere"}) is None
-    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone = subprocess.Popen([sys.executable, "-c", "print()"], stdout=subprocess.PIPE)
+    there = created_us(gone.pid)
+    gone.stdout.read()
+    deadline = time.monotonic() + 10
+    while created_us(gone.pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert there and not is_alive({**me, "pid": gone.pid, "created": there}), "a zombie does not live"
     gone.wait()
-    assert not is_alive({**me, "pid": gone.pid})
+    assert not is_alive({**me, "pid": gone.pid, "created": there})
