@@ -54,12 +54,12 @@ class Desk:
         self.house.series.forget()
         self.ingestor = self.house.ingestor = Ingestor(self.house)
 
-    def call(self, name, wish=None, **request):
+    def call(self, name, wish=None, /, **request):
         """Go through the door as the owner of the home."""
         operation = find(name)
         return perform(self.house, name, operation.request(**request), Caller("tester", os.getuid()), wish)
 
-    def plan(self, name, **request):
+    def plan(self, name, /, **request):
         """Ask for the plan of a change."""
         return self.call(name, Wish(dry_run=True), **request)
 
