@@ -11,6 +11,8 @@ from mlops_tui.store.engine import CATALOG
 if TYPE_CHECKING:
     import duckdb
 
+WIDE_TEXT = 4_000_000
+"""Characters that a text column may take up when every value is padded to the longest."""
 Params = Sequence[Any] | Mapping[str, Any]
 
 
@@ -101,7 +103,7 @@ def _offer(batch: dict[str, Any], key: str, column: Any) -> str:
     """Put a column into the batch and return the expression that reads it back whole."""
     import numpy as np
 
-    array = column if isinstance(column, np.ndarray) else _array(column)
+    array = column if isinstance(column, np.ndarray) and column.dtype != object else _array(list(column))
     if array.ndim == 2:
         parts = [_offer(batch, f"{key}.{i}", np.ascontiguousarray(array[:, i])) for i in range(array.shape[1])]
         return f"list_value({', '.join(parts)})"
@@ -116,10 +118,17 @@ def _offer(batch: dict[str, Any], key: str, column: Any) -> str:
 
 
 def _array(column: Sequence[Any]) -> Any:
+    """Return a column as numpy holds it; text as fixed-width text where that is possible and not wasteful.
+
+    The database reads fixed-width text ten times as fast as objects: for each object it asks whether it is pandas'.
+    """
     import numpy as np
 
-    if any(value is None or isinstance(value, str | list) for value in column):
-        array = np.empty(len(column), dtype=object)
-        array[:] = column
-        return array
-    return np.asarray(column)
+    if not any(value is None or isinstance(value, str | list) for value in column):
+        return np.asarray(column)
+    if all(isinstance(value, str) and not value.endswith("\0") for value in column):
+        if max(len(value) for value in column) * len(column) <= WIDE_TEXT:
+            return np.asarray(column)
+    array = np.empty(len(column), dtype=object)
+    array[:] = column
+    return array
