@@ -146,6 +146,7 @@ class Connection(asyncio.Protocol):
         "_target",
         "_transport",
         "_trouble",
+        "_unread",
     )
 
     def __init__(self, front: Front) -> None:
@@ -163,7 +164,7 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
-        self._head_size = 0
+        self._head_size = self._unread = 0
         self._body = b""
         self._parts: list[bytes] | None = None
         self._size = 0
@@ -232,6 +233,10 @@ class Connection(asyncio.Protocol):
         if self._state != HEAD:
             return
         name = name.lower()
+        self._unread = 0
+        self._head_size += len(name) + len(value)
+        if self._head_size > MAX_HEAD:
+            self._stop(_head_too_large())
         if name == b"host" and name in self._headers:
             self._stop(Problem("the request has two Host headers"))
         self._headers[name] = value
@@ -283,9 +288,10 @@ class Connection(asyncio.Protocol):
             for at in range(0, len(data), _SLICE):
                 self._parser.feed_data(data[at : at + _SLICE] if len(data) > _SLICE else data)
                 if self._state == HEAD:
-                    self._head_size += min(len(data) - at, _SLICE)
-                    if self._head_size > MAX_HEAD + _SLICE:
-                        raise Problem(f"the head of the request is larger than {MAX_HEAD} bytes", 431)
+                    # The parser gathers a header that has no end without saying so.
+                    self._unread += min(len(data) - at, _SLICE)
+                    if self._unread > MAX_HEAD:
+                        raise _head_too_large()
                 if self._out and sum(map(len, self._out)) > _WRITE_BUFFER:
                     self._front.deliver()
                 if not self._keep:
@@ -299,7 +305,9 @@ class Connection(asyncio.Protocol):
             # Another protocol was offered; the request in this one has been answered, what follows is not ours.
             self._keep = False
         except httptools.HttpParserError as error:
-            self._give_up(self._trouble or Problem(f"this is not HTTP: {error}"))
+            # After the last request of a connection, whatever comes is no mistake.
+            if self._keep:
+                self._give_up(self._trouble or Problem(f"this is not HTTP: {error}"))
 
     def _stop(self, problem: Problem) -> None:
         """Leave the parser from within one of its calls; it wraps whatever is raised here."""
@@ -373,3 +381,7 @@ class Connection(asyncio.Protocol):
                 transport.close()
         elif age > (limits.header_timeout_s if self._state == HEAD else limits.body_timeout_s):
             self._give_up(Problem("the request takes too long to arrive", 408))
+
+
+def _head_too_large() -> Problem:
+    return Problem(f"the head of the request is larger than {MAX_HEAD} bytes", 431)

@@ -126,7 +126,8 @@ def _session(data: bytes, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    # Its errors come as exceptions; on standard error they would come once a request.
+    options.log_severity_level = 4
     # A spinning thread halves the throughput of a machine whose cores have other work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")

@@ -20,6 +20,7 @@ from mlops_tui.serving.tensors import Array
 
 _SHADOWS = 64
 _SHADOW_BYTES = 64 << 20
+_WARN_NS = 10**9
 _log = logging.getLogger("mlops.serving")
 
 
@@ -82,6 +83,7 @@ class Predictor:
         self._ids, self._prefix = 0, os.urandom(6).hex()
         self._shadows: deque[_Shadow] = deque()
         self._shadow_bytes = 0
+        self._silent, self._warned_at = 0, -_WARN_NS
 
     def serve(self, reader: Reader, version: str | None, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
         """Answer one request; with a version by that revision alone, without fallback.
@@ -152,7 +154,14 @@ class Predictor:
         feed, rows = (failure.feed, failure.rows) if isinstance(failure, _Failure) else (None, 0)
         self._slot.count(arm.column, Count.SHADOW_ERROR if flags else Count.MODEL_ERROR)
         self._write(arm, MODEL_ERROR, flags, perf_counter_ns() - started, rows, ident, feed)
-        _log.warning("revision %s failed on request %s: %s", arm.label, ident, failure)
+        self._warn(arm, ident, failure)
+
+    def _warn(self, arm: Arm, ident: str, failure: Exception) -> None:
+        """Say it once a second; the inference log has every case."""
+        self._silent += 1
+        if (now := perf_counter_ns()) - self._warned_at >= _WARN_NS:
+            _log.warning("%d failures; revision %s on request %s: %s", self._silent, arm.label, ident, failure)
+            self._silent, self._warned_at = 0, now
 
     def _unreadable(self, router: Router, started: int) -> None:
         """Log a request that nobody could read: revision 0, no rows."""

@@ -82,6 +82,23 @@ def images() -> bytes:
     return onnx_bytes(nodes, [("X", TensorProto.FLOAT, ["n", 2, "w"])], [("mean", TensorProto.FLOAT, ["n"])], constants)
 
 
+def brittle() -> bytes:
+    """X (n, 3) → count (n) and score (n, 1); fails in the middle of the graph when X[0] is 10 or more."""
+    constants = [
+        helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("from", TensorProto.INT64, [1], [0]),
+        helper.make_tensor("table", TensorProto.FLOAT, [10], [0.5] * 10),
+    ]
+    nodes = [
+        helper.make_node("Slice", ["X", "from", "axis", "axis"], ["first"]),
+        helper.make_node("Cast", ["first"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["score"]),
+        helper.make_node("Squeeze", ["index", "axis"], ["count"]),
+    ]
+    outputs: Inputs = [("count", TensorProto.INT64, ["n"]), ("score", TensorProto.FLOAT, ["n", 1])]
+    return onnx_bytes(nodes, [("X", TensorProto.FLOAT, ["n", 3])], outputs, constants)
+
+
 class Bench:
     """An application with a log and counters in a folder, and a short way to ask it."""
 
@@ -131,6 +148,7 @@ def onnx_models() -> Any:
         summing = staticmethod(summing)
         mixed = staticmethod(mixed)
         images = staticmethod(images)
+        brittle = staticmethod(brittle)
         raw = staticmethod(onnx_bytes)
 
     return Models
