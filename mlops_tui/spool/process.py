@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TypedDict
+
+from mlops_tui.core.clock import now_us
 
 
 class ProcessId(TypedDict):
@@ -46,6 +49,18 @@ def created_us(pid: int) -> int | None:
         return None if Path("/proc/self/stat").exists() else _created_by_psutil(pid)
     except (OSError, ValueError, IndexError):
         return None
+
+
+def born_us(pid: int) -> int | None:
+    """Return when a process was created, in microseconds since the epoch, to be compared with other times.
+
+    It moves when the clock is set; an identity is made of :func:`created_us`.
+    """
+    created = created_us(pid)
+    boot_clock = getattr(time, "CLOCK_BOOTTIME", None)  # Linux counts from boot, everybody else from the epoch
+    if created is None or boot_clock is None:
+        return created
+    return now_us() - time.clock_gettime_ns(boot_clock) // 1000 + created
 
 
 def _created_by_psutil(pid: int) -> int | None:

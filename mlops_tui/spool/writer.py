@@ -166,6 +166,7 @@ class Writer:
         if self._forked:
             self.close()
             return False
+        self._heartbeat = False  # the end is the last record
         if self.dropped:
             self.tags({"mlops.dropped_records": self.dropped})
         written = self._record("end", None, sync=True, status=status, exit=exit_code, error=error)

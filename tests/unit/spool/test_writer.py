@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.spool import appender, keeper
-from mlops_tui.spool.process import created_us, this_process
+from mlops_tui.spool.process import born_us, created_us, this_process
 from mlops_tui.spool.reader import read_from
 from mlops_tui.spool.records import Artifact, Dataset, End, Heartbeat, Label, Log, Param, Start, Tag
 from mlops_tui.spool.writer import Writer
@@ -546,7 +546,8 @@ def test_process_identity():
     )
     assert is_alive({**me, "host": "elsewhere"}) is None
     gone = subprocess.Popen([sys.executable, "-c", "print()"], stdout=subprocess.PIPE)
-    there = created_us(gone.pid)
+    there, born = created_us(gone.pid), born_us(gone.pid)
+    assert abs(born / 1e6 - time.time()) < 30
     gone.stdout.read()
     deadline = time.monotonic() + 10
     while created_us(gone.pid) is not None and time.monotonic() < deadline:
