@@ -106,6 +106,10 @@ def run(arguments: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show ✔ shows ?
     try:
+        if not arguments and "_MLOPS_COMPLETE" not in os.environ:
+            raise BadInput(
+                "the TUI needs a terminal", "stdin or stdout is none", "mlops top prints the same; mlops --help"
+            )
         code = root().main(arguments, prog_name="mlops", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else int(ExitCode.OK)

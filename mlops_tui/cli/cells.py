@@ -58,7 +58,7 @@ def shown(kind: str, value: Any) -> str:
         case "flag":
             return "✔" if value else "·"
         case "time":
-            return _ago(int(value))
+            return _ago(int(value)) if value else NONE
         case "spark":
             return spark(value)
         case _:
@@ -71,7 +71,7 @@ def spoken(kind: str, value: Any) -> str:
         return "none"
     match kind:
         case "time":
-            return clock.iso(int(value))
+            return clock.iso(int(value)) if value else "none"
         case "flag":
             return "yes" if value else "no"
         case "id" | "status":

@@ -76,7 +76,7 @@ def set_value(ctx: typer.Context, key: Key, value: Annotated[str, typer.Argument
 def _known(key: str) -> None:
     keys = [setting.key for setting in SETTINGS]
     if key not in keys:
-        raise BadInput(f"there is no setting {key!r}", "", "one of: " + ", ".join(keys))
+        raise BadInput(f"there is no setting {key!r}", "there are " + ", ".join(keys), "mlops config show")
 
 
 def _place(origin: str, key: str) -> str:

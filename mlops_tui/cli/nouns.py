@@ -38,11 +38,25 @@ class Noun(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put in the verb that was left out."""
         verbs = self.list_commands(ctx)
-        alone = next((verb for verb in ALONE if verb in verbs), verbs[0])
         says_verb = bool(args) and (args[0] in verbs or args[0] in ("-h", "--help"))
-        if not says_verb and (not args or args[0].startswith("-") or len(verbs) == 1):
-            args = [alone, *args]
+        completing = ctx.resilient_parsing and not args
+        if not completing and not says_verb and (not args or args[0].startswith("-") or len(verbs) == 1):
+            args = [self._alone(ctx), *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete verbs, and what may follow the verb that was left out."""
+        from click.shell_completion import CompletionItem
+
+        told = self._told()
+        found = [CompletionItem(verb, help=told[verb]) for verb in told if verb.startswith(incomplete)]
+        command = self.get_command(ctx, self._alone(ctx))
+        if command is not None and (incomplete.startswith("-") or len(told) == 1):
+            inner = command.make_context(command.name, [], parent=ctx, resilient_parsing=True)
+            first = next((param for param in command.params if isinstance(param, click.Argument)), None)
+            found += command.shell_complete(inner, incomplete)
+            found += first.shell_complete(inner, incomplete) if first and not incomplete.startswith("-") else []
+        return found
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the verb, or say which one was probably meant."""
@@ -53,10 +67,17 @@ class Noun(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs without building their commands."""
-        lines = {verb: operation.help for verb, operation in self._operations().items()}
-        lines |= {verb: told for verb, (_, told) in self.own.items()}
         with formatter.section("Verbs"):
-            formatter.write_dl(list(lines.items()))
+            formatter.write_dl(list(self._told().items()))
+
+    def _alone(self, ctx: click.Context) -> str:
+        """Return the verb that is meant when none is said."""
+        verbs = self.list_commands(ctx)
+        return next((verb for verb in ALONE if verb in verbs), verbs[0])
+
+    def _told(self) -> dict[str, str]:
+        lines = {verb: operation.help for verb, operation in self._operations().items()}
+        return lines | {verb: told for verb, (_, told) in self.own.items()}
 
     def _operations(self) -> dict[str, Any]:
         import mlops_tui.contracts  # noqa: F401  (fills the table)

@@ -98,23 +98,25 @@ def _generic(values: dict[str, Any]) -> list[Block]:
 
 
 def grid_of(title: str, rows: list[dict[str, Any]]) -> Grid:
-    """Return records as a grid; what is nested deeper is left to JSON."""
+    """Return records as a grid of the fields that any of them has; what is nested deeper is left to JSON."""
+    order = list(dict.fromkeys(name for row in rows for name in row))
     names: dict[str, str] = {}
     for row in rows:
         for name, value in row.items():
             if isinstance(value, dict) and any(isinstance(one, dict | list) for one in value.values()):
                 continue
-            if value is not None or name not in names:
+            if value not in (None, "", [], {}):
                 names[name] = kind_of(name, value)
-    columns = [Column(name=name, label=name.replace("_", " "), kind=kind) for name, kind in names.items()]
-    return Grid(title, columns, [[row.get(name) for name in names] for row in rows])
+    known = [name for name in order if name in names]
+    columns = [Column(name=name, label=name.replace("_", " "), kind=names[name]) for name in known]
+    return Grid(title, columns, [[row.get(name) for name in known] for row in rows])
 
 
 def _dictionary(title: str, values: dict[str, Any]) -> Block:
     inner = [value for value in values.values() if isinstance(value, dict)]
     if len(inner) == len(values):
         names = {name for value in inner for name in value}
-        if sum(map(len, inner)) * 2 >= len(inner) * len(names):
+        if sum(map(len, inner)) * 2 > len(inner) * len(names):
             return grid_of(title, [{"name": name, **value} for name, value in values.items()])
         values = {f"{outer} {name}": one for outer, value in values.items() for name, one in value.items()}
     return Facts(title, [_fact(name, value) for name, value in values.items()])

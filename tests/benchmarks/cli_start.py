@@ -29,7 +29,12 @@ COMMANDS = {
 def once(name: str, environment: dict[str, str]) -> tuple[float, float]:
     """Run one command and return wall and processor seconds."""
     if name.startswith("completion"):
-        environment = {**environment, "_MLOPS_COMPLETE": "bash_complete", "COMP_WORDS": "mlops run show ", "COMP_CWORD": "3"}
+        environment = {
+            **environment,
+            "_MLOPS_COMPLETE": "bash_complete",
+            "COMP_WORDS": "mlops run show ",
+            "COMP_CWORD": "3",
+        }
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     subprocess.run(COMMANDS[name], env=environment, stdout=subprocess.DEVNULL, check=True, timeout=60)
