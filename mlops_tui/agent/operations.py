@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import mlops_tui.agent.plugin_operations  # noqa: F401  (registers the operations of plugins)
 from mlops_tui import __version__
+from mlops_tui.agent import home, plugin_operations, verify
 from mlops_tui.contracts import agent as contract
 from mlops_tui.contracts import listing
 from mlops_tui.contracts.operation import OPERATIONS, PROTOCOL, Done, Empty
 from mlops_tui.core.errors import BadInput
 from mlops_tui.door import Context, implements
 from mlops_tui.store.listing import LISTINGS
+
+__all__ = ["home", "plugin_operations", "verify"]
 
 
 @implements(contract.status)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.config import Config
 from mlops_tui.core.paths import Home
+from mlops_tui.door.memo import Memo
 from mlops_tui.store.feed import Event, Feed
 from mlops_tui.store.listing import Views
 from mlops_tui.store.series import SeriesBook
@@ -44,6 +45,9 @@ class House:
     _wakers: dict[str, Callable[[], None]] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
     ingestor: Any = None
+
+    def __post_init__(self) -> None:
+        self.memo = Memo(self.feed)
 
     def read(self, ask: Callable[[Session], T], limit_s: float = 5.0) -> T:
         """Ask the store something on this thread's session."""

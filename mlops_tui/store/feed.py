@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -32,11 +32,18 @@ class Feed:
         self._recent: deque[Event] = deque(maxlen=self.KEEP)
         self._listeners: set[Callable[[Event], None]] = set()
         self._guard = threading.Lock()
+        self._versions: Counter[str] = Counter()
+
+    def version(self, topics: Iterable[str]) -> tuple[int, ...]:
+        """Return how often each topic has been published; ``*`` counts every event that is kept, whatever its topic."""
+        return tuple(self._versions[topic] for topic in topics)
 
     def publish(self, events: list[Event]) -> None:
         """Hand events to every listener, in order; a listener must not block."""
         with self._guard:
             self._recent.extend(event for event in events if event.seq)
+            for event in events:
+                self._versions.update((event.topic, "*") if event.seq else (event.topic,))
             listeners = list(self._listeners)
         for listener in listeners:
             for event in events:

@@ -61,6 +61,10 @@ class SeriesBook:
             )  # fmt: skip
         self._fold(session, sid, step, ts, value)
 
+    def known(self, scope: str, owner: str, key: str) -> int | None:
+        """Return the id of a series without asking the store, or None when none is remembered; from any thread."""
+        return self._ids.get((scope, owner, key))
+
     def forget(self) -> None:
         """Drop what is remembered, after a transaction that used it was rolled back."""
         with self._guard:
