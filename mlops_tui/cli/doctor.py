@@ -10,7 +10,7 @@ from mlops_tui.cli import cells
 from mlops_tui.cli.checks import Check, everything
 from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.render import render
-from mlops_tui.core.errors import ExitCode
+from mlops_tui.core.errors import ExitCode, MlopsError
 
 _PAINT = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
 
@@ -23,13 +23,21 @@ def doctor(ctx: typer.Context) -> int:
     wishes: Wishes = ctx.obj
     checks = everything()
     failed = any(check.state == "fail" for check in checks)
-    if wishes.format == "table":
+    if _format(wishes) == "table":
         _print(checks, wishes)
     else:
         rows = [{"check": c.name, "state": c.state, "text": c.text, "fix": c.fix} for c in checks]
         tabular = wishes.format in ("csv", "md")
         render({"checks": rows} if tabular else {"ok": not failed, "checks": rows}, "doctor", wishes)
     return int(ExitCode.FAILURE if failed else ExitCode.OK)
+
+
+def _format(wishes: Wishes) -> str:
+    """Return the format that is wanted; settings that cannot be read are a finding, not the end."""
+    try:
+        return wishes.format
+    except MlopsError:
+        return "table"
 
 
 def _print(checks: list[Check], wishes: Wishes) -> None:

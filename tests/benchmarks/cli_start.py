@@ -1,4 +1,4 @@
-"""How long the command line takes to start, beside a bare interpreter: ``python tests/benchmarks/cli_start.py [rounds]``.
+"""How long the command line takes to start, beside a bare interpreter: ``python cli_start.py [rounds]``.
 
 The commands take turns, so that a busy moment of the machine hits all of them; medians of wall and of processor time.
 The list is asked of a real agent in a home of its own, which is stopped at the end.
