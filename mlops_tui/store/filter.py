@@ -8,7 +8,7 @@ Times compare with ages: ``started>-2h``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mlops_tui.contracts.listing import Column
@@ -30,13 +30,20 @@ class Condition(NamedTuple):
     params: list[Any]
 
 
-def compile_filter(text: str, columns: list[Column], expressions: Mapping[str, str]) -> Condition:
+Other = Callable[[str], tuple[str, str] | None]
+"""Gives the SQL expression and the kind of a key that is no column (a metric of runs, say), or None."""
+
+
+def compile_filter(
+    text: str, columns: list[Column], expressions: Mapping[str, str], other: Other = lambda _: None
+) -> Condition:
     """Turn a filter into SQL.
 
     Args:
         text: what the person typed.
         columns: the list's columns, which give each key its kind.
         expressions: the SQL expression of each column.
+        other: asked for keys that are no columns.
 
     Raises:
         BadInput: an unknown key or a value that does not fit, with a caret under the place.
@@ -49,7 +56,9 @@ def compile_filter(text: str, columns: list[Column], expressions: Mapping[str, s
         found = _TOKEN.match(text, at)
         if found is None:
             raise _wrong(text, at, "this is no condition")
-        sql, values = _condition(text, found, kinds, expressions)
+        if (key := found["key"]) and key not in kinds and (more := other(key)):
+            expressions, kinds = {**expressions, key: more[0]}, {**kinds, key: more[1]}
+        sql, values = _condition(text, found, kinds, columns, expressions)
         parts.append(f"NOT coalesce({sql}, false)" if found["not"] else sql)
         params.extend(values)
         at = found.end()
@@ -57,11 +66,15 @@ def compile_filter(text: str, columns: list[Column], expressions: Mapping[str, s
 
 
 def _condition(
-    text: str, found: re.Match[str], kinds: Mapping[str, str], expressions: Mapping[str, str]
+    text: str,
+    found: re.Match[str],
+    kinds: Mapping[str, str],
+    columns: list[Column],
+    expressions: Mapping[str, str],
 ) -> tuple[str, list[Any]]:
     key, op, value = found["key"], found["op"], found["value"].strip("\"'")
     if key is None:
-        words = [name for name, kind in kinds.items() if kind not in _NUMERIC]
+        words = [column.name for column in columns if column.kind not in _NUMERIC]
         return " OR ".join(f"{expressions[name]}::VARCHAR ILIKE ?" for name in words) or "false", [
             f"%{value.removeprefix('~')}%"
         ] * len(words)

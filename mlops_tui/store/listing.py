@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ class Listing:
         sort: default order, ``-started`` style.
         tenant: SQL expression of the row's tenant, or empty when the noun has none.
         where: a condition that always holds.
+        other: gives SQL and kind of a key that is no column but may be filtered and sorted by, or None.
     """
 
     noun: str
@@ -38,6 +41,7 @@ class Listing:
     sort: str
     tenant: str = ""
     where: str = "true"
+    other: Callable[[Session, str], tuple[str, str] | None] = lambda _session, _key: None
 
     def select(self, session: Session, tenant: str, filter: str, sort: str, limit: int, offset: int) -> Table:
         """Return a page and the total.
@@ -45,10 +49,10 @@ class Listing:
         Raises:
             BadInput: the filter or the sort column cannot be read.
         """
-        condition, params = self._condition(tenant, filter)
+        condition, params = self._condition(session, tenant, filter)
         wanted = ", ".join(self.expressions[column.name] for column in self.columns)
         rows = session.rows(
-            f"SELECT {wanted} FROM {self.source} WHERE {condition} ORDER BY {self._order(sort)} LIMIT {limit} OFFSET {offset}",
+            f"SELECT {wanted} FROM {self.source} WHERE {condition} ORDER BY {self._order(session, sort)} LIMIT {limit} OFFSET {offset}",
             params,
         )
         total = (
@@ -60,10 +64,12 @@ class Listing:
 
     def ids(self, session: Session, tenant: str, filter: str, sort: str) -> Any:
         """Return the ids of all rows in order, as an object array."""
-        condition, params = self._condition(tenant, filter)
+        condition, params = self._condition(session, tenant, filter)
         first = self.expressions[self.columns[0].name]
         return np.array(
-            session.column(f"SELECT {first} FROM {self.source} WHERE {condition} ORDER BY {self._order(sort)}", params),
+            session.column(
+                f"SELECT {first} FROM {self.source} WHERE {condition} ORDER BY {self._order(session, sort)}", params
+            ),
             dtype=object,
         )
 
@@ -79,25 +85,27 @@ class Listing:
         }
         return [found.get(one) or [one, *[None] * (len(self.columns) - 1)] for one in ids]
 
-    def _condition(self, tenant: str, filter: str) -> tuple[str, list[Any]]:
-        condition, params = compile_filter(filter, self.columns, self.expressions)
+    def _condition(self, session: Session, tenant: str, filter: str) -> tuple[str, list[Any]]:
+        other = partial(self.other, session)
+        condition, params = compile_filter(filter, self.columns, self.expressions, other)
         parts = [f"({self.where})", f"({condition})"]
         if self.tenant:
             parts.append(f"{self.tenant} = ?")
             params = [*params, tenant]
         return " AND ".join(parts), params
 
-    def _order(self, sort: str) -> str:
+    def _order(self, session: Session, sort: str) -> str:
         wanted = sort or self.sort
         name, down = wanted.removeprefix("-"), wanted.startswith("-")
-        if name not in self.expressions:
+        by = self.expressions.get(name) or (self.other(session, name) or ("",))[0]
+        if not by:
             raise BadInput(
                 f"cannot sort {self.noun} by {name!r}",
                 "there is no such column",
                 "sort by one of: " + ", ".join(self.expressions),
             )
         first = self.expressions[self.columns[0].name]
-        return f"{self.expressions[name]} {'DESC' if down else 'ASC'} NULLS LAST, {first}"
+        return f"{by} {'DESC' if down else 'ASC'} NULLS LAST, {first}"
 
 
 LISTINGS: dict[str, Listing] = {}

@@ -153,8 +153,8 @@ def test_weights_in_another_file_are_refused(onnx_file, proto):
     assert look(onnx_file(weights=proto(5, proto(8, "w") + proto(9, bytes(12)))))[0] == "onnx"
 
 
-def test_a_model_with_something_hung_on_is_refused(onnx_file):
-    for more in (pickle.dumps(Harmful()), pickle.dumps(Harmful(), 0), b"PK\x03\x04", b"\x00"):
+def test_a_model_with_something_hung_on_is_refused(onnx_file, proto):
+    for more in (pickle.dumps(Harmful()), pickle.dumps(Harmful(), 0), b"PK\x03\x04", b"\x00", proto(99, "more")):
         with pytest.raises(Refused):
             look(onnx_file() + more)
 

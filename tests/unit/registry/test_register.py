@@ -198,6 +198,8 @@ def test_versions_are_found_by_number_alias_id_and_as_the_newest(desk):
             found(wrong)
     with pytest.raises(NotFound):
         desk.house.read(lambda session: resolve_version(session, "another tenant", "employment@1"))
+    with pytest.raises(NotFound):
+        desk.house.read(lambda session: resolve_version(session, "another tenant", first.id))
 
 
 def test_lists_show_champion_gates_and_run(desk):

@@ -273,8 +273,8 @@ def test_a_used_data_set_is_linked_when_the_store_knows_it(desk, given, want):
         for n in (1, 2, 3):
             session.insert(
                 "dataset_version", id=f"v{n}", dataset_id="ds", version=n, digest=f"d{n}", size=1, n_rows=1,
-                format="csv",                origin="", columns="[]", profile="{}", parent="", residency="", classification="", created_us=1,
-                actor="a", made_by="",
+                format="csv", origin="", columns="[]", profile="{}", parent="", residency="", classification="",
+                created_us=1, actor="a", made_by="",
             )  # fmt: skip
 
     desk.house.store.write(add)

@@ -89,6 +89,26 @@ def test_runs_are_listed_filtered_and_sorted(desk):
     assert [row[1] for row in desk.call("view.page", view=view.view).rows] == ["v1", "v2"]
 
 
+def test_runs_are_filtered_and_sorted_by_any_metric_or_parameter(desk):
+    two(desk)
+    other = desk.run(name="v3", params={"optimizer": "adam", "lr": "auto"})
+    other.metrics({"val/auc": 0.9}, 1)
+    other.end("done")
+    desk.take()
+
+    def names(**request):
+        return [row[1] for row in desk.call("run.list", **request).rows]
+
+    assert names(filter="auc>0.8") == ["v2"] and names(filter="val/auc>0.8") == ["v3"]
+    assert names(filter="auc>0.1 depth=3", sort="-auc") == ["v2", "v1"]
+    assert names(filter="optimizer:adam,sgd") == ["v3"] and names(filter="lr:0.1,auto", sort="name") == ["v1", "v3"]
+    assert names(sort="auc") == ["v1", "v2", "v3"], "a run without the metric comes last"
+    assert desk.call("view.open", noun="run", filter="-auc>0.8", sort="-auc").total == 2
+    for wrong in ({"filter": "statsu:done"}, {"filter": "auc>high"}, {"sort": "nothing"}):
+        with pytest.raises(BadInput):
+            names(**wrong)
+
+
 def test_an_experiment_shows_counts_and_its_best_run(desk):
     two(desk)
     bad = desk.run(name="v3")
