@@ -13,6 +13,7 @@ import msgspec
 
 from mlops_tui.client import Client
 from mlops_tui.core.errors import ExitCode, MlopsError
+from mlops_tui.demo.hand import Hand
 from mlops_tui.demo.stage import end_processes, sample_folder, set_stage
 from mlops_tui.demo.story import Story
 from mlops_tui.demo.summary import Summary
@@ -73,7 +74,7 @@ def _headless(args: argparse.Namespace) -> int:
         with Client(home) as client:
             if client.hello.notice:
                 print(f"  {client.hello.notice}", file=sys.stderr)
-            Story(client, sample_folder(args.sample), summary).tell()
+            Story(Hand(client, sample_folder(args.sample) / "project"), summary).tell()
     except MlopsError as error:
         code = error.exit_code
         print(f"\nthe demo stopped: {error}", file=sys.stderr)
