@@ -13,14 +13,15 @@ import re
 import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.door.context import Caller, Context
-from mlops_tui.door.registry import ABSORBERS, SEGMENT_ABSORBERS
+from mlops_tui.door.registry import ABSORBERS, PREPARERS, SEGMENT_ABSORBERS
 from mlops_tui.serving.segments import SegmentName, read_segment
-from mlops_tui.spool.process import created_us
+from mlops_tui.spool.process import born_us
 from mlops_tui.spool.reader import Chunk, read_from
 from mlops_tui.spool.records import End
 from mlops_tui.store.store import CHECKPOINT_BYTES
@@ -131,7 +132,12 @@ class Ingestor:
         if chunk.next_offset == file.offset:
             return
         closed = any(isinstance(record, End) for record in chunk.records)
-        self._commit(file, chunk.next_offset, closed, lambda ctx: self._absorb(ctx, file, chunk), _touched(chunk))
+        kinds = _by_kind(chunk)
+        for kind, records in kinds.items():
+            for prepare in PREPARERS.get(kind, []):
+                prepare(self._house, file.owner, records)
+        absorb = partial(self._absorb, file=file, chunk=chunk, kinds=kinds)
+        self._commit(file, chunk.next_offset, closed, absorb, _touched(chunk))
         self.rows += len(chunk.records) + len(chunk.points.key)
 
     def _segment(self, file: Tracked) -> None:
@@ -145,10 +151,7 @@ class Ingestor:
 
         self._commit(file, batch.next_offset, False, absorb, ["inference"])
 
-    def _absorb(self, ctx: Context, file: Tracked, chunk: Chunk) -> None:
-        kinds: dict[str, list[Any]] = defaultdict(list)
-        for record in chunk.records:
-            kinds[record.__struct_config__.tag].append(record)  # type: ignore[index]
+    def _absorb(self, ctx: Context, file: Tracked, chunk: Chunk, kinds: dict[str, list[Any]]) -> None:
         for kind in ORDER:
             if kind in kinds:
                 for absorber in ABSORBERS.get(kind, []):
@@ -223,6 +226,14 @@ class Ingestor:
                     file.path.parent.rmdir()
 
         return self._house.store.checkpoint(after=forget)
+
+
+def _by_kind(chunk: Chunk) -> dict[str, list[Any]]:
+    """Return the records by kind, each kind in file order."""
+    kinds: dict[str, list[Any]] = defaultdict(list)
+    for record in chunk.records:
+        kinds[record.__struct_config__.tag].append(record)  # type: ignore[index]
+    return kinds
 
 
 def _touched(chunk: Chunk) -> list[str]:

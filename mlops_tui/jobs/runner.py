@@ -124,7 +124,10 @@ def _materialise(file: DataFile, where: Home, folder: Path) -> int:
 
 
 def _pass_signals_on(child: subprocess.Popen[bytes], grace_s: float) -> threading.Event:
-    """On SIGTERM ask the child's whole group to stop; kill it when it has not within the grace period."""
+    """On SIGTERM ask the child to stop; kill its whole group when it has not within the grace period.
+
+    Only the child is asked: its data loaders must live until it has written its checkpoint.
+    """
     asked = threading.Event()
 
     def kill() -> None:
@@ -134,7 +137,7 @@ def _pass_signals_on(child: subprocess.Popen[bytes], grace_s: float) -> threadin
     def ask(*_: object) -> None:
         if not asked.is_set() and child.poll() is None:
             asked.set()
-            os.killpg(child.pid, signal.SIGTERM)
+            child.terminate()
             timer = threading.Timer(grace_s, kill)
             timer.daemon = True
             timer.start()
