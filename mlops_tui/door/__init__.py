@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from mlops_tui.door.context import Caller, Context, Guard
 from mlops_tui.door.house import House
-from mlops_tui.door.registry import absorbs, absorbs_segments, every, implements, keeps_awake
+from mlops_tui.door.registry import absorbs, absorbs_segments, every, implements, keeps_awake, prepares
 
-__all__ = ["Caller", "Context", "Guard", "House", "absorbs", "absorbs_segments", "every", "implements", "keeps_awake"]
+__all__ = [
+    "Caller",
+    "Context",
+    "Guard",
+    "House",
+    "absorbs",
+    "absorbs_segments",
+    "every",
+    "implements",
+    "keeps_awake",
+    "prepares",
+]

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mlops_tui.door.house import House
     from mlops_tui.store.session import Session
 
-Req = TypeVar("Req", bound=Request)
-Ans = TypeVar("Ans", bound=Answer)
+Req = TypeVar("Req", bound=Request, contravariant=True)
+Ans = TypeVar("Ans", bound=Answer, covariant=True)
 
 
 class Changer(Protocol[Req, Ans]):
@@ -29,11 +29,13 @@ class Changer(Protocol[Req, Ans]):
 
 Reading = Callable[["Context", Any], Any]
 Absorber = Callable[["Context", str, list[Any]], None]
+Preparer = Callable[["House", str, list[Any]], None]
 SegmentAbsorber = Callable[["Context", str, Any], None]
 KeepsAwake = Callable[["Session"], bool]
 
 IMPLEMENTATIONS: dict[str, Any] = {}
 ABSORBERS: dict[str, list[Absorber]] = {}
+PREPARERS: dict[str, list[Preparer]] = {}
 SEGMENT_ABSORBERS: list[SegmentAbsorber] = []
 AWAKE: list[KeepsAwake] = []
 SCHEDULES: dict[str, Schedule] = {}
@@ -73,6 +75,20 @@ def absorbs(*events: str) -> Callable[[Absorber], Absorber]:
         for event in events:
             ABSORBERS.setdefault(event, []).append(absorber)
         return absorber
+
+    return register
+
+
+def prepares(event: str) -> Callable[[Preparer], Preparer]:
+    """Register slow work that must be done before records of a kind are absorbed.
+
+    The function gets house, owner and records on the ingesting thread, outside any transaction, so that the writer does
+    not wait for it. It may be called again with the same records.
+    """
+
+    def register(preparer: Preparer) -> Preparer:
+        PREPARERS.setdefault(event, []).append(preparer)
+        return preparer
 
     return register
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 
 from mlops_tui.core.ids import uuid7
@@ -127,6 +128,23 @@ def test_a_young_copy_is_left_alone(desk):
     file, _ = keep(run.folder, b"just kept")
     leftovers(desk.house)
     assert file.exists()
+
+
+def test_the_writer_does_not_wait_for_the_sealing(desk, monkeypatch):
+    run = desk.run()
+    keep_one(run, "model", CANARY)
+    run.end("done")
+    threads = []
+    put = desk.house.blobs.put_file
+
+    def watched(path):
+        threads.append(threading.current_thread().name)
+        return put(path)
+
+    monkeypatch.setattr(desk.house.blobs, "put_file", watched)
+    desk.take()
+    assert threads == [threading.current_thread().name]
+    assert [one.size for one in desk.call("run.show", run="one").artifacts] == [len(CANARY)]
 
 
 def test_the_artifact_comes_before_the_end_in_one_transaction(desk, monkeypatch):
