@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from mlops_tui import __version__
-from mlops_tui.agent import home, plugin_operations, verify
+from mlops_tui.agent import home, listener, plugin_operations, verify
 from mlops_tui.contracts import agent as contract
 from mlops_tui.contracts import listing
 from mlops_tui.contracts.operation import OPERATIONS, PROTOCOL, Done, Empty
@@ -14,7 +14,7 @@ from mlops_tui.core.errors import BadInput
 from mlops_tui.door import Context, implements
 from mlops_tui.store.listing import LISTINGS
 
-__all__ = ["home", "plugin_operations", "verify"]
+__all__ = ["home", "listener", "plugin_operations", "verify"]
 
 
 @implements(contract.status)
@@ -39,7 +39,7 @@ def status(ctx: Context, _: Empty) -> contract.AgentStatus:
         rows_ingested=int(facts.get("rows_ingested", 0)),
         quarantined=ctx.session.value("SELECT count(*) FROM quarantine"),
         lag_ms=facts.get("loop_lag_p99_ms", 0.0),
-        listener="",
+        listener=house.loopback.url if house.loopback else "",
     )
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
+from pathlib import Path
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _PEERCRED = getattr(socket, "SO_PEERCRED", None)
+_ESTABLISHED = "01"
+Address = tuple[str, int]
 
 
 def unix_peer_uid(connection: socket.socket) -> int | None:
@@ -20,6 +24,36 @@ def unix_peer_uid(connection: socket.socket) -> int | None:
     if hasattr(socket, "LOCAL_PEERCRED"):  # macOS: struct xucred, the uid follows a version word
         return int(struct.unpack_from("=II", connection.getsockopt(0, socket.LOCAL_PEERCRED, 76))[1])
     return None
+
+
+def tcp_peer_uid(client: Address, server: Address, tables: Path = Path("/proc/net")) -> int | None:
+    """Return the uid that owns the client's end of a loopback connection, or None when it cannot be told.
+
+    Args:
+        client: IPv4 address and port of the client's end, which is the local end in its own line of the table.
+        server: of our end.
+        tables: the folder of ``tcp`` and ``tcp6``; another one only in tests.
+    """
+    plain = f"{_hex(client[0])}:{client[1]:04X}", f"{_hex(server[0])}:{server[1]:04X}"
+    # An IPv6 socket that speaks IPv4 stands in the other table, its address behind this prefix.
+    prefix = 16 * "0" + ("FFFF0000" if sys.byteorder == "little" else "0000FFFF")
+    for name, ends in (("tcp", plain), ("tcp6", (prefix + plain[0], prefix + plain[1]))):
+        try:
+            lines = (tables / name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if (fields[1], fields[2]) == ends:
+                # A socket that its owner has closed already is shown as root's: only a living one tells.
+                living = fields[3] == _ESTABLISHED and fields[9] != "0"
+                return int(fields[7]) if living else None
+    return None
+
+
+def _hex(address: str) -> str:
+    """Return an IPv4 address as the kernel prints it: its four bytes as one number of this machine."""
+    return f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}"
 
 
 class OwnUserProtocol(HttpToolsProtocol):
@@ -33,3 +67,14 @@ class OwnUserProtocol(HttpToolsProtocol):
             transport.close()
             return
         self.client = (f"uid:{uid}", 0)
+
+
+class LoopbackProtocol(HttpToolsProtocol):
+    """HTTP over loopback TCP: this user's own connections carry their uid, all others need the token."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Ask the kernel whose connection this is."""
+        super().connection_made(transport)
+        client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        uid = tcp_peer_uid(client[:2], server[:2]) if client and server else None
+        self.client = (f"uid:{uid}", 0) if uid == os.getuid() else ("tcp", 0)

@@ -11,14 +11,13 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 
 from mlops_tui.agent.http import application
 from mlops_tui.agent.ingest import Ingestor
+from mlops_tui.agent.listener import Gate, Loopback, quiet_server
 from mlops_tui.agent.peers import OwnUserProtocol
 from mlops_tui.agent.rooms import open_rooms
 from mlops_tui.agent.schedules import Schedules
@@ -62,6 +61,8 @@ class Agent:
         self.house = House(home, config, store, keys, Blobs(home.blobs, keys), RoleGuard(), stay=stay)
         self.ingestor = Ingestor(self.house)
         self.house.ingestor = self.ingestor
+        self._application = application(self)
+        self.house.loopback = Loopback(self.house, self._application)
         self._schedules = Schedules(self.house)
         self._last_use = time.monotonic()
         self._lags: deque[float] = deque(maxlen=600)
@@ -92,25 +93,15 @@ class Agent:
             os.close(self._lock)
 
     async def _serve(self, listener: socket.socket, ready: Any) -> None:
-        # Our own signal handling: uvicorn would raise the signal again after its shutdown.
-        server = uvicorn.Server(
-            uvicorn.Config(
-                application(self),
-                http=OwnUserProtocol,
-                loop="uvloop",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=5,
-            )
-        )
-        server.capture_signals = _no_signals  # type: ignore[method-assign]
+        server = quiet_server(Gate(self._application), OwnUserProtocol)
         loop = asyncio.get_running_loop()
         for wanted in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(wanted, self.house.leaving.set)
+        self.house.loopback.runs_on(loop)
         watching = asyncio.create_task(self._watch(server))
         loop.call_soon(ready)
         await server.serve(sockets=[listener])
+        await self.house.loopback.close()
         watching.cancel()
 
     async def _watch(self, server: uvicorn.Server) -> None:
@@ -128,7 +119,9 @@ class Agent:
 
     async def _idle(self) -> bool:
         limit = float(self.house.config.get("agent.idle_exit_s"))
-        if self.house.stay or not limit or time.monotonic() - self._last_use < limit or self.house.feed.readers:
+        if self.house.stay or not limit or time.monotonic() - self._last_use < limit:
+            return False
+        if self.house.feed.readers or self.house.loopback.url:  # whoever was given the address counts on it
             return False
         self.used()
         return not await asyncio.to_thread(self.house.read, lambda session: any(ask(session) for ask in AWAKE))
@@ -145,11 +138,6 @@ class Agent:
             self.house.facts.update(spool_files=files, spool_bytes_behind=behind, rows_ingested=self.ingestor.rows)
             pause = 0.02 if taken else min(pause * 1.5, 0.25)
             self.house.leaving.wait(pause)
-
-
-@contextmanager
-def _no_signals() -> Iterator[None]:
-    yield
 
 
 def _lock(home: Home) -> int:

@@ -45,6 +45,7 @@ class House:
     _wakers: dict[str, Callable[[], None]] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
     ingestor: Any = None
+    loopback: Any = None
 
     def __post_init__(self) -> None:
         self.memo = Memo(self.feed)
