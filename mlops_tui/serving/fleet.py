@@ -18,7 +18,7 @@ from mlops_tui.core.errors import MlopsError
 from mlops_tui.serving.control import Channel, Message
 from mlops_tui.serving.counters import Counters, Gauge
 from mlops_tui.serving.deployment import CONTROL, Deployment
-from mlops_tui.serving.seats import Seat, listen, refuse_foreign
+from mlops_tui.serving.seats import Seat, accept_all, listen, refuse_foreign
 from mlops_tui.spool.process import is_alive
 
 TURN_S = 0.1
@@ -26,6 +26,7 @@ _ORPHANS_S = 3.0
 _HELLO_S = 60.0
 _HUNG_NS = 60 * 10**9
 _GIVE_UP_QUEUE = 3
+_AT_ONCE = 32
 _log = logging.getLogger("mlops.serving")
 
 
@@ -190,10 +191,24 @@ class Fleet:
         slot[Gauge.READY] = slot[Gauge.CONNECTIONS] = 0
         seat.vacate(expected)
         if seat.failures >= _GIVE_UP_QUEUE and self.serving and seat.listener is not None:
-            # Nobody should wait in the queue of a worker that does not come up while others answer.
-            seat.listener.close()
+            self._hand_over(seat.listener)
             seat.listener = None
         self._owner.lost(seat, expected)
+
+    def _hand_over(self, listener: socket.socket) -> None:
+        """Close a socket whose worker does not come up, and let another worker answer those who wait there."""
+        waiting = accept_all(listener)
+        listener.close()
+        for at in range(0, len(waiting), _AT_ONCE):
+            some = waiting[at : at + _AT_ONCE]
+            channel = self.serving[0].channel
+            assert channel is not None
+            try:
+                channel.send({"op": "accept"}, [sock.fileno() for sock in some])
+            except OSError:
+                _log.warning("%d waiting connections were lost", len(some))
+        for sock in waiting:
+            sock.close()
 
     def bury(self) -> None:
         """Find workers that died, hang or do not come up."""

@@ -115,6 +115,19 @@ def listen(host: str, port: int) -> socket.socket:
         raise _told(host, port, error) from error
 
 
+def accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Return every connection that waits in the queue of a listening socket."""
+    waiting: list[socket.socket] = []
+    listener.setblocking(False)
+    while True:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return waiting
+        sock.setblocking(False)
+        waiting.append(sock)
+
+
 def refuse_foreign(host: str, port: int) -> None:
     """Refuse a port on which somebody listens already; sharing would let two deployments take turns.
 

@@ -219,7 +219,7 @@ class Supervisor:
             "epoch": at[0],
             "generation": at[1],
             "ready": bool(serving),
-            "reverted": self._reverted == at,
+            "reverted": all(seat.reverted for seat in serving) if serving else self._reverted == at,
             "refused": self._refused,
             "workers": [
                 {"slot": s.number, "process": s.process, "ready": s.serving, "restarts": max(0, s.starts - 1)}

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,10 @@ from mlops_tui.serving.front import SWEEP_S, Connection, Front
 from mlops_tui.serving.inference_log import InferenceLog
 from mlops_tui.serving.model import Model
 from mlops_tui.serving.routing import Arm, Router
+from mlops_tui.serving.seats import BACKLOG, accept_all
 from mlops_tui.serving.unseal import from_memory
 from mlops_tui.spool.process import this_process
 
-_BACKLOG = 1024
 _RECONNECT_S = 0.2
 _log = logging.getLogger("mlops.serving")
 
@@ -87,6 +88,7 @@ class Worker:
         self._loader = ThreadPoolExecutor(1, "mlops-load")
         self._orders: asyncio.Queue[Message] = asyncio.Queue()
         self._server: asyncio.Server | None = None
+        self._arriving: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
         """Serve until told to stop, then drain."""
@@ -109,7 +111,15 @@ class Worker:
         if self._server is None and not self._stop.is_set():
             loop = asyncio.get_running_loop()
             sock = socket.socket(fileno=os.dup(self._listener.fileno()))
-            self._server = await loop.create_server(lambda: Connection(self._front), sock=sock, backlog=_BACKLOG)
+            self._server = await loop.create_server(lambda: Connection(self._front), sock=sock, backlog=BACKLOG)
+
+    def _take_in(self, accepted: Iterable[socket.socket]) -> None:
+        """Serve connections that somebody else accepted."""
+        loop = asyncio.get_running_loop()
+        for sock in accepted:
+            task = loop.create_task(loop.connect_accepted_socket(lambda: Connection(self._front), sock))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
 
     async def _tick(self) -> None:
         while True:
@@ -167,10 +177,12 @@ class Worker:
         assert self._channel is not None
         try:
             for message, files in self._channel.receive():
-                for key, fd in zip(message.get("models", ()), files, strict=True):
+                for key, fd in zip(message.get("models", ()), files, strict=False):
                     self._keep_file(key, fd)
                 if message["op"] == "drain":
                     self._stop.set()
+                elif message["op"] == "accept":
+                    self._take_in(socket.socket(fileno=fd) for fd in files)
                 else:
                     self._orders.put_nowait(message)
         except EOFError:
@@ -283,8 +295,11 @@ class Worker:
         self._front.drain()
         if self._server is not None:
             self._server.close()
+            # Closing the socket would reset those who have connected but were not yet accepted.
+            self._take_in(accept_all(self._listener))
+        self._listener.close()
         deadline = time.monotonic() + self._deployment.grace_s
-        while self._front.connections and time.monotonic() < deadline:
+        while (self._front.connections or self._arriving) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
 

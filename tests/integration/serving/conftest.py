@@ -117,6 +117,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "server.log"
         self.pids: set[tuple[int, int]] = set()
+        self.loads: list[Load] = []
 
     def model(self, data: bytes) -> dict[str, str]:
         digest = blake3(data).hexdigest()
@@ -197,6 +198,8 @@ class Server:
     def close(self) -> None:
         from mlops_tui.spool.process import created_us
 
+        for load in self.loads:
+            load.done.set()
         self.state  # noqa: B018
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
@@ -269,6 +272,8 @@ class Load(threading.Thread):
         super().__init__(daemon=True)
         self.server, self.label, self.pause = server, name, pause
         self.port = server.port
+        # A client that outlives its test would talk to whoever gets the port next.
+        server.loads.append(self)
         self.answered: list[tuple[str, str, float]] = []
         self.failed: list[str] = []
         self.lost: list[str] = []
@@ -297,6 +302,7 @@ class Load(threading.Thread):
             except (OSError, http.client.HTTPException) as error:
                 self.lost.append(f"{ident}: {error!r}")
                 client = None
+                time.sleep(0.005)
             if self.pause:
                 time.sleep(self.pause)
         if client is not None:
@@ -307,6 +313,12 @@ class Load(threading.Thread):
         self.join(30)
         assert not self.is_alive()
         return self
+
+
+@pytest.fixture(scope="session")
+def kit() -> Any:
+    """Return this file as a module: models, servers, clients."""
+    return sys.modules[__name__]
 
 
 @pytest.fixture
