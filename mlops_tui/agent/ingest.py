@@ -250,7 +250,7 @@ def _may_grow(path: Path) -> bool:
     host, pid, start = (path.stem.rsplit("-", 1)[0] if path.suffix == ".seg" else path.stem).rsplit("-", 2)
     if re.sub(r"[^A-Za-z0-9_.]", "_", host) != re.sub(r"[^A-Za-z0-9_.]", "_", os.uname().nodename):
         return True
-    created = created_us(int(pid))
+    created = born_us(int(pid))
     if created is None or created > int(start) + 1_000_000:
         return False
     if path.suffix != ".seg":
