@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlops_tui.core.config import Config
+    from mlops_tui.tui.door import Door
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,21 +23,28 @@ def main(arguments: list[str] | None = None) -> int:
     terminal.calm(os.environ, given.low_bandwidth)
     query = terminal.BackgroundQuery()
     try:
-        from mlops_tui.client import AsyncClient
         from mlops_tui.core.config import load
         from mlops_tui.core.errors import MlopsError
         from mlops_tui.tui.app import MlopsApp
+        from mlops_tui.tui.door import LateDoor
     finally:
         background = query.answer()
     flags = {key: value for key in ("theme", "keymap") if (value := getattr(given, key))}
     try:
         config = load({**flags, **({"readonly": True} if given.readonly else {})})
-        app = MlopsApp(AsyncClient(config=config), config, given.link, background, 2.0 if given.low_bandwidth else 1.0)
+        door = LateDoor(lambda: _client(config))
+        app = MlopsApp(door, config, given.link, background, 2.0 if given.low_bandwidth else 1.0)
     except MlopsError as problem:
         print(f"✖ {problem}", file=sys.stderr)
         return int(problem.exit_code)
     app.run()
     return app.return_code or 0
+
+
+def _client(config: Config) -> Door:
+    from mlops_tui.client import AsyncClient
+
+    return AsyncClient(config=config)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -84,7 +84,7 @@ class MlopsApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Start to listen; the first screen is already being painted."""
-        start(self, self.hub.run, group="hub")
+        self.call_after_refresh(start, self, self.hub.run, group="hub")
         if self.link:
             self.call_after_refresh(self.go, self.link)
 

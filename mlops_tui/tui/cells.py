@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlops_tui.contracts.listing import Column
 from mlops_tui.core.ids import short
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
 from mlops_tui.tui.text import Line, cut, line, width
+
+if TYPE_CHECKING:
+    from mlops_tui.contracts.listing import Column
 
 _RIGHT = frozenset(("int", "float", "percent", "bytes", "duration"))
 _MOST = {"id": 12, "text": 44, "status": 16, "spark": 12}

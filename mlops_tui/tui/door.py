@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Protocol
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
+if TYPE_CHECKING:
+    from mlops_tui.contracts import Plan
 
-from mlops_tui.contracts import OPERATIONS, Plan
 
-
-class Event(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Event:
     """One change: ``object`` of noun ``topic`` did ``action``. A touch (new points or lines) has ``seq`` 0."""
 
     seq: int
@@ -22,6 +23,11 @@ class Event(msgspec.Struct, frozen=True):
     actor: str = ""
     text: str = ""
     link: str = ""
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> Event:
+        """Read an event as the feed sends it; what a newer agent adds is left out."""
+        return cls(**{name: raw[name] for name in cls.__dataclass_fields__ if name in raw})
 
 
 class Door(Protocol):
@@ -48,8 +54,47 @@ class Door(Protocol):
         ...
 
 
+class LateDoor:
+    """A door that is made by its first use: to import the client takes as long as a paint, and the paint goes first."""
+
+    def __init__(self, make: Callable[[], Door]) -> None:
+        self._make = make
+        self._made: Door | None = None
+        self._guard = asyncio.Lock()
+
+    async def _door(self) -> Door:
+        async with self._guard:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._make)
+        return self._made
+
+    async def call(self, operation: str, request: dict[str, Any] | None = None, *, digest: str = "") -> Any:
+        """Perform an operation and return its answer."""
+        return await (await self._door()).call(operation, request, digest=digest)
+
+    async def plan(self, operation: str, request: dict[str, Any] | None = None) -> Plan:
+        """Return what a change would do."""
+        return await (await self._door()).plan(operation, request)
+
+    async def reach(self) -> Any:
+        """Connect, starting the agent when it is absent."""
+        return await (await self._door()).reach()
+
+    async def events(self, since: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Follow the change feed."""
+        async for event in (await self._door()).events(since):
+            yield event
+
+    async def close(self) -> None:
+        """Let the connections go, if there are any."""
+        if self._made is not None:
+            await self._made.close()
+
+
 def command(name: str, fields: Mapping[str, Any]) -> str:
     """Return the command line that does the same as a call: ``mlops noun verb positional --flag value``."""
+    from mlops_tui.contracts import OPERATIONS
+
     operation = OPERATIONS[name]
     words = ["mlops", operation.noun, operation.verb]
     for key in operation.request.positional:
@@ -63,6 +108,8 @@ def command(name: str, fields: Mapping[str, Any]) -> str:
 
 
 def _words(value: Any) -> Iterable[str]:
+    import shlex
+
     if value is None or value == "":
         return []
     if isinstance(value, Mapping):

@@ -12,8 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
-
 from mlops_tui.core.errors import MlopsError, Unreachable
 from mlops_tui.tui.door import Door, Event
 
@@ -124,7 +122,7 @@ class Hub:
                     self._turn("live")
                     pause = 0.2
                     async for raw in self._door.events(self._last or None):
-                        self._gather(msgspec.convert(raw, Event, strict=False))
+                        self._gather(Event.read(raw))
                     raise Unreachable("the agent closed the change feed", "", "mlops agent status")
                 except MlopsError as problem:
                     self._turn("lost", problem)

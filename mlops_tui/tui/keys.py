@@ -67,7 +67,7 @@ KEYS: tuple[Key, ...] = (
     Key("app.copy", "y", "copy", "copy the value under the cursor", "app", "copy"),
     Key("app.copy_cli", "Y", "copy_cli", "copy the command that shows the same", "app", "CLI"),
     Key("app.export", "w", "export", "write the screen as SVG and its list as CSV", "app"),
-    Key("app.actions", "x", "actions", "actions on what is under the cursor", "app", "actions"),
+    Key("app.actions", "x", "actions", "actions on what is under the cursor", "app", "actions", changes=True),
     Key("app.tasks", "t", "tasks", "tasks: running and ended jobs", "app", "tasks"),
     Key("app.logs", "L", "logs", "open the log of what is under the cursor", "app", "logs"),
     Key("app.help", "question_mark", "help", "this help", "app", "help"),

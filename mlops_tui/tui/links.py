@@ -62,7 +62,7 @@ def parse(text: str) -> Link:
         BadInput: its first word is neither a mode nor a noun.
     """
     head, _, tail = text.strip().replace(":", " ", 1).partition(" ")
-    word = _ALIASES.get(head.lower(), head.lower())
+    word = _ALIASES.get(head.lower(), _ALIASES.get(head.lower().removesuffix("s"), head.lower()))
     name, _, rest = tail.strip().partition(" ")
     if word in MODES and not name:
         return Link(word)

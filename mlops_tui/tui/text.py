@@ -91,7 +91,7 @@ def spread(left: Line, right: Line, cells: int, gap: int = 2) -> Line:
     """Put one line at the left end and one at the right end of ``cells``; the left one gives way."""
     if width(right) + gap > cells:
         return pad(left, cells)
-    return line(pad(left, cells - width(right)) if left else " " * (cells - width(right)), right)
+    return line(pad(cut(left, cells - width(right) - gap), cells - width(right)), right)
 
 
 def grid(rows: Sequence[Sequence[Part]], align: str = "", gap: int = 2, room: int = 0) -> list[Line]:
@@ -145,7 +145,18 @@ def wrap(text: str, cells: int, token: str = "text") -> list[Line]:
 
 
 def strip(of: Line, ink: Ink, ground: str = "surface", cells: int | None = None) -> Strip:
-    """Return a line as Textual paints it: on a ground, brought to ``cells`` if given."""
+    """Return a line as Textual paints it: on a ground, brought to ``cells`` if given.
+
+    Blanks show no colour of their own, so they join their neighbour: the terminal is told each colour once.
+    """
     exact = of if cells is None else pad(of, cells)
-    segments = [Segment(text, ink.style(token, ground)) for text, token in exact]
+    runs: list[list[str]] = []
+    for text, token in exact:
+        if runs and (token == runs[-1][1] or text.isspace()):
+            runs[-1][0] += text
+        elif runs and runs[-1][0].isspace():
+            runs[-1] = [runs[-1][0] + text, token]
+        else:
+            runs.append([text, token])
+    segments = [Segment(text, ink.style(token, ground)) for text, token in runs]
     return Strip(segments, width(exact) if cells is None else cells)

@@ -193,14 +193,14 @@ def _style(theme: str, token: str, ground: str) -> Style:
     bold = token.startswith("*")
     name = token.removeprefix("*") or "text"
     # A palette of 16 has no second background to raise a row with: it turns the row round instead.
-    reverse = ansi and ground == "cursor"
+    if ansi and ground == "cursor":
+        return Style(reverse=True, bold=bold or None)
     shade = colours["raised" if ground == "cursor" else ground]
     return Style(
         color=_rich(colours[name]),
         bgcolor=_rich(shade),
         bold=bold or None,
         dim=(ansi and name == "faint") or None,
-        reverse=reverse or None,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mlops_tui.contracts.listing import Column, View
 from mlops_tui.tui.door import Door
+
+if TYPE_CHECKING:
+    from mlops_tui.contracts.listing import Column, View
 
 PAGE = 200
 KEPT = 32

@@ -10,7 +10,6 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widget import Widget
 
-from mlops_tui.contracts import Started
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.tui import keys
 from mlops_tui.tui.door import Door
@@ -186,6 +185,8 @@ class Face(Screen[None], inherit_bindings=False):
         from mlops_tui.tui.widgets.plan import PlanDialog
 
         def done(answer: Any) -> None:
+            from mlops_tui.contracts import Started
+
             if answer is None:
                 return
             text = getattr(answer, "text", "") or f"{operation} done"

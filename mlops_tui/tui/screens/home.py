@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 
-from mlops_tui.contracts.agent import HomeSnapshot
 from mlops_tui.core.clock import now_us
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
@@ -16,6 +15,9 @@ from mlops_tui.tui.screens import tiles
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.text import line, spread
 from mlops_tui.tui.widgets.lines import Lines, Row
+
+if TYPE_CHECKING:
+    from mlops_tui.contracts.agent import HomeSnapshot
 
 _EMPTY = {
     "needs": "nothing needs you",

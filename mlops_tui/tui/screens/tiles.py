@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from mlops_tui.contracts.agent import Device, DriftLine, HomeSnapshot, Host, JobLine, RunLine, TrafficLine
+from typing import TYPE_CHECKING
+
 from mlops_tui.core.ids import short
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
 from mlops_tui.tui.text import BLANK, Part, grid, join, line
 from mlops_tui.tui.widgets.lines import Row
+
+if TYPE_CHECKING:
+    from mlops_tui.contracts.agent import Device, DriftLine, HomeSnapshot, Host, JobLine, RunLine, TrafficLine
 
 
 def jobs(found: list[JobLine], cells: int, now: int) -> list[Row]:

@@ -58,8 +58,10 @@ class Lines(Panel):
 
     def show(self, rows: Iterable[Row | Line]) -> None:
         """Show rows; what is already there is not painted again."""
-        self.told = True
+        first, self.told = not self.told, True
         new = tuple(row if isinstance(row, Row) else Row(row) for row in rows)
+        if new == self.rows and not first and self.problem is None:
+            return
         old, self.rows, had_problem = self.rows, new, self.problem is not None
         self.problem = None
         self.cursor = min(self.cursor, max(0, len(new) - 1))

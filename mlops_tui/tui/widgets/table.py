@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from mlops_tui.contracts.listing import Column
 from mlops_tui.core.errors import MlopsError, NotFound
 from mlops_tui.tui import cells as cellar
 from mlops_tui.tui.keys import bindings
-from mlops_tui.tui.text import BLANK, Line, line, pad, strip
+from mlops_tui.tui.text import BLANK, Line, Span, line, pad, strip
 from mlops_tui.tui.views import PAGE, Pages, Source
 from mlops_tui.tui.widgets.panel import Panel
 from mlops_tui.tui.work import start
 
+if TYPE_CHECKING:
+    from mlops_tui.contracts.listing import Column
+
 _GUTTER = 2
+_AGES_S, _DRAWN = 10, 400
+"""Seconds after which a row is drawn anew, because it may say how long ago something was; and rows kept drawn."""
 _SMALL = 20_000
 """Rows up to which a list that nobody has moved in is ordered anew at each news."""
 
@@ -92,6 +97,7 @@ class Table(Panel):
         self._widths: list[int] = []
         self._wanted: list[int] = []
         self._touched = False
+        self._strips: dict[int, tuple[tuple[Any, ...], list[Any], Strip]] = {}
         self._from = 0
         self._first_column = 1
 
@@ -136,21 +142,30 @@ class Table(Panel):
         if row is None:
             self._want(index // PAGE)
             return strip(line(("  ·", "faint")), self.ink, self._ground(index), cells)
-        return strip(self._row(index, row), self.ink, self._ground(index), cells)
+        return self._row(index, row, cells)
 
-    def _row(self, index: int, row: list[Any]) -> Line:
-        chosen = row[0] in self.selected
-        spans: list[Line] = [line(("● " if chosen else "  ", "accent"))]
+    def _row(self, index: int, row: list[Any], cells: int) -> Strip:
+        """Return a row's strip; scrolling by one line draws one row and takes the others from here."""
+        ground, chosen, age = self._ground(index), row[0] in self.selected, int(time.monotonic() / _AGES_S)
+        key = (ground, chosen, age, self.app.theme)
+        kept = self._strips.get(index)
+        if kept is not None and kept[0] == key and kept[1] is row:
+            return kept[2]
+        drawn = strip(self._spans(row, chosen), self.ink, ground, cells)
+        if len(self._strips) > _DRAWN:
+            self._strips.clear()
+        self._strips[index] = (key, row, drawn)
+        return drawn
+
+    def _spans(self, row: list[Any], chosen: bool) -> Line:
+        spans: list[Span] = [("● " if chosen else "  ", "accent")]
         if all(value is None for value in row[1:]):
-            return line(*spans, (f"{str(row[0])[-8:]} was deleted", "faint"))
+            return (*spans, (f"{str(row[0])[-8:]} was deleted", "faint"))
         for i in self._shown():
             column = self.columns[i]
-            shown = cellar.cell(column, row[i])
-            if self.stale:
-                shown = tuple((text, "faint") for text, _ in shown)
-            spans.append(pad(shown, self._widths[i], cellar.align(column)))
-            spans.append(line("  "))
-        return line(*spans[:-1])
+            spans += pad(cellar.cell(column, row[i]), self._widths[i], cellar.align(column))
+            spans.append(("  ", "text"))
+        return tuple((text, "faint") for text, _ in spans) if self.stale else tuple(spans[:-1])
 
     def _heading(self) -> Line:
         spans: list[Line] = [line("  ")]
@@ -306,11 +321,16 @@ class Table(Panel):
             if number == self.cursor // PAGE:
                 self.post_message(self.Moved(self))
 
+    def watch_stale(self) -> None:
+        """Draw every row in its other colour."""
+        self._strips.clear()
+
     def _paint(self, index: int) -> None:
         if 0 <= index - self.top < self.room[1]:
             self.refresh_body(index - self.top + 1)
 
     def _measure(self) -> None:
+        self._strips.clear()
         sample = [row for i in range(self.top, min(self.total, self.top + 60)) if (row := self._pages.row(i))]
         wide = cellar.measure(self.columns, sample)
         cells = self.size.width - 4 - _GUTTER
@@ -356,6 +376,7 @@ class Table(Panel):
         self._first_column = min(self._first_column, max(2, self.marked))
         while self.marked not in self._shown() and self._first_column < len(self.columns):
             self._first_column += 1
+        self._strips.clear()
         self.refresh()
 
     def action_open(self) -> None:
