@@ -114,9 +114,11 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else int(ExitCode.OK)
     except BrokenPipeError:
-        # Whoever read our results has seen enough (mlops run list | head).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.OK)
+        return _unread()
+    except SystemExit as end:  # click's own way out of a broken pipe
+        if isinstance(end.__context__, BrokenPipeError):
+            return _unread()
+        raise
     except (KeyboardInterrupt, click.Abort):
         print("\ninterrupted", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
@@ -142,6 +144,12 @@ def unknown(typed: str, what: str, known: list[str], prefix: str) -> BadInput:
     near = difflib.get_close_matches(typed, known, n=2, cutoff=0.5)
     fix = "did you mean " + " or ".join(f"{prefix} {name}" for name in near) if near else f"{prefix} --help"
     return BadInput(f"there is no {what} {typed!r}", "", fix)
+
+
+def _unread() -> int:
+    """Whoever read our results has seen enough (``mlops run list | head``): that is no failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(ExitCode.OK)
 
 
 def _fail(error: MlopsError, arguments: list[str]) -> int:

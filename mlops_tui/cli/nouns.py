@@ -9,6 +9,9 @@ import click
 from mlops_tui.cli.app import SETTINGS, load_command, unknown
 from mlops_tui.cli.table import VERBS
 
+FILTER = frozenset(":=<>~")
+"""What only a condition has in it: ``mlops runs status:done`` lists."""
+
 ALONE = ("list", "status", "show", "check", "query")
 """What a noun means when no verb is said: the first of these that it has."""
 
@@ -36,11 +39,13 @@ class Noun(click.Group):
         return None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put in the verb that was left out."""
+        """Put in the verb that was left out: before a flag, a filter, or anything when there is only one."""
         verbs = self.list_commands(ctx)
-        says_verb = bool(args) and (args[0] in verbs or args[0] in ("-h", "--help"))
+        first = args[0] if args else ""
         completing = ctx.resilient_parsing and not args
-        if not completing and not says_verb and (not args or args[0].startswith("-") or len(verbs) == 1):
+        says_verb = first in verbs or first in ("-h", "--help")
+        goes_on = not first or first.startswith("-") or set(first) & FILTER or len(verbs) == 1
+        if goes_on and not says_verb and not completing:
             args = [self._alone(ctx), *args]
         return super().parse_args(ctx, args)
 

@@ -102,6 +102,8 @@ def test_words_that_are_none():
     [
         ("runs", "run.list"),
         ("runs --limit 3", "run.list"),
+        ("runs status:done --limit 3", "run.list"),
+        ("run 'auc>0.9 ~resnet'", "run.list"),
         ("cost", "cost.show"),
         ("sql 'select 1'", "sql.query"),
         ("sql query 'select 1'", "sql.query"),
