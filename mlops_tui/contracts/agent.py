@@ -34,7 +34,7 @@ class AgentStatus(Answer):
     listener: str
 
 
-class Listen(Request):
+class Listen(Request, frozen=True):
     """Open the loopback listener, for clients that cannot use the Unix socket."""
 
     port: Annotated[int, Meta(ge=0, le=65535, description="0: a free one")] = 0
@@ -47,7 +47,7 @@ class Listener(Answer):
     token: str
 
 
-class Sql(Request):
+class Sql(Request, frozen=True):
     """One SELECT over the store."""
 
     positional = ("query",)
@@ -112,7 +112,7 @@ class Host(Answer):
     processes: list[Process] = msgspec.field(default_factory=list)
 
 
-class OneHost(Request):
+class OneHost(Request, frozen=True):
     """Names a host; default, this one."""
 
     positional = ("host",)
@@ -219,7 +219,7 @@ class HomeSnapshot(Answer):
     approvals: int
 
 
-class TrustPlugin(Request):
+class TrustPlugin(Request, frozen=True):
     """A plugin to load from now on."""
 
     positional = ("plugin",)

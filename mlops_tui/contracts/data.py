@@ -14,14 +14,14 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 DataRef = Annotated[str, Meta(description="data set, 'census' (newest) or 'census@3'")]
 
 
-class OneData(Request):
+class OneData(Request, frozen=True):
     """Names a data set version."""
 
     positional = ("data",)
     data: DataRef
 
 
-class AddData(Request):
+class AddData(Request, frozen=True):
     """A file to take in as the next version of a data set."""
 
     positional = ("name", "path")
@@ -33,7 +33,7 @@ class AddData(Request):
     classification: Annotated[str, Meta(description="public, internal, personal, health or financial")] = "internal"
 
 
-class CommitData(Request):
+class CommitData(Request, frozen=True):
     """What the worker found; makes the version."""
 
     name: str
@@ -74,7 +74,7 @@ class DataVersion(Answer):
     consumers: list[str]
 
 
-class DiffData(Request):
+class DiffData(Request, frozen=True):
     """Two versions to compare."""
 
     positional = ("base", "other")
@@ -91,7 +91,7 @@ class DataDiff(Answer):
     columns: list[dict[str, Any]]
 
 
-class CheckData(Request):
+class CheckData(Request, frozen=True):
     """Checks to run over a version."""
 
     positional = ("data", "checks")
@@ -99,7 +99,7 @@ class CheckData(Request):
     checks: Annotated[str, Meta(description="file of checks (YAML)")]
 
 
-class TagData(Request):
+class TagData(Request, frozen=True):
     """Tags to set on a version; an empty value removes the tag."""
 
     positional = ("data", "tags")
@@ -120,7 +120,7 @@ class FeatureDef(msgspec.Struct, kw_only=True):
     created: int = 0
 
 
-class ApplyFeatures(Request):
+class ApplyFeatures(Request, frozen=True):
     """A file of feature definitions to register."""
 
     positional = ("path",)
@@ -128,7 +128,7 @@ class ApplyFeatures(Request):
     name: Annotated[str, Meta(description="name of the view; default: the file's name without its ending")] = ""
 
 
-class OneFeature(Request):
+class OneFeature(Request, frozen=True):
     """Names a feature."""
 
     positional = ("feature",)
@@ -142,20 +142,20 @@ class Feature(Answer):
     consumers: list[str]
 
 
-class MakeTrainingSet(Request):
+class MakeTrainingSet(Request, frozen=True):
     """Features to compute over data sets; the result is a data set of its own."""
 
     positional = ("data",)
     data: Annotated[list[str], Meta(min_length=1, description="data sets; 'census+labels' joins a labels file by key")]
     name: Annotated[str, Meta(pattern=NAME, description="name of the resulting data set")]
     view: Annotated[str, Meta(description="feature view: the name of an applied file; empty: the newest")] = ""
-    features: Annotated[
-        list[str], Meta(description="features to take, in order; empty: the newest version of all")
-    ] = []
+    features: Annotated[list[str], Meta(description="features to take, in order; empty: the newest version of all")] = (
+        msgspec.field(default_factory=list)
+    )
     where: Annotated[str, Meta(description="SQL condition on the raw rows")] = ""
 
 
-class Resolve(Request):
+class Resolve(Request, frozen=True):
     """Names a feature view."""
 
     view: str = ""

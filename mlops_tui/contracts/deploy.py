@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -14,14 +14,14 @@ from mlops_tui.contracts.run import LogLines
 DeployRef = Annotated[str, Meta(description="name of the deployment")]
 
 
-class OneDeployment(Request):
+class OneDeployment(Request, frozen=True):
     """Names a deployment."""
 
     positional = ("deployment",)
     deployment: DeployRef
 
 
-class CreateDeployment(Request):
+class CreateDeployment(Request, frozen=True):
     """A model version to serve."""
 
     positional = ("name", "model")
@@ -69,7 +69,7 @@ class Deployment(Answer):
     text: str
 
 
-class DeployLog(Request):
+class DeployLog(Request, frozen=True):
     """Which part of a deployment's log."""
 
     positional = ("deployment",)
@@ -77,7 +77,7 @@ class DeployLog(Request):
     lines: Annotated[int, Meta(ge=1, le=10_000)] = 200
 
 
-class Replay(Request):
+class Replay(Request, frozen=True):
     """A data set to send as live traffic, in order, with labels that arrive later."""
 
     positional = ("deployment", "data")
@@ -94,7 +94,7 @@ class Replay(Request):
     prefix: Annotated[str, Meta(description="put before each row's id to make the request id")] = ""
 
 
-class StartRollout(Request):
+class StartRollout(Request, frozen=True):
     """A version to bring in step by step."""
 
     positional = ("deployment", "model")
@@ -116,7 +116,7 @@ class StartRollout(Request):
     on_no_data: Annotated[str, Meta(description="hold, proceed or rollback")] = "hold"
 
 
-class RolloutRef(Request):
+class RolloutRef(Request, frozen=True):
     """Names a rollout by its id, or by its deployment (the newest)."""
 
     positional = ("rollout",)
@@ -169,7 +169,7 @@ class Rollout(Answer):
     events: list[RolloutEvent]
 
 
-class RollbackDeployment(Request):
+class RollbackDeployment(Request, frozen=True):
     """A deployment to bring back to what it served before."""
 
     positional = ("deployment",)

@@ -11,7 +11,7 @@ from mlops_tui.contracts.listing import listing
 from mlops_tui.contracts.operation import Answer, Done, Empty, Request, operation
 
 
-class CreateIdentity(Request):
+class CreateIdentity(Request, frozen=True):
     """A name and what it may do."""
 
     positional = ("name", "role")
@@ -19,14 +19,14 @@ class CreateIdentity(Request):
     role: Annotated[str, Meta(description="viewer, engineer, operator or admin")]
 
 
-class OneIdentity(Request):
+class OneIdentity(Request, frozen=True):
     """Names an identity."""
 
     positional = ("name",)
     name: str
 
 
-class CheckPolicy(Request):
+class CheckPolicy(Request, frozen=True):
     """A question: may this one do that?"""
 
     positional = ("permission",)
@@ -56,7 +56,7 @@ class ChainVerdict(Answer):
     text: str
 
 
-class ExportAudit(Request):
+class ExportAudit(Request, frozen=True):
     """Where to write the audit trail."""
 
     positional = ("path",)
@@ -81,7 +81,7 @@ class AuditRecord(Answer):
     hash: str
 
 
-class OneAuditRecord(Request):
+class OneAuditRecord(Request, frozen=True):
     """Names an audit record."""
 
     positional = ("seq",)

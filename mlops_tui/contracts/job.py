@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
 from mlops_tui.contracts.listing import listing
@@ -13,24 +14,30 @@ from mlops_tui.contracts.run import LogLines
 JobRef = Annotated[str, Meta(description="the beginning or end of a job's id, or its name")]
 
 
-class OneJob(Request):
+class OneJob(Request, frozen=True):
     """Names a job."""
 
     positional = ("job",)
     job: JobRef
 
 
-class StartTraining(Request):
+class StartTraining(Request, frozen=True):
     """A script to run as a supervised job."""
 
     positional = ("script", "args")
     script: Annotated[str, Meta(description="Python script, or any program")]
-    args: Annotated[list[str], Meta(description="arguments of the script, after --")] = []
+    args: Annotated[list[str], Meta(description="arguments of the script, after --")] = msgspec.field(
+        default_factory=list
+    )
     name: Annotated[str, Meta(description="name of job and run")] = ""
     experiment: Annotated[str, Meta(description="experiment of the run")] = "default"
     cwd: Annotated[str, Meta(description="working folder; default: the caller's")] = ""
-    data: Annotated[list[str], Meta(description="data sets to hand over as files, NAME=data@version")] = []
-    env: Annotated[dict[str, str], Meta(description="extra environment, KEY=VALUE")] = {}
+    data: Annotated[list[str], Meta(description="data sets to hand over as files, NAME=data@version")] = msgspec.field(
+        default_factory=list
+    )
+    env: Annotated[dict[str, str], Meta(description="extra environment, KEY=VALUE")] = msgspec.field(
+        default_factory=dict
+    )
     retries: Annotated[int, Meta(ge=0, le=20, description="times to start again after a failure")] = 0
 
 
@@ -56,7 +63,7 @@ class Job(Answer):
     result: dict[str, Any] | None
 
 
-class FinishJob(Request):
+class FinishJob(Request, frozen=True):
     """What a worker hands in at its end: a result, or an error as it travels over the door."""
 
     job: str
@@ -64,14 +71,14 @@ class FinishJob(Request):
     error: dict[str, Any] | None = None
 
 
-class Progress(Request):
+class Progress(Request, frozen=True):
     """How far a worker is, 0 to 1."""
 
     job: str
     share: float
 
 
-class JobLogRequest(Request):
+class JobLogRequest(Request, frozen=True):
     """Which part of a job's log."""
 
     positional = ("job",)

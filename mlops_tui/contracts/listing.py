@@ -23,7 +23,7 @@ class Column(msgspec.Struct, kw_only=True):
     unit: str = ""
 
 
-class List(Request):
+class List(Request, frozen=True):
     """Which rows, in which order."""
 
     positional = ("filter",)
@@ -48,7 +48,7 @@ def listing(noun: str, help: str, example: str = "") -> Operation[List, Table]:
     return operation(f"{noun}.list", List, Table, help=help, example=example)
 
 
-class OpenView(Request):
+class OpenView(Request, frozen=True):
     """Ask for an ordered list to be kept, so that pages of it stay the same while one scrolls."""
 
     noun: str
@@ -65,7 +65,7 @@ class View(Answer):
     columns: list[Column]
 
 
-class PageOf(Request):
+class PageOf(Request, frozen=True):
     """A window of a view."""
 
     view: str

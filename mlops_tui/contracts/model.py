@@ -13,14 +13,14 @@ from mlops_tui.contracts.operation import Answer, Done, Request, Started, operat
 ModelRef = Annotated[str, Meta(description="'employment', 'employment@7' or 'employment@champion'")]
 
 
-class OneModel(Request):
+class OneModel(Request, frozen=True):
     """Names a model or one of its versions."""
 
     positional = ("model",)
     model: ModelRef
 
 
-class RegisterModel(Request):
+class RegisterModel(Request, frozen=True):
     """A run whose artifact becomes the next version of a model."""
 
     positional = ("name", "run")
@@ -88,7 +88,7 @@ class Model(Answer):
     history: list[AliasEvent]
 
 
-class SetAlias(Request):
+class SetAlias(Request, frozen=True):
     """An alias to move."""
 
     positional = ("model", "alias")
@@ -98,7 +98,7 @@ class SetAlias(Request):
     remove: bool = False
 
 
-class RollbackAlias(Request):
+class RollbackAlias(Request, frozen=True):
     """An alias to move back to the version that it pointed at before."""
 
     positional = ("model", "alias")
@@ -106,7 +106,7 @@ class RollbackAlias(Request):
     alias: str = "champion"
 
 
-class CompareVersions(Request):
+class CompareVersions(Request, frozen=True):
     """Two versions to compare."""
 
     positional = ("base", "other")
@@ -122,17 +122,19 @@ class VersionDiff(Answer):
     rows: list[dict[str, Any]]
 
 
-class RunGates(Request):
+class RunGates(Request, frozen=True):
     """Gates to run over a run's candidate model."""
 
     positional = ("run",)
     run: Annotated[str, Meta(description="run that made the candidate")]
-    gates: Annotated[list[str], Meta(description="gates; empty: all of the policy")] = []
+    gates: Annotated[list[str], Meta(description="gates; empty: all of the policy")] = msgspec.field(
+        default_factory=list
+    )
     policy: Annotated[str, Meta(description="YAML file of thresholds; default: built in")] = ""
     champion: Annotated[str, Meta(description="version to compare with; default: the champion, if any")] = ""
 
 
-class RecordGates(Request):
+class RecordGates(Request, frozen=True):
     """Verdicts that a gate worker hands in."""
 
     run: str
@@ -147,14 +149,14 @@ class GateReport(Answer):
     results: list[GateResult]
 
 
-class OneGateReport(Request):
+class OneGateReport(Request, frozen=True):
     """Names the run or model version whose verdicts to show."""
 
     positional = ("subject",)
     subject: Annotated[str, Meta(description="run, or model@version")]
 
 
-class Lineage(Request):
+class Lineage(Request, frozen=True):
     """Where to begin and which way to walk."""
 
     positional = ("subject",)

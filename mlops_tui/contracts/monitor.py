@@ -12,7 +12,7 @@ from mlops_tui.contracts.listing import listing
 from mlops_tui.contracts.operation import Answer, Done, Request, Started, operation
 
 
-class AddMonitor(Request):
+class AddMonitor(Request, frozen=True):
     """A deployment to watch."""
 
     positional = ("deployment",)
@@ -28,7 +28,7 @@ class AddMonitor(Request):
     n: Annotated[int, Meta(ge=1)] = 3
 
 
-class CommitMonitor(Request):
+class CommitMonitor(Request, frozen=True):
     """What the profiling worker found; begins the watch."""
 
     deployment: str
@@ -37,7 +37,7 @@ class CommitMonitor(Request):
     profiles: dict[str, Any]
 
 
-class OneMonitor(Request):
+class OneMonitor(Request, frozen=True):
     """Names a monitor by its deployment."""
 
     positional = ("deployment",)
@@ -87,7 +87,7 @@ class Drift(Answer):
     quality: list[QualityPoint]
 
 
-class DriftBins(Request):
+class DriftBins(Request, frozen=True):
     """One feature's histogram against its reference."""
 
     positional = ("deployment", "feature")
@@ -107,14 +107,14 @@ class Bins(Answer):
     n_live: int
 
 
-class OneAlert(Request):
+class OneAlert(Request, frozen=True):
     """Names an alert."""
 
     positional = ("alert",)
     alert: Annotated[str, Meta(description="the beginning or end of an alert's id")]
 
 
-class SilenceAlert(Request):
+class SilenceAlert(Request, frozen=True):
     """An alert to keep quiet for a while."""
 
     positional = ("alert",)
@@ -137,7 +137,7 @@ class Alert(Answer):
     detail: dict[str, Any]
 
 
-class OneAutomation(Request):
+class OneAutomation(Request, frozen=True):
     """Names a proposal."""
 
     positional = ("automation",)
@@ -157,7 +157,7 @@ class Automation(Answer):
     inputs: dict[str, Any]
 
 
-class StartAb(Request):
+class StartAb(Request, frozen=True):
     """Two versions to compare on live traffic."""
 
     positional = ("deployment", "a", "b")
@@ -171,7 +171,7 @@ class StartAb(Request):
     name: str = ""
 
 
-class AbRef(Request):
+class AbRef(Request, frozen=True):
     """Names a test by its name, its id, or its deployment (the newest)."""
 
     positional = ("test",)

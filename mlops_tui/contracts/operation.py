@@ -45,7 +45,7 @@ class Answer(msgspec.Struct, kw_only=True):
     """Base of every answer."""
 
 
-class Empty(Request):
+class Empty(Request, frozen=True):
     """A request that says nothing more."""
 
 

@@ -13,7 +13,7 @@ from mlops_tui.contracts.operation import Answer, Done, Request, operation
 RunRef = Annotated[str, Meta(description="run name, or the beginning or end of its id")]
 
 
-class OneRun(Request):
+class OneRun(Request, frozen=True):
     """Names a run."""
 
     positional = ("run",)
@@ -83,12 +83,12 @@ class Run(Answer):
     facts: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class CurveRequest(Request):
+class CurveRequest(Request, frozen=True):
     """Which curves, at how many buckets."""
 
     positional = ("run",)
     run: RunRef
-    keys: Annotated[list[str], Meta(description="metrics; empty: all")] = []
+    keys: Annotated[list[str], Meta(description="metrics; empty: all")] = msgspec.field(default_factory=list)
     points: Annotated[int, Meta(ge=2, le=10_000, description="buckets at most")] = 400
 
 
@@ -111,7 +111,7 @@ class Curves(Answer):
     curves: list[Curve]
 
 
-class LogRequest(Request):
+class LogRequest(Request, frozen=True):
     """Which part of a log: the last ``lines``, or what came after ``after``."""
 
     positional = ("run",)
@@ -127,7 +127,7 @@ class LogLines(Answer):
     last: int
 
 
-class CompareRequest(Request):
+class CompareRequest(Request, frozen=True):
     """Runs to put side by side."""
 
     positional = ("runs",)
@@ -152,7 +152,7 @@ class Comparison(Answer):
     rows: list[CompareRow]
 
 
-class NoteRequest(Request):
+class NoteRequest(Request, frozen=True):
     """A note to keep with a run."""
 
     positional = ("run", "text")
@@ -160,7 +160,7 @@ class NoteRequest(Request):
     text: str
 
 
-class TagRequest(Request):
+class TagRequest(Request, frozen=True):
     """Tags to set; an empty value removes the tag."""
 
     positional = ("run", "tags")
