@@ -37,9 +37,27 @@ class Client:
         self._connection = UnixConnection(str(self.home.socket), timeout)
 
     @overload
-    def call(self, operation: Operation[Any, Ans], request: Request | dict[str, Any] | None = None, *, reason: str = ..., request_id: str = ..., digest: str = ...) -> Ans: ...  # fmt: skip
+    def call(
+        self,
+        operation: Operation[Any, Ans],
+        request: Request | dict[str, Any] | None = None,
+        *,
+        reason: str = ...,
+        request_id: str = ...,
+        digest: str = ...,
+    ) -> Ans: ...
+
     @overload
-    def call(self, operation: str, request: Request | dict[str, Any] | None = None, *, reason: str = ..., request_id: str = ..., digest: str = ...) -> Any: ...  # fmt: skip
+    def call(
+        self,
+        operation: str,
+        request: Request | dict[str, Any] | None = None,
+        *,
+        reason: str = ...,
+        request_id: str = ...,
+        digest: str = ...,
+    ) -> Any: ...
+
     def call(
         self,
         operation: Operation[Any, Any] | str,

@@ -45,7 +45,7 @@ def open_database(path: Path, key: str | None, *, memory_mb: int, threads: int) 
     )
     options = f"STORAGE_VERSION '{STORAGE_VERSION}'"
     if key is not None:
-        # The bare wheel refuses to write encrypted files; this extension brings the cipher, found by path, never by network.
+        # The bare wheel refuses to write encrypted files; this extension brings the cipher: by path, never by network.
         connection.execute(f"LOAD '{_cipher_extension()}'")
         options += f", ENCRYPTION_KEY '{key}'"
     connection.execute("SET temp_file_encryption = true")

@@ -1,8 +1,8 @@
 """The one filter language: what people type after ``/`` and what ``--filter`` takes, compiled to SQL.
 
 ``status:done auc>0.9 ~resnet census`` — conditions are joined by *and*; ``key:value`` equals, ``key:a,b`` is one of,
-``key~text`` contains, ``! <= >= < > =`` compare, ``-word`` excludes, ``~text`` and bare words look in every text column.
-Times compare with ages: ``started>-2h``.
+``key~text`` contains, ``!= <= >= < > =`` compare, ``-word`` excludes, ``~text`` and bare words look in every text
+column. Times compare with ages: ``started>-2h``.
 """
 
 from __future__ import annotations

@@ -51,10 +51,8 @@ class Listing:
         """
         condition, params = self._condition(session, tenant, filter)
         wanted = ", ".join(self.expressions[column.name] for column in self.columns)
-        rows = session.rows(
-            f"SELECT {wanted} FROM {self.source} WHERE {condition} ORDER BY {self._order(session, sort)} LIMIT {limit} OFFSET {offset}",
-            params,
-        )
+        order = f"ORDER BY {self._order(session, sort)} LIMIT {limit} OFFSET {offset}"
+        rows = session.rows(f"SELECT {wanted} FROM {self.source} WHERE {condition} {order}", params)
         total = (
             len(rows)
             if offset == 0 and len(rows) < limit

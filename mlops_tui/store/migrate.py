@@ -45,7 +45,8 @@ def migrate(connection: duckdb.DuckDBPyConnection, before: Callable[[], None] = 
     """
     steps = shipped()
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS migration (no INTEGER NOT NULL, name VARCHAR NOT NULL, digest VARCHAR NOT NULL, applied TIMESTAMP NOT NULL)"
+        """CREATE TABLE IF NOT EXISTS migration
+           (no INTEGER NOT NULL, name VARCHAR NOT NULL, digest VARCHAR NOT NULL, applied TIMESTAMP NOT NULL)"""
     )
     done = dict(connection.execute("SELECT no, digest FROM migration").fetchall())
     if done and max(done) > steps[-1].no:

@@ -55,8 +55,9 @@ class SeriesBook:
             session.insert_columns(
                 "series",
                 {
-                    "sid": [s for s, _ in fresh], "scope": [scope] * len(fresh), "owner": [owner] * len(fresh), "key": [k for _, k in fresh],
-                    "n": [0] * len(fresh), "last_step": [-(2**62)] * len(fresh), "last_ts_us": [0] * len(fresh), "nonfinite": [0] * len(fresh),
+                    "sid": [s for s, _ in fresh], "key": [k for _, k in fresh],
+                    "scope": [scope] * len(fresh), "owner": [owner] * len(fresh), "n": [0] * len(fresh),
+                    "nonfinite": [0] * len(fresh), "last_step": [-(2**62)] * len(fresh), "last_ts_us": [0] * len(fresh),
                 },
             )  # fmt: skip
         self._fold(session, sid, step, ts, value)
@@ -95,8 +96,10 @@ class SeriesBook:
                 UPDATE series SET
                   n = series.n + b.n, nonfinite = series.nonfinite + b.nonfinite,
                   low = least(series.low, b.low), high = greatest(series.high, b.high),
-                  last = CASE WHEN (b.step, b.ts) >= (series.last_step, epoch_us(series.last_ts)) THEN b.last ELSE series.last END,
-                  last_ts = CASE WHEN (b.step, b.ts) >= (series.last_step, epoch_us(series.last_ts)) THEN make_timestamp(b.ts) ELSE series.last_ts END,
+                  last = CASE WHEN (b.step, b.ts) >= (series.last_step, epoch_us(series.last_ts))
+                              THEN b.last ELSE series.last END,
+                  last_ts = CASE WHEN (b.step, b.ts) >= (series.last_step, epoch_us(series.last_ts))
+                                 THEN make_timestamp(b.ts) ELSE series.last_ts END,
                   last_step = greatest(series.last_step, b.step)
                 FROM (
                   SELECT sid, count(*) AS n, count(*) FILTER (NOT isfinite(v)) AS nonfinite,
@@ -121,7 +124,8 @@ def curve(session: Session, scope: str, owner: str, key: str, points: int) -> di
         """
         WITH p AS (SELECT step, ts, value FROM point WHERE sid = $sid),
              r AS (SELECT min(step) AS low, greatest(max(step) - min(step), 1) AS width FROM p)
-        SELECT max(step), epoch_us(max(ts)), min(value) FILTER (isfinite(value)), max(value) FILTER (isfinite(value)), avg(value) FILTER (isfinite(value)), count(*)
+        SELECT max(step), epoch_us(max(ts)), min(value) FILTER (isfinite(value)),
+          max(value) FILTER (isfinite(value)), avg(value) FILTER (isfinite(value)), count(*)
         FROM p, r GROUP BY least(((step - low) * $points) // (width + 1), $points - 1) ORDER BY 1
         """,
         {"sid": sid, "points": points},

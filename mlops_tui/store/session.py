@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 WIDE_TEXT = 4_000_000
 """Characters that a text column may take up when every value is padded to the longest."""
 Params = Sequence[Any] | Mapping[str, Any]
+Named = dict[str, Any]
+"""A row, or columns, by name."""
 
 
 class Session:
@@ -35,13 +37,13 @@ class Session:
         found: list[tuple[Any, ...]] = self.cursor.execute(sql, params).fetchall()
         return found
 
-    def dicts(self, sql: str, params: Params = ()) -> list[dict[str, Any]]:
+    def dicts(self, sql: str, params: Params = ()) -> list[Named]:
         """Return every row as a dictionary by column name."""
         found = self.cursor.execute(sql, params)
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-    def dict(self, sql: str, params: Params = ()) -> dict[str, Any] | None:
+    def dict(self, sql: str, params: Params = ()) -> Named | None:
         """Return the first row as a dictionary, or None."""
         found = self.dicts(sql, params)
         return found[0] if found else None
@@ -59,6 +61,11 @@ class Session:
     def column(self, sql: str, params: Params = ()) -> list[Any]:
         """Return the first column of every row."""
         return [row[0] for row in self.rows(sql, params)]
+
+    def columns(self, sql: str, params: Params = ()) -> Named:
+        """Return every row as numpy columns by name; a column with nulls is a masked array."""
+        found: Named = self.cursor.execute(sql, params).fetchnumpy()
+        return found
 
     def insert(self, table: str, **values: Any) -> None:
         """Insert one row. A key that ends in ``_us`` fills the timestamp column without that ending."""
@@ -126,9 +133,9 @@ def _array(column: Sequence[Any]) -> Any:
 
     if not any(value is None or isinstance(value, str | list) for value in column):
         return np.asarray(column)
-    if all(isinstance(value, str) and not value.endswith("\0") for value in column):
-        if max(len(value) for value in column) * len(column) <= WIDE_TEXT:
-            return np.asarray(column)
+    text = all(isinstance(value, str) and not value.endswith("\0") for value in column)
+    if text and max(len(value) for value in column) * len(column) <= WIDE_TEXT:
+        return np.asarray(column)
     array = np.empty(len(column), dtype=object)
     array[:] = column
     return array

@@ -10,7 +10,7 @@ import pytest
 from mlops_tui.contracts.listing import Column
 from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, StoreLocked, StoreTooNew
 from mlops_tui.store.filter import compile_filter
-from mlops_tui.store.listing import Listing, Views, lists, LISTINGS
+from mlops_tui.store.listing import LISTINGS, Listing, Views, lists
 from mlops_tui.store.series import SeriesBook, curve
 from mlops_tui.store.store import Store
 
@@ -87,7 +87,7 @@ def test_a_newer_store_is_refused(tmp_path):
 def test_external_files_are_out_of_reach(store, tmp_path):
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n")
-    with pytest.raises(Exception, match="[Pp]ermission|disabled"), store.read() as session:
+    with pytest.raises(Exception, match=r"[Pp]ermission|disabled"), store.read() as session:
         session.rows(f"SELECT * FROM read_csv('{secret}')")
 
 
@@ -108,19 +108,35 @@ def test_series_keep_ieee_values_and_extremes(store):
     store.write(lambda s: book.append(s, "run", "r", ["loss"] * 5, range(5), range(5), values))
     store.write(lambda s: book.append(s, "run", "r", ["loss", "acc"], [5, 5], [9, 9], [0.5, 0.9]))
     with store.read() as session:
-        assert session.rows("SELECT n, last_step, last, low, high, nonfinite FROM series WHERE key = 'loss'") == [(6, 5, 0.5, -2.0, 3.0, 2)]
+        assert session.rows("SELECT n, last_step, last, low, high, nonfinite FROM series WHERE key = 'loss'") == [
+            (6, 5, 0.5, -2.0, 3.0, 2)
+        ]
         shown = curve(session, "run", "r", "loss", 3)
         assert shown["min"][-1] == -2.0 and shown["max"][0] == 1.0 and shown["n"] == [6] and len(shown["step"]) == 3
         assert curve(session, "run", "r", "none", 3) is None
 
 
-COLUMNS = [Column(name="id", label="id", kind="id"), Column(name="key", label="key"), Column(name="ts", label="when", kind="time")]
+COLUMNS = [
+    Column(name="id", label="id", kind="id"),
+    Column(name="key", label="key"),
+    Column(name="ts", label="when", kind="time"),
+]
 EXPRESSIONS = {"id": "object", "key": "key", "ts": "epoch_us(ts)"}
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", 10), ("key:k1", 1), ("key:k1,k2", 2), ("ts>=5", 5), ("-key:k1", 9), ("~k", 10), ("o3", 1), ("key~K1", 1), ("key!=k1 ts<3", 2)],
+    [
+        ("", 10),
+        ("key:k1", 1),
+        ("key:k1,k2", 2),
+        ("ts>=5", 5),
+        ("-key:k1", 9),
+        ("~k", 10),
+        ("o3", 1),
+        ("key~K1", 1),
+        ("key!=k1 ts<3", 2),
+    ],
 )
 def test_filters_choose_rows(store, text, expected):
     store.write(lambda s: [s.insert("tag", object=f"o{i}", key=f"k{i}", value="v", ts_us=i) for i in range(10)])
