@@ -105,6 +105,7 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show ✔ shows ?
+    results = sys.stdout
     try:
         if not arguments and "_MLOPS_COMPLETE" not in os.environ:
             raise BadInput(
@@ -115,8 +116,8 @@ def run(arguments: list[str]) -> int:
         return code if isinstance(code, int) else int(ExitCode.OK)
     except BrokenPipeError:
         return _unread()
-    except SystemExit as end:  # click's own way out of a broken pipe
-        if isinstance(end.__context__, BrokenPipeError):
+    except SystemExit:
+        if sys.stdout is not results:  # click met the broken pipe and has put something harmless in its place
             return _unread()
         raise
     except (KeyboardInterrupt, click.Abort):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.core.paths import Home, home
 from mlops_tui.plugins.found import Found, find_plugins
-from mlops_tui.plugins.trust import require_trust, state_of, trusted
+from mlops_tui.plugins.trust import require_trust, trusted
 
 if TYPE_CHECKING:
     import pluggy
@@ -127,8 +127,8 @@ def _load_trusted(manager: pluggy.PluginManager, side: Side, where: Home) -> Non
     try:
         if not trusted(where):
             return
-        plugins = [plugin for plugin in find_plugins(where) if side in plugin.modules]
-        wanted = [plugin for plugin in plugins if state_of(where, plugin) != "untrusted"]
+        chosen = trusted(where)
+        wanted = [plugin for plugin in find_plugins(where) if side in plugin.modules and plugin.name in chosen]
     except MlopsError as error:
         _warn("plugins", str(error))
         return

@@ -74,10 +74,13 @@ def set_trust(home: Home, plugin: Found, *, revoke: bool = False) -> None:
 
 def state_of(home: Home, plugin: Found) -> str:
     """Return ``trusted``, ``untrusted``, or ``changed`` when another version or other files were trusted."""
-    entry = trusted(home).get(plugin.name)
-    if entry is None:
+    if plugin.name not in trusted(home):
         return "untrusted"
-    return "trusted" if entry == {"version": plugin.version, "digest": plugin.digest} and plugin.digest else "changed"
+    try:
+        require_trust(home, plugin)
+    except NotAllowed:
+        return "changed"
+    return "trusted"
 
 
 def require_trust(home: Home, plugin: Found) -> None:
@@ -86,9 +89,9 @@ def require_trust(home: Home, plugin: Found) -> None:
     Raises:
         NotAllowed: it was never trusted, or it is no longer what was trusted.
     """
-    state = state_of(home, plugin)
-    if state != "trusted":
-        why = "nobody trusted it yet" if state == "untrusted" else "it was changed since it was trusted"
+    entry = trusted(home).get(plugin.name)
+    if entry != {"version": plugin.version, "digest": plugin.digest} or not plugin.digest:
+        why = "nobody trusted it yet" if entry is None else "it was changed since it was trusted"
         raise NotAllowed(f"the plugin {plugin.name} is not loaded", why, f"mlops plugin trust {plugin.name}")
     check_files(plugin)
 
