@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+OF_THE_TUI = ("--readonly", "--low-bandwidth", "--theme", "--keymap")
+
 
 def main() -> int:
     """Run one command line and return its exit code."""
@@ -21,7 +23,7 @@ def main() -> int:
             to_module("mlops_tui.tui")
         from mlops_tui.cli.app import run
 
-        return run(arguments)
+        return run(["open", *arguments] if arguments and arguments[0] in OF_THE_TUI else arguments)
     except KeyboardInterrupt:
         return 130
 

@@ -230,6 +230,7 @@ def test_the_tui_needs_a_terminal(mlops):
         ((), "mlops top"),
         (("open", "run:abc"), "mlops run show abc"),
         (("open", "models"), "mlops model list"),
+        (("--low-bandwidth", "--theme", "ansi-dark"), "mlops top"),
     ):
         done = mlops(*words)
         assert done.returncode == 2 and instead in done.stderr and done.stdout == ""
