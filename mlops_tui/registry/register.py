@@ -9,7 +9,7 @@ import msgspec
 
 from mlops_tui.contracts import model as contract
 from mlops_tui.contracts.operation import Change, Done, Plan
-from mlops_tui.core.errors import Conflict, MlopsError, NotFound, Refused
+from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotFound, Refused
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.formats import examine
@@ -104,12 +104,21 @@ class Verify:
 
 
 def _artifact(session: Session, run: dict[str, Any], path: str) -> dict[str, Any]:
-    found = session.dict("SELECT path, digest, size FROM run_artifact WHERE run = ? AND path = ?", [run["id"], path])
-    if found is None:
+    """Return path, digest and size of the artifact at this path, or else of the only one whose file is called so."""
+    fits = session.dicts(
+        """SELECT path, digest, size FROM run_artifact
+           WHERE run = $run AND (path = $path OR ends_with(path, '/' || $path))
+           ORDER BY path = $path DESC, path""",
+        {"run": run["id"], "path": path},
+    )
+    if len(fits) > 1 and fits[0]["path"] != path:
+        names = ", ".join(one["path"] for one in fits)
+        raise BadInput(f"the run {run['name']} has several {path}", names, "--artifact PATH says which")
+    if not fits:
         there = session.column("SELECT path FROM run_artifact WHERE run = ? ORDER BY path LIMIT 10", [run["id"]])
         why = f"it has {', '.join(there)}" if there else "it has none"
         raise NotFound(f"the run {run['name']} has no artifact {path}", why, "--artifact PATH names another")
-    return {**found, "run": run["id"]}
+    return {**fits[0], "run": run["id"]}
 
 
 def _next(ctx: Context, name: str, digest: str) -> tuple[str | None, int]:

@@ -82,6 +82,15 @@ def test_what_is_missing_is_told_with_what_is_there(desk):
         desk.register("v9")
 
 
+def test_a_file_in_a_folder_is_found_by_its_name_unless_there_are_several(desk):
+    desk.train("v1", files={"best/net.onnx": desk.onnx(4)})
+    assert desk.plan("model.register", name="m", run="v1", artifact="net.onnx", require_gates=False).text
+    desk.train("v2", files={"best/net.onnx": desk.onnx(4), "last/net.onnx": desk.onnx(5), "a/model.onnx": desk.onnx(6)})
+    with pytest.raises(BadInput, match=r"best/net\.onnx, last/net\.onnx"):
+        desk.register("v2", artifact="net.onnx", require_gates=False)
+    assert desk.register("v2").signature["inputs"][0]["shape"] == ["n", 3], "the exact path goes first"
+
+
 def test_a_pickle_is_refused_written_down_and_not_opened(desk, tmp_path):
     trap = tmp_path / "opened"
 
