@@ -304,7 +304,8 @@ def test_a_canary_that_takes_something_else_is_the_canarys_fault_not_the_clients
         bench.arm(1, onnx_models.summing(width=3), 0), bench.arm(2, onnx_models.summing(width=4), 100, "canary")
     )
     assert json.loads(bench.infer([[1, 2, 3]]).body)["model_version"] == "v1"
-    assert bench.infer([[1, 2]]).status == 400
+    mistake = bench.infer([[1, 2]])
+    assert mistake.status == 400 and "the model takes [-1, 3]" in error(mistake)
     assert bench.counters.column(2)[Count.MODEL_ERROR] == 1 and bench.counters.column(2)[Count.CLIENT_ERROR] == 1
 
 

@@ -90,6 +90,7 @@ class Echo:
     def __init__(self) -> None:
         self.predictor, self.owes_shadows, self.flushed = self, False, 0
         self.seen: list[tuple[str, str, bytes]] = []
+        self.transport: Any = None
 
     def handle(self, method: str, target: str, headers: Any, body: bytes) -> Answer:
         self.seen.append((method, target, body))
@@ -97,6 +98,7 @@ class Echo:
 
     def flush(self) -> None:
         self.flushed += 1
+        self.written_before_log = self.transport.data
 
 
 class Client:
@@ -106,6 +108,7 @@ class Client:
         deployment = Deployment(deployment="d", name="m", spool="/", **{"max_body": 1000, **limits})
         self.front = Front(self.app, deployment, self.slot, self.loop)  # type: ignore[arg-type]
         self.connection, self.transport = self.open()
+        self.app.transport = self.transport
 
     def open(self) -> tuple[Connection, Transport]:
         connection, transport = Connection(self.front), Transport()
@@ -176,7 +179,8 @@ def test_pipelined_requests_are_answered_in_order_with_one_log_write_before_the_
     client.connection.data_received(b"".join(get(f"/{i}") for i in range(50)))
     assert client.transport.data == b"" and client.app.flushed == 0
     client.loop.turn()
-    assert [a[2].split()[1] for a in client.answers] == [b"/%d" % i for i in range(50)] and client.app.flushed == 1
+    assert [a[2].split()[1] for a in client.answers] == [b"/%d" % i for i in range(50)]
+    assert client.app.flushed == 1 and client.app.written_before_log == b""
 
 
 requests_ = st.lists(
