@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -69,7 +70,10 @@ class Ingestor:
         deadline = time.monotonic() + 10
         while self.turn() and time.monotonic() < deadline:
             continue
-        self._checkpoint().result(timeout=30)
+        try:
+            self._checkpoint().result(timeout=30)
+        except Exception as error:
+            log.warning("the log of the store could not be folded, the next agent takes it up: %s", error)
 
     def owes(self, owner: str) -> bool:
         """Tell whether something that this owner wrote is not taken in yet."""
@@ -123,7 +127,6 @@ class Ingestor:
             log.warning("cannot read %s: %s", file.path, error)
         except Exception:
             file.failed_at = time.monotonic()
-            self._house.series.forget()
             log.exception("cannot take in %s", file.path)
         return file.offset - before
 
@@ -210,7 +213,9 @@ class Ingestor:
     def _maybe_checkpoint(self) -> None:
         finished = any(file.closed and file.offset >= file.size for file in self._files.values())
         due = time.monotonic() - self._checkpointed > CHECKPOINT_S
-        if self._house.store.wal_bytes > CHECKPOINT_BYTES or (finished and due):
+        wal = self._house.store.wal_bytes
+        # A checkpoint that fails on a full disk would cost the whole opening of the database.
+        if (wal > CHECKPOINT_BYTES or (finished and due)) and shutil.disk_usage(self._house.home.store).free > 2 * wal:
             self._checkpoint()
 
     def _checkpoint(self) -> Any:

@@ -112,7 +112,10 @@ class Agent:
             self._lags.append((time.monotonic() - before - 0.1) * 1000)
             ordered = sorted(self._lags)
             self.house.facts["loop_lag_p99_ms"] = ordered[int(len(ordered) * 0.99)] if ordered else 0.0
-            if await self._idle():
+            if self.house.store.gone.is_set():
+                log.error("leaving: the store has to be opened again; the next agent takes everything up")
+                self.house.leaving.set()
+            elif await self._idle():
                 log.info("leaving: nothing to do for a while")
                 self.house.leaving.set()
         server.should_exit = True

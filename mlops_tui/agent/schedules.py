@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from mlops_tui.core.errors import MlopsError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from mlops_tui.door.house import House
 
 log = logging.getLogger(__name__)
+AGAIN_S = 60.0
 
 
 class Schedules:
@@ -42,6 +44,7 @@ class _Ticker(threading.Thread):
         self.schedule = schedule
         self._house = house
         self._woken = threading.Event()
+        self._told, self._told_at = "", 0.0
 
     def wake(self) -> None:
         self._woken.set()
@@ -51,8 +54,17 @@ class _Ticker(threading.Thread):
             self._woken.clear()
             try:
                 self.schedule.work(self._house)
-            except MlopsError as error:
-                log.warning("%s: %s", self.schedule.name, error)
-            except Exception:
-                log.exception("%s failed; it will be tried again", self.schedule.name)
+            except Exception as error:
+                self._tell(error)
             self._woken.wait(self.schedule.seconds)
+
+    def _tell(self, error: Exception) -> None:
+        """Log a failure, the same one again only after a minute: a full disk must not be filled with its own log."""
+        text, now = f"{type(error).__name__}: {error}", time.monotonic()
+        if text == self._told and now - self._told_at < AGAIN_S:
+            return
+        self._told, self._told_at = text, now
+        if isinstance(error, MlopsError):
+            log.warning("%s: %s", self.schedule.name, error)
+        else:
+            log.error("%s failed; it will be tried again", self.schedule.name, exc_info=error)

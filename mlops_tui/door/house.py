@@ -49,6 +49,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.memo = Memo(self.feed)
+        self.store.settled = self.series.settled
 
     def read(self, ask: Callable[[Session], T], limit_s: float = 5.0) -> T:
         """Ask the store something on this thread's session."""

@@ -95,9 +95,6 @@ def _change(
     except (NotAllowed, Refused) as error:
         _write_down(house, operation, caller, error)
         raise
-    except Exception:
-        house.series.forget()
-        raise
     for ctx in made:
         house.feed.publish(ctx.events)
         for step in ctx.after:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 STORAGE_VERSION = "v1.5.0"
 CATALOG = "store"
+INVALIDATED = "database has been invalidated"
+
+
+class StoreGone(MlopsError):
+    """The database gave up this opening of its file: what is committed is safe, and only a new one may go on."""
+
+    code = "MLOPS-E0002"
 
 
 def open_database(path: Path, key: str | None, *, memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
@@ -48,6 +55,8 @@ def open_database(path: Path, key: str | None, *, memory_mb: int, threads: int) 
         # The bare wheel refuses to write encrypted files; this extension brings the cipher: by path, never by network.
         connection.execute(f"LOAD '{_cipher_extension()}'")
         options += f", ENCRYPTION_KEY '{key}'"
+    # Times are UTC whatever the machine's zone: otherwise now()::TIMESTAMP would be local.
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     connection.execute("SET temp_file_encryption = true")
     connection.execute(f"SET temp_directory = '{_quoted(path.parent / 'tmp')}'")
     try:
@@ -78,7 +87,25 @@ def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
+def disk_failure(path: Path, error: BaseException) -> MlopsError | None:
+    """Return what a person is told when the disk failed a statement, or None when that was not it."""
+    text = str(error)
+    if INVALIDATED in text:
+        return StoreGone(
+            "the store has to be opened again", "its disk failed a write", "try again: a new agent takes everything up"
+        )
+    if "No space left on device" in text or "Disk quota exceeded" in text or "File too large" in text:
+        return MlopsError(
+            "the disk is full", f"{path.parent} takes no more bytes", "free some space and try again: nothing was kept"
+        )
+    if "Read-only file system" in text:
+        return MlopsError(f"{path.parent} cannot be written", "its disk is read-only", "mount it for writing")
+    return None
+
+
 def _explained(path: Path, key: str | None, error: Exception) -> MlopsError:
+    if (refused := disk_failure(path, error)) is not None:
+        return refused
     text = str(error).splitlines()[0]
     if "encrypt" in text.lower() or "decrypt" in text.lower() or "key" in text.lower():
         why = (

@@ -16,6 +16,7 @@ class SeriesBook:
     def __init__(self) -> None:
         self._ids: dict[tuple[str, str, str], int] = {}
         self._loaded = False
+        self._fresh: list[tuple[str, str, str]] = []
         self._guard = threading.Lock()
 
     def append(
@@ -67,10 +68,18 @@ class SeriesBook:
         return self._ids.get((scope, owner, key))
 
     def forget(self) -> None:
-        """Drop what is remembered, after a transaction that used it was rolled back."""
+        """Drop what is remembered; the next append reads it from the store again."""
         with self._guard:
             self._ids.clear()
+            self._fresh.clear()
             self._loaded = False
+
+    def settled(self, committed: bool) -> None:
+        """Keep the ids that the transaction handed out, or take them back when it was rolled back."""
+        with self._guard:
+            for name in () if committed else self._fresh:
+                self._ids.pop(name, None)
+            self._fresh.clear()
 
     def _lookup(
         self, session: Session, scope: str, owner: str, names: list[str]
@@ -84,6 +93,7 @@ class SeriesBook:
                 sid = self._ids.get((scope, owner, name))
                 if sid is None:
                     sid = self._ids[scope, owner, name] = len(self._ids) + 1
+                    self._fresh.append((scope, owner, name))
                     fresh.append((sid, name))
                 sids.append(sid)
             return sids, fresh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import queue
 import threading
@@ -14,11 +15,12 @@ from typing import Any, TypeVar
 
 from mlops_tui.core.errors import MlopsError, StoreLocked
 from mlops_tui.core.paths import private_dir
-from mlops_tui.store.engine import CATALOG, open_database
+from mlops_tui.store.engine import CATALOG, StoreGone, disk_failure, open_database
 from mlops_tui.store.migrate import migrate
 from mlops_tui.store.session import Session
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 READ_LIMIT_S = 5.0
 CHECKPOINT_BYTES = 16_000_000
 
@@ -50,6 +52,10 @@ class Store:
         finally:
             os.umask(old_mask)
         self._key = key
+        self.settled: Callable[[bool], None] = lambda committed: None
+        """Called on the writer thread after each transaction; the house keeps its series by it."""
+        self.gone = threading.Event()
+        """Set once the database gave up: this process cannot use it any more."""
         self._work: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._after_checkpoint: list[Callable[[], None]] = []
         self._readers = threading.local()
@@ -78,6 +84,8 @@ class Store:
                 raise MlopsError(
                     "the query took longer than it may", f"the limit is {limit_s:g} s", "narrow the filter"
                 ) from error
+            if (failure := self._failure(error)) is not None:
+                raise failure from error
             raise
         finally:
             alarm.cancel()
@@ -102,13 +110,22 @@ class Store:
         future: Future[None] = Future()
 
         def fold(_: Session) -> None:
-            self._connection.execute(f"CHECKPOINT {CATALOG}")
+            try:
+                self._connection.execute(f"CHECKPOINT {CATALOG}")
+            except Exception as error:
+                raise self._failure(error) or error from error
             if after:
                 after()
 
         fold.outside_transaction = True  # type: ignore[attr-defined]
         self._work.put((fold, future))
         return future
+
+    def _failure(self, error: BaseException) -> MlopsError | None:
+        failure = disk_failure(self.path, error)
+        if isinstance(failure, StoreGone):
+            self.gone.set()
+        return failure
 
     @property
     def wal_bytes(self) -> int:
@@ -119,12 +136,18 @@ class Store:
             return 0
 
     def close(self) -> None:
-        """Finish queued writes, fold the log, close the file and free the lock."""
+        """Finish queued writes, fold the log, close the file and free the lock.
+
+        Where the log cannot be folded (a full disk) it stays, and whoever opens the store next takes it up.
+        """
         self._work.put(None)
         self._writer.join()
         for session in self._reader_sessions:
             session.close()
-        self._connection.execute(f"CHECKPOINT {CATALOG}")
+        try:
+            self._connection.execute(f"CHECKPOINT {CATALOG}")
+        except Exception as error:
+            log.warning("%s could not be folded: %s", self.path, self._failure(error) or error)
         self._connection.close()
         os.close(self._lock)
 
@@ -145,9 +168,13 @@ class Store:
         try:
             result = work(session)
             session.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             _rollback(session)
+            self.settled(False)
+            if (failure := self._failure(error)) is not None:
+                raise failure from error
             raise
+        self.settled(True)
         return result
 
     def _copy_to(self, target: Path, key: str | None) -> None:
