@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -9,14 +10,13 @@ from typing import Any, ClassVar, cast
 
 from textual.app import App
 from textual.screen import Screen
-from textual.worker import Worker, WorkerState
 
 from mlops_tui.core.config import Config
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.tui import clipboard, links, status, theme
 from mlops_tui.tui.door import Door, Event
 from mlops_tui.tui.hub import STALE_AFTER, Contact, Hub
-from mlops_tui.tui.keys import MODES, PRESETS, bindings
+from mlops_tui.tui.keys import CHANGING, MODES, PRESETS, bindings
 from mlops_tui.tui.palette import MlopsCommands
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.widgets.panel import Panel
@@ -72,7 +72,8 @@ class MlopsApp(App[None], inherit_bindings=False):
     def __init__(
         self, door: Door, config: Config, link: str = "", background: str | None = None, period: float = 1.0
     ) -> None:
-        super().__init__()
+        # Without this Textual decides how to do without colour before it knows the theme, and greys RGB.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         for each in theme.textual_themes():
             self.register_theme(each)
         self.theme = theme.choose(str(config.get("theme")), background)
@@ -118,6 +119,16 @@ class MlopsApp(App[None], inherit_bindings=False):
         from mlops_tui.tui.widgets.problem import ProblemDialog
 
         self.push_screen(ProblemDialog(problem))
+
+    def report(self, error: Exception) -> None:
+        """Show what a worker failed of; an error of our own is also written down, with its traceback."""
+        if isinstance(error, MlopsError):
+            self.show_problem(error)
+            return
+        from mlops_tui.tui.crash import record
+
+        why = f"{type(error).__name__}: {error}"
+        self.show_problem(MlopsError("the screen met an error of its own", why, f"see {record(error)}"))
 
     def open_link(self, text: str) -> None:
         """Go where a deep link leads, or say why that is no link."""
@@ -171,22 +182,11 @@ class MlopsApp(App[None], inherit_bindings=False):
         """Slow down while nobody looks at the terminal."""
         self.hub.period = max(_UNFOCUSED_S, self._period)
 
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A worker that failed says so and never takes the app down."""
-        if event.state is WorkerState.ERROR and event.worker.error:
-            from mlops_tui.tui.crash import record
-
-            error = event.worker.error
-            where = record(error)
-            self.show_problem(
-                error
-                if isinstance(error, MlopsError)
-                else MlopsError(
-                    "the screen met an error of its own", f"{type(error).__name__}: {error}", f"see {where}"
-                )
-            )
-
     # Keys of every screen
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Actions that change something do not exist when read-only."""
+        return not (self.status.readonly and action in CHANGING)
 
     async def action_mode(self, mode: str) -> None:
         """Go to a mode; its own number goes to its first screen."""

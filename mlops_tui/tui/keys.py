@@ -232,5 +232,25 @@ def shown(name: str) -> str:
     return text
 
 
+def hints(wanted: str, preset: str = "default", readonly: bool = False) -> str:
+    """Return the hints of a panel: ``enter open · P promote``.
+
+    Args:
+        wanted: ids of keys with blanks between; ``id=other_words`` says it in other words.
+        preset: the key map in force.
+        readonly: leave out what changes something.
+    """
+    told = []
+    for one in wanted.split():
+        name, _, words = one.partition("=")
+        key = _BY_ID[name]
+        if not (readonly and key.changes):
+            first = PRESETS[preset].get(name, key.keys).split(",")[0]
+            told.append(f"{shown(first)} {words.replace('_', ' ') or key.hint or key.help}")
+    return " · ".join(told)
+
+
+_BY_ID = {key.id: key for key in KEYS}
+
 CHANGING = frozenset(k.action.partition("(")[0] for k in KEYS if k.changes)
 """Names of the actions that change something; absent when read-only."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, cast
 
 from textual.dom import DOMNode
@@ -21,4 +20,14 @@ def start(
         group: workers that do the same thing.
         replace: end the older workers of the group first.
     """
-    node.run_worker(cast(Any, partial(work, *given)), group=group or "default", exclusive=replace, exit_on_error=False)
+
+    async def guarded() -> None:
+        try:
+            await work(*given)
+        except Exception as error:
+            report = getattr(node.app, "report", None)
+            if report is None:
+                raise
+            report(error)
+
+    node.run_worker(cast(Any, guarded), group=group or "default", exclusive=replace, exit_on_error=False)

@@ -53,7 +53,7 @@ class Ab(Browser):
     def panels(self) -> ComposeResult:
         """Yield the list and the panels about one test."""
         yield Table(
-            "Tests", "enter open", empty="no test yet — mlops ab start DEPLOYMENT MODEL@1 MODEL@2", ident="tests"
+            "Tests", "panel.open", empty="no test yet — mlops ab start DEPLOYMENT MODEL@1 MODEL@2", ident="tests"
         )
         yield Lines("Verdict", empty="what is under the cursor", ident="verdict")
         yield Lines("Arms", empty="no exposures yet", ident="arms")

@@ -36,14 +36,16 @@ class Face(Screen[None], inherit_bindings=False):
     TOPICS: ClassVar[frozenset[str]] = frozenset()
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (80, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
-    ALLOW_IN_MAXIMIZED_VIEW = "TopLine, ModeLine, KeyLine"
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, KeyLine"
 
     DEFAULT_CSS = """
     Face { background: $background; layout: vertical; }
+    Face > #top { dock: top; height: 2; }
+    Face > KeyLine { dock: bottom; }
     Face > #body { height: 1fr; width: 1fr; }
     Face.-tiny > #body, Face.-flat > #body { display: none; }
     Face.-tiny > Notice, Face.-flat > Notice { display: block; }
-    Face.-tiny > ModeLine, Face.-tiny > KeyLine, Face.-flat > KeyLine, Face.-asking > KeyLine { display: none; }
+    Face.-tiny ModeLine, Face.-tiny > KeyLine, Face.-flat > KeyLine, Face.-asking > KeyLine { display: none; }
     Face.-maximized-view { hatch: none; }
     """
 
@@ -109,8 +111,9 @@ class Face(Screen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """Lay out the lines and the body."""
-        yield TopLine(self.mlops.status, self.mlops.crumbs(self))
-        yield ModeLine(self.MODE)
+        with Container(id="top"):
+            yield TopLine(self.mlops.status, self.mlops.crumbs(self))
+            yield ModeLine(self.MODE)
         with Container(id="body"):
             yield from self.panels()
         yield KeyLine(self.SCOPE, self.mlops.status)

@@ -54,10 +54,12 @@ class Compare(Face):
 
     def panels(self) -> ComposeResult:
         """Yield the panels."""
-        yield Lines("Selected", "b set base", ident="selected")
-        yield Curve("Curve", "m metric · l log y · o smooth", empty="no metric that these runs share", ident="curve")
-        yield Lines("Metrics", "enter draw", empty="no metrics", ident="metrics")
-        yield Lines("Params", "d only different", empty="the parameters are equal", ident="params")
+        yield Lines("Selected", "compare.base=set_base", ident="selected")
+        yield Curve(
+            "Curve", "compare.metric curve.log curve.smooth", empty="no metric that these runs share", ident="curve"
+        )
+        yield Lines("Metrics", "panel.open=draw", empty="no metrics", ident="metrics")
+        yield Lines("Params", "compare.differ", empty="the parameters are equal", ident="params")
 
     def on_mount(self) -> None:
         """Give the selected runs as many lines as they are."""

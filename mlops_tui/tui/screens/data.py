@@ -36,7 +36,7 @@ class DataMode(Browser):
         """Yield the lists and the preview."""
         yield Table(
             "Data sets",
-            "enter open · d compare with the version before",
+            "panel.open data.diff=compare_with_the_version_before",
             empty="no data yet — mlops data add NAME FILE",
             ident="data",
         )

@@ -43,9 +43,9 @@ class Dataset(Face):
     def panels(self) -> ComposeResult:
         """Yield the panels."""
         yield Lines("Data set", ident="about")
-        yield Lines("Columns", "d compare with the version before", ident="columns")
+        yield Lines("Columns", "dataset.diff=compare_with_the_version_before", ident="columns")
         yield Lines("Checks", empty="no checks were run — mlops data check NAME FILE", ident="checks")
-        yield Lines("Used by", "enter open", empty="nothing uses it yet", ident="users")
+        yield Lines("Used by", "panel.open", empty="nothing uses it yet", ident="users")
 
     async def load(self, news: News) -> None:
         """Read the version, and its difference if asked for."""

@@ -54,7 +54,7 @@ class Deploy(Browser):
         """Yield the list and the panels about one deployment."""
         yield Table(
             "Deployments",
-            "enter open · x actions",
+            "panel.open app.actions",
             empty="nothing is served yet — mlops deploy create NAME MODEL@champion",
             ident="deployments",
         )

@@ -62,7 +62,7 @@ class Detail(Face):
 
     def panels(self) -> ComposeResult:
         """Yield the one panel."""
-        yield Lines(self.noun, "x actions · Y copy CLI · esc back", ident="detail")
+        yield Lines(self.noun, "app.actions app.copy_cli app.back", ident="detail")
 
     def _call(self) -> tuple[str, dict[str, Any]]:
         operation, field = SHOWS[self.noun]

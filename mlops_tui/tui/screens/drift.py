@@ -56,15 +56,15 @@ class DriftMode(Browser):
         """Yield lists, histogram, quality and history."""
         yield Table(
             "Features",
-            "enter open · s sort · / filter",
+            "panel.open table.sort table.filter",
             empty="nothing is watched yet — mlops monitor add DEPLOYMENT",
             ident="features",
         )
         yield Lines("Reference ░  live █", empty="what is under the cursor", ident="bins")
         yield Lines("Prediction & quality", empty="no judgement yet", ident="quality")
         yield Curve("Score over the last judgements", empty="no history yet", ident="history")
-        yield Table("Alerts", "a ack · S silence · L log", empty="no alert has opened", ident="alerts")
-        yield Table("Proposed", "T accept · x actions", empty="nothing is proposed", ident="automations")
+        yield Table("Alerts", "drift.ack drift.silence", empty="no alert has opened", ident="alerts")
+        yield Table("Proposed", "drift.retrain=accept app.actions", empty="nothing is proposed", ident="automations")
 
     def on_mount(self) -> None:
         """Narrow the features to one deployment if asked to."""

@@ -45,12 +45,14 @@ class Govern(Browser):
     def panels(self) -> ComposeResult:
         """Yield the trail, its verdict, events, people and plugins."""
         yield Table(
-            "Audit trail", "enter open · v verify", empty="nothing has been changed yet", sort="-seq", ident="audit"
+            "Audit trail", "panel.open govern.verify", empty="nothing has been changed yet", sort="-seq", ident="audit"
         )
-        yield Lines("Chain", "v verify now", ident="chain")
+        yield Lines("Chain", "govern.verify=verify_now", ident="chain")
         yield Table("Events", empty="nothing has happened yet", ident="events")
-        yield Table("Who may what", "x actions", empty="only you — mlops identity create NAME ROLE", ident="identities")
-        yield Table("Plugins", "x trust", empty="no plugins", ident="plugins")
+        yield Table(
+            "Who may what", "app.actions", empty="only you — mlops identity create NAME ROLE", ident="identities"
+        )
+        yield Table("Plugins", "app.actions=trust", empty="no plugins", ident="plugins")
 
     async def load(self, news: News) -> None:
         """Read the lists; the chain is verified at the beginning and when asked for."""

@@ -48,7 +48,10 @@ class Hardware(Browser):
     def panels(self) -> ComposeResult:
         """Yield queue, machine, its load, machines and cost."""
         yield Table(
-            "Jobs", "enter open · L log · X stop", empty="no jobs yet — mlops job train script.py", ident="jobs"
+            "Jobs",
+            "panel.open app.logs=log hardware.stop",
+            empty="no jobs yet — mlops job train script.py",
+            ident="jobs",
         )
         yield Lines("This machine", ident="machine")
         yield Curve("CPU and memory, %", empty="two samples make a line", ident="load")

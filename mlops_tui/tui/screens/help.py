@@ -45,7 +45,7 @@ class Help(Dialog[None]):
         """Lay out one panel."""
         with Vertical(id="box"):
             keymap = "" if self.status.keymap == "default" else f" · keymap {self.status.keymap}"
-            yield Lines(f"Keys in {self.screen_name}{keymap}", "esc close · mlops doctor checks this machine")
+            yield Lines(f"Keys in {self.screen_name}{keymap}", "app.back=close")
 
     def on_mount(self) -> None:
         """Fill it."""

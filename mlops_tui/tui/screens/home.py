@@ -74,16 +74,16 @@ class Home(Face):
 
     def panels(self) -> ComposeResult:
         """Yield the tiles; in a small terminal the fleet comes last and stands for cost and approvals too."""
-        yield Lines("Needs you", "enter open · a ack", empty=_EMPTY["needs"], ident="needs")
+        yield Lines("Needs you", "panel.open home.ack", empty=_EMPTY["needs"], ident="needs")
         fleet = Lines("Fleet", ident="fleet")
         if not self.small:
             yield fleet
-        yield Lines("Running now", "enter open · x actions", empty=_EMPTY["running"], ident="running")
-        yield Lines("Hardware", "8 details", ident="hardware")
-        yield Lines("Drift", "6 details", empty=_EMPTY["drift"], ident="drift")
-        yield Lines("A/B and canary", "5 deploy · 7 A/B", empty=_EMPTY["traffic"], ident="traffic")
-        yield Lines("Latest runs", "2 all runs", empty=_EMPTY["latest"], ident="latest")
-        yield Lines("Cost & compliance", "8 cost · 9 govern", ident="cost")
+        yield Lines("Running now", "panel.open app.actions", empty=_EMPTY["running"], ident="running")
+        yield Lines("Hardware", "mode.hardware=details", ident="hardware")
+        yield Lines("Drift", "mode.drift=details", empty=_EMPTY["drift"], ident="drift")
+        yield Lines("A/B and canary", "mode.deploy=deploy mode.ab=A/B", empty=_EMPTY["traffic"], ident="traffic")
+        yield Lines("Latest runs", "mode.runs=all_runs", empty=_EMPTY["latest"], ident="latest")
+        yield Lines("Cost & compliance", "mode.hardware=cost mode.govern=govern", ident="cost")
         yield Lines("Events", empty=_EMPTY["events"], ident="events")
         if self.small:
             yield fleet

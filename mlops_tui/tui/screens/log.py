@@ -47,7 +47,7 @@ class Log(Face):
 
     def panels(self) -> ComposeResult:
         """Yield the one panel."""
-        yield Lines("Log", "/ find · n next · f follow", empty="no line has been written yet", ident="log")
+        yield Lines("Log", "log.find log.next log.follow", empty="no line has been written yet", ident="log")
 
     async def load(self, news: News) -> None:
         """Read what came after the last line."""

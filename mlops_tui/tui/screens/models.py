@@ -40,7 +40,11 @@ class Models(Browser):
         """Yield both lists and the evidence."""
         yield Table("Models", empty="no models yet — mlops model register NAME RUN", ident="models")
         yield Table(
-            "Versions", "enter open · P promote · B rollback", empty="no versions", sort="-version", ident="versions"
+            "Versions",
+            "panel.open models.promote models.rollback",
+            empty="no versions",
+            sort="-version",
+            ident="versions",
         )
         yield Lines("Gates", empty="no gate has judged it — mlops gate run RUN", ident="gates")
         yield Lines("Aliases and their history", empty="no alias points anywhere", ident="history")

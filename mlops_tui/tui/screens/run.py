@@ -59,12 +59,12 @@ class RunScreen(Face):
         """Yield the panels."""
         yield Lines("Run", ident="about")
         yield Curve(
-            "Curve", "m metric · l log y · v step/time · o smooth", empty="no metric has been logged", ident="curve"
+            "Curve", "run.metric curve.log curve.axis curve.smooth", empty="no metric has been logged", ident="curve"
         )
-        yield Lines("Metrics", "enter draw", empty="no metric has been logged", ident="metrics")
+        yield Lines("Metrics", "panel.open=draw", empty="no metric has been logged", ident="metrics")
         yield Lines("Params", empty="no parameters", ident="params")
         yield Lines("Files", empty="no files", ident="files")
-        yield Lines("Lineage & note", "e edit note", ident="lineage")
+        yield Lines("Lineage & note", "run.note=edit_note", ident="lineage")
 
     async def load(self, news: News) -> None:
         """Read the run, then the curve that is drawn."""

@@ -41,11 +41,11 @@ class Runs(Browser):
         """Yield the list, the experiments and the preview."""
         yield Table(
             "Runs",
-            "enter open · space select · c compare",
+            "panel.open table.select runs.compare",
             empty="no runs yet — mlops job train script.py, or in your own script: with mlops.start_run() as run: …",
             ident="runs",
         )
-        yield Table("Experiments", "enter only these", empty="no experiments yet", ident="experiments")
+        yield Table("Experiments", "panel.open=only_these", empty="no experiments yet", ident="experiments")
         yield Lines("Run", empty="what is under the cursor", ident="figures")
         yield Curve("Curve", empty="no metric has been logged", ident="curve")
 

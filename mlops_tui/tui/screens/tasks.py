@@ -40,7 +40,7 @@ class Tasks(Dialog[None]):
         with Vertical(id="box"):
             yield Table(
                 "Jobs",
-                "enter open · esc close",
+                "panel.open app.back=close",
                 empty="no jobs yet — start one: mlops job train script.py",
                 source=ViewSource(self.mlops.door, "job"),
             )

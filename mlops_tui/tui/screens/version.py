@@ -49,7 +49,7 @@ class Version(Face):
         yield Lines("Version", ident="about")
         yield Lines("Gates", empty="no gate has judged it — mlops gate run RUN", ident="gates")
         yield Lines("Figures", empty="no figures", ident="figures")
-        yield Lines("Lineage", "enter open", empty="nothing is known of its origin", ident="lineage")
+        yield Lines("Lineage", "panel.open", empty="nothing is known of its origin", ident="lineage")
         yield Lines("Signature", empty="no signature", ident="signature")
 
     async def load(self, news: News) -> None:

@@ -135,7 +135,7 @@ class ActionMenu(Dialog[Action]):
         """Lay out one line an action."""
         with Vertical(id="box") as box:
             box.border_title = f"{self.noun} {self.name_of_object}".strip()
-            panel = Lines("Actions", "enter plan it · esc leave")
+            panel = Lines("Actions", "panel.open=plan_it app.back=leave")
             panel.styles.height = len(self.actions) + 2
             yield panel
 

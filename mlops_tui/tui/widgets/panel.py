@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.tui.keys import bindings
+from mlops_tui.tui import keys
 from mlops_tui.tui.text import BLANK, Line, cut, line, strip, width, wrap
 from mlops_tui.tui.theme import Ink
 
@@ -19,12 +19,18 @@ class Panel(Widget, can_focus=True):
 
     The frame is drawn here and not by CSS: one line carries title (left) and figure (right), the lower one
     the hints, and the right edge is the scroll bar. That is one widget where a bordered container takes four.
+
+    Args:
+        title: what stands in the upper edge.
+        hints: ids of keys that do something here, see :func:`mlops_tui.tui.keys.hints`.
+        empty: what is said where there is nothing to show: what would be here, and what fills it.
+        ident: the widget's id.
     """
 
     DEFAULT_CSS = """
     Panel { background: $surface; height: 1fr; width: 1fr; }
     """
-    BINDINGS = bindings("panel")
+    BINDINGS = keys.bindings("panel")
     ALLOW_MAXIMIZE = True
     HEAD = 0
     """Lines of the inside that stay where they are when the rest scrolls."""
@@ -135,7 +141,9 @@ class Panel(Widget, can_focus=True):
     def _footing(self) -> Line:
         below = self.count - self.top - self.room[1]
         more = f"{below:,} more ↓" if 0 < below < self.count else ""
-        return line((" · ".join(part for part in (more, self.hints) if part), "faint"))
+        status = getattr(self.app, "status", None)
+        told = keys.hints(self.hints, status.keymap, status.readonly) if status else keys.hints(self.hints)
+        return line((" · ".join(part for part in (more, told) if part), "faint"))
 
     def _tone(self) -> str:
         return "line-focus" if self.has_focus and self.tone == "line" else self.tone

@@ -10,6 +10,8 @@ from textual.widgets import Input
 
 from mlops_tui.contracts import OPERATIONS, Plan
 from mlops_tui.core.errors import MlopsError
+from mlops_tui.core.ids import short
+from mlops_tui.tui.cells import opaque
 from mlops_tui.tui.door import Door, command
 from mlops_tui.tui.text import Line, Part, clean, grid, line, wrap
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
@@ -63,7 +65,7 @@ class PlanDialog(Dialog[Any]):
         if self.plan:
             answers.set_choices(Choice("cancel"), Choice(self.verb, "prod" if self.prod else "accent"))
             self.set_class(self.prod, "-asks")
-            self.query_one("#confirm", Input).placeholder = f"type {self.plan.object} to confirm"
+            self.query_one("#confirm", Input).placeholder = f"type {self.name_to_type} to confirm"
         else:
             answers.set_choices(Choice("close"))
         self.query_one(Prose).show(self._told)
@@ -72,6 +74,12 @@ class PlanDialog(Dialog[Any]):
     def cli(self) -> str:
         """The command that does the same."""
         return (self.plan.cli if self.plan else "") or command(self.operation, self.fields)
+
+    @property
+    def name_to_type(self) -> str:
+        """What a person types to confirm: the object's name without its noun, of an id what people see."""
+        name = self.plan.object.rpartition(":")[2] if self.plan else ""
+        return short(name) if opaque(name) else name
 
     def _told(self, cells: int) -> list[Line]:
         if self.problem:
@@ -105,9 +113,9 @@ class PlanDialog(Dialog[Any]):
             self.dismiss(None)
             return
         confirm = self.query_one("#confirm", Input)
-        if self.prod and confirm.value.strip() != self.plan.object:
+        if self.prod and confirm.value.strip() != self.name_to_type:
             confirm.focus()
-            self.app.notify(f"type {self.plan.object} to confirm", severity="warning")
+            self.app.notify(f"type {self.name_to_type} to confirm", severity="warning")
             return
         start(self, self._apply, self.plan, group="apply", replace=True)
 

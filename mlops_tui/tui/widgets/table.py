@@ -284,9 +284,14 @@ class Table(Panel):
             return
         if view == self._view:
             self.show_problem(None)
-            for index, row in enumerate(rows, first):
-                if self._pages.patch(index, row):
-                    self._paint(index)
+            changed = [index for index, row in enumerate(rows, first) if self._pages.patch(index, row)]
+            widths = self._widths
+            if changed:
+                self._measure()
+            if self._widths != widths:
+                self.refresh()
+            for index in changed:
+                self._paint(index)
 
     def _want(self, number: int) -> None:
         if number not in self._wanted:
@@ -448,10 +453,15 @@ class Table(Panel):
         self.post_message(self.Moved(self))
 
     def _keep_in_sight(self) -> bool:
+        """Scroll if the cursor has left the window, by a third of it: most keys then paint two rows, not all."""
         height = max(1, self.room[1])
-        top = min(max(self.top, self.cursor - height + 1), self.cursor)
-        if top == self.top:
+        ahead = height // 3
+        if self.cursor < self.top:
+            top = self.cursor - ahead
+        elif self.cursor >= self.top + height:
+            top = self.cursor - height + 1 + ahead
+        else:
             return False
-        self.top = max(0, top)
+        self.top = max(0, min(top, self.total - height))
         self.refresh()
         return True

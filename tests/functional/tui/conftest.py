@@ -1,0 +1,186 @@
+"""A door with written answers, for what the screens do with them; the real agent is in ``test_agent.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from mlops_tui.contracts import Done, Plan
+from mlops_tui.contracts.listing import Column, Page, View
+from mlops_tui.core.config import load
+from mlops_tui.core.errors import MlopsError, NotFound
+from mlops_tui.tui.app import MlopsApp
+from mlops_tui.tui.text import plain
+
+COLUMNS = [
+    Column(name="id", label="id", kind="id"),
+    Column(name="name", label="name"),
+    Column(name="status", label="status", kind="status"),
+    Column(name="value", label="auc", kind="float"),
+    Column(name="started", label="started", kind="time"),
+]
+
+
+class ManyRows:
+    """A list of any length at the edge of the table: rows are made when they are asked for."""
+
+    def __init__(self, total=1_000_000):
+        self.total, self.opened, self.pages = total, [], []
+        self.renamed: dict[int, str] = {}
+        self.fail: MlopsError | None = None
+        self.generation = 0
+
+    async def open(self, filter, sort):  # noqa: A002
+        if self.fail:
+            raise self.fail
+        self.generation += 1
+        self.opened.append((filter, sort))
+        return View(
+            view=f"v{self.generation}", noun="run", total=0 if filter == "nothing" else self.total, columns=COLUMNS
+        )
+
+    async def page(self, view, offset, limit):
+        self.pages.append((view, offset, limit))
+        if self.fail:
+            raise self.fail
+        await asyncio.sleep(0)
+        return [self.row(i) for i in range(offset, min(self.total, offset + limit))]
+
+    def row(self, i):
+        name = self.renamed.get(i, f"resnet-{i:06d}")
+        return [
+            f"0193a000-0000-7000-8000-{i:012x}",
+            name,
+            ("done", "failed", "running")[i % 3],
+            i / 1000,
+            1_790_000_000_000_000,
+        ]
+
+
+class Scripted:
+    """Answers calls from a table; a list behind every noun; a feed that tests speak into."""
+
+    def __init__(self, answers=None, total=300):
+        self.answers = {"audit.verify": None, **(answers or {})}
+        self.calls: list[tuple[str, dict]] = []
+        self.applied: list[tuple[str, dict, str]] = []
+        self.rows = ManyRows(total)
+        self.feed: asyncio.Queue = asyncio.Queue()
+        self.problem: MlopsError | None = None
+
+    async def reach(self):
+        if self.problem:
+            raise self.problem
+
+    async def close(self):
+        pass
+
+    async def events(self, since=None):
+        while True:
+            event = await self.feed.get()
+            if isinstance(event, MlopsError):
+                raise event
+            yield event
+
+    def say(self, topic, object_="x", seq=1, **more):
+        self.feed.put_nowait({"seq": seq, "ts": 1, "topic": topic, "object": object_, "action": "changed", **more})
+
+    async def call(self, operation, request=None, *, digest=""):
+        request = request or {}
+        self.calls.append((operation, request))
+        if self.problem:
+            raise self.problem
+        if operation == "view.open":
+            view = await self.rows.open(request["filter"], request["sort"])
+            view.noun = request["noun"]
+            return view
+        if operation == "view.page":
+            return Page(rows=await self.rows.page(request["view"], request["offset"], request["limit"]))
+        if digest:
+            self.applied.append((operation, request, digest))
+            return Done(object="x", text=f"{operation} was done")
+        answer = self.answers.get(operation)
+        if isinstance(answer, MlopsError):
+            raise answer
+        if answer is None:
+            raise NotFound(f"nothing was written for {operation}", "", "")
+        return answer(request) if callable(answer) else answer
+
+    async def plan(self, operation, request=None):
+        made = Plan(
+            operation=operation, object="model:churn", text="churn's champion becomes version 2", digest="d1g35t00"
+        )
+        made.changes = []
+        made.cli = "mlops model alias churn@2 champion"
+        return made
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Settings in force, read from nowhere."""
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def made(**flags):
+        return load({"theme": "mlops-dark", "user": "amal", **flags})
+
+    return made
+
+
+@pytest.fixture
+def open_app(settings):
+    """Run the app over a door: ``async with open_app(door, size=(80, 24)) as (app, pilot)``."""
+
+    @asynccontextmanager
+    async def opened(door, size=(120, 36), link="", **flags):
+        app = MlopsApp(door, settings(**flags), link=link, period=0.05)
+        async with app.run_test(size=size) as pilot:
+            await settle(pilot)
+            yield app, pilot
+
+    return opened
+
+
+async def settle(pilot, seconds=0.25):
+    """Let news, reads and paints run their course."""
+    await pilot.pause(seconds)
+    await pilot.pause()
+
+
+def screen_text(app):
+    """Return what is on the screen, line by line."""
+    width, height = app.size
+    console_lines = app.screen._compositor.render_strips(app.size)
+    return [strip.text.ljust(width) for strip in console_lines[:height]]
+
+
+@pytest.fixture(name="settle")
+def settle_fixture():
+    return settle
+
+
+@pytest.fixture(name="screen_text")
+def screen_text_fixture():
+    return screen_text
+
+
+@pytest.fixture
+def scripted():
+    return Scripted
+
+
+@pytest.fixture
+def many_rows():
+    return ManyRows
+
+
+@pytest.fixture
+def lines_of():
+    """Return the texts of a panel's rows."""
+
+    def read(app, selector):
+        return [plain(row.line) for row in app.screen.query_one(selector).rows]
+
+    return read
