@@ -84,14 +84,16 @@ class Replay(Request, frozen=True):
     deployment: DeployRef
     data: Annotated[str, Meta(description="data set version with the raw columns")]
     labels: Annotated[str, Meta(description="data set version of id and label; empty: a column of the data")] = ""
-    label_column: str = "label"
-    id_column: str = "id"
+    label_column: Annotated[str, Meta(description="column of the labels; empty: the one that the model learned")] = ""
+    id_column: Annotated[str, Meta(description="column of the rows' ids; empty: the key of the model's features")] = ""
     where: Annotated[str, Meta(description="SQL condition on the rows to send")] = ""
     rows: Annotated[int, Meta(ge=0, description="rows at most; 0: all")] = 0
     rate: Annotated[float, Meta(ge=0, description="requests a second; 0: as fast as it goes")] = 0.0
     batch: Annotated[int, Meta(ge=1, le=4096, description="rows a request")] = 1
     label_delay_s: Annotated[float, Meta(ge=0)] = 0.0
-    prefix: Annotated[str, Meta(description="put before each row's id to make the request id")] = ""
+    prefix: Annotated[
+        str, Meta(description="put before each row's id to make the request id; empty: one of this replay's own")
+    ] = ""
 
 
 class StartRollout(Request, frozen=True):
@@ -112,7 +114,9 @@ class StartRollout(Request, frozen=True):
     )
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     max_ratio: Annotated[float, Meta(gt=1)] = 1.25
-    min_requests: Annotated[int, Meta(ge=1)] = 200
+    min_requests: Annotated[
+        int, Meta(ge=1, description="failed or labelled units of the canary below which nothing is judged")
+    ] = 200
     on_no_data: Annotated[str, Meta(description="hold, proceed or rollback")] = "hold"
 
 
@@ -124,7 +128,10 @@ class RolloutRef(Request, frozen=True):
 
 
 class Look(msgspec.Struct, kw_only=True):
-    """One look at the evidence: bad events and rows of canary and stable so far, e-values as natural logs."""
+    """One look at the evidence: bad events and units of canary and stable so far, e-values as natural logs.
+
+    A unit is a request for the event ``error``, a labelled row for ``wrong``.
+    """
 
     step: int
     look: int

@@ -18,7 +18,7 @@ class AddMonitor(Request, frozen=True):
     positional = ("deployment",)
     deployment: DeployRef
     reference: Annotated[
-        str, Meta(description="data set version to compare with; default: the model's training set")
+        str, Meta(description="training set to compare with; default: the rows that the model was evaluated on")
     ] = ""
     window_s: Annotated[float, Meta(gt=0, description="seconds of traffic that one judgement covers")] = 3600.0
     every_s: Annotated[float, Meta(gt=0, description="seconds between judgements")] = 60.0
@@ -304,6 +304,6 @@ ab_stop = operation(
     Done,
     permission="ab:start",
     effect="change",
-    help="End an A/B test; the control takes all traffic again.",
+    help="End an A/B test; what was stable before takes all traffic again.",
     example="mlops ab stop employment",
 )

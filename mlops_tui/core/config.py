@@ -48,6 +48,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("agent.memory_mb", 0, "memory limit of the store; 0: the smaller of 1 GB and 15 % of the machine"),
     Setting("agent.start_timeout_s", 15, "seconds to wait for a starting agent"),
     Setting("spool.max_bytes", 2_000_000_000, "bytes of inference log kept on disk before rows are dropped"),
+    Setting("deploy.lease_s", 60, "seconds without an agent after which the traffic of a canary goes back to stable"),
     Setting("jobs.parallel", 1, "training jobs that may run at once without a GPU"),
     Setting("jobs.grace_s", 20, "seconds between asking a job to stop and killing it"),
     Setting("cost.cpu_hour", 0.0, "price of a processor hour; 0: no prices are shown"),

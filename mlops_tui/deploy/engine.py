@@ -1,62 +1,109 @@
 """The rollout engine: from the state in the store to the next one, by evidence from the inference log.
 
-Every turn begins from the store alone, and every transition is one transaction (event, split, look), so a killed agent
-goes on where it was. Seconds count only while somebody looks: a step's clock begins anew with the agent.
+Every turn begins from the store alone, and every transition is one transaction (event, split), so a killed agent goes
+on where it was. Seconds count only while somebody looks: a step's clock begins anew with the agent, and the deadline
+counts the seconds in which an agent watched.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from mlops_tui.contracts.deploy import StartRollout
-from mlops_tui.core.clock import SECOND, now_us
-from mlops_tui.deploy import rollouts, traffic
+from mlops_tui.deploy import looks, rollouts, traffic
+from mlops_tui.deploy.reconcile import refusal
 from mlops_tui.deploy.traffic import Share, Split
 from mlops_tui.door import Caller, Context, House, every
-from mlops_tui.stats.harm import HarmResult, HarmSpec, Look, LookLog, analyse
+from mlops_tui.stats.harm import HarmResult
 from mlops_tui.store.session import Session
 
-_clock: dict[tuple[str, int], float] = {}
-_looked: dict[str, float] = {}
+log = logging.getLogger(__name__)
+TURN_S = 0.5
+SAVE_S = 5.0
+ADVANCING = ("Pending", "Provisioning", "Shifting")
+"""States that the deadline ends."""
+WORDS = {"error": "model errors", "wrong": "wrong predictions"}
+EXPOSED = ("Provisioning", "Shifting", "Paused", "Promoting")
+"""States whose split names the canary: servers that refuse it end the rollout."""
 
 
-class Totals(NamedTuple):
-    """Bad events and rows so far, of canary and stable."""
+class Clock:
+    """The seconds of one rollout that this agent has watched.
 
-    bad_c: int
-    n_c: int
-    bad_s: int
-    n_s: int
+    Args:
+        seq: of the event by which the rollout came into its state; another one begins the clock of a step anew.
+    """
+
+    def __init__(self, seq: int) -> None:
+        self.seq, self.entered = seq, time.monotonic()
+        self.looked = -float("inf")
+        self.turned = time.monotonic()
+        self.unsaved = 0.0
+
+    def turn(self, seq: int) -> None:
+        """Count the time since the last turn; a machine that slept has watched nothing."""
+        now = time.monotonic()
+        self.unsaved += min(now - self.turned, 10 * TURN_S)
+        self.turned = now
+        if seq != self.seq:
+            self.seq, self.entered = seq, now
+
+    @property
+    def here(self) -> float:
+        """Seconds in this state."""
+        return time.monotonic() - self.entered
 
 
-@every(0.5, "deploy.rollouts")
+_clocks: dict[str, Clock] = {}
+
+
+@every(TURN_S, "deploy.rollouts")
 def turn(house: House) -> None:
-    """Move every rollout that can be moved."""
-    for row in house.read(rollouts.active):
-        _move(house, row, msgspec.json.decode(row["spec"], type=StartRollout))
+    """Move every rollout that can be moved; what one of them meets stops no other."""
+    rows = house.read(rollouts.active)
+    for gone in _clocks.keys() - {row["id"] for row in rows}:
+        del _clocks[gone]
+    for row in rows:
+        try:
+            _move(house, row, msgspec.json.decode(row["spec"], type=StartRollout))
+        except Exception:
+            log.exception("the rollout of %s: it will be tried again", row["deployment"])
 
 
 def _move(house: House, row: dict[str, Any], spec: StartRollout) -> None:
+    clock = _clocks.setdefault(row["id"], Clock(row["seq"]))
+    clock.turn(row["seq"])
     state = row["state"]
-    if state == "Pending":
+    if state in EXPOSED and (why := refusal(house, row["deployment_id"])):
+        _back(house, row, f"the servers refuse the new version: {why}")
+    elif state in ADVANCING and _watched(house, row, clock) > spec.deadline_s:
+        _back(house, row, f"not done within {spec.deadline_s:g} s")
+    elif state == "Pending":
         _enter(house, row, "Provisioning", -1, 0.0, "the new version is loaded", _split(row, spec, -1))
     elif state == "Provisioning" and _acknowledged(house, row):
         _first_step(house, row, spec)
-    elif state == "Shifting":
-        _shifting(house, row, spec)
+    elif state in ("Shifting", "Paused"):
+        _watch(house, row, spec, clock)
     elif state == "Promoting":
-        _settle(house, row, traffic.all_to(row["canary_no"]), "Succeeded", 100.0, "the new version has all traffic")
+        _settle(house, row, row["canary_no"], "Succeeded", 100.0, f"{row['text']}; it has all traffic")
     elif state in ("RollingBack", "Aborting"):
         end = "RolledBack" if state == "RollingBack" else "Aborted"
-        _settle(house, row, traffic.all_to(row["stable_no"]), end, 0.0, "the stable version has all traffic")
-    if (
-        state not in ("RollingBack", "Aborting", "Promoting")
-        and now_us() - row["started_us"] > spec.deadline_s * SECOND
-    ):
-        _enter(house, row, "RollingBack", row["step"], 0.0, f"not done within {spec.deadline_s:g} s")
+        _settle(house, row, row["stable_no"], end, 0.0, f"{row['text']}; stable has all traffic")
+
+
+def _watched(house: House, row: dict[str, Any], clock: Clock) -> float:
+    """Return the seconds in which agents watched a rollout; the store hears of them now and then."""
+    if clock.unsaved >= SAVE_S:
+        added, clock.unsaved = clock.unsaved, 0.0
+        row["watched_s"] += added
+        house.store.write(
+            lambda s: s.execute("UPDATE rollout SET watched_s = watched_s + ? WHERE id = ?", [added, row["id"]])
+        )
+    return float(row["watched_s"]) + clock.unsaved
 
 
 def _first_step(house: House, row: dict[str, Any], spec: StartRollout) -> None:
@@ -68,111 +115,38 @@ def _first_step(house: House, row: dict[str, Any], spec: StartRollout) -> None:
     _enter(house, row, "Shifting", 0, weight, f"step 1: {words}", _split(row, spec, 0))
 
 
-def _shifting(house: House, row: dict[str, Any], spec: StartRollout) -> None:
-    """Look when it is time; then stay, go on, or go back."""
-    if not _acknowledged(house, row):
+def _watch(house: House, row: dict[str, Any], spec: StartRollout, clock: Clock) -> None:
+    """Look when it is time; then stay, go on, or go back. A paused rollout only ever goes back."""
+    if not _acknowledged(house, row) or time.monotonic() - clock.looked < spec.look_s:
         return
-    began = _clock.setdefault((row["id"], row["step"]), time.monotonic())
-    if time.monotonic() - _looked.get(row["id"], 0.0) < spec.look_s:
-        return
-    _looked[row["id"]] = time.monotonic()
-    results = look(house, row, spec)
-    harm = next((result for result in results.values() if result.verdict == "harm"), None)
-    if harm is not None:
-        _enter(house, row, "RollingBack", row["step"], 0.0, harm.text)
-        return
-    waited = time.monotonic() - began >= spec.step_s
-    enough = all(not result.hold for result in results.values())
-    safe = all(result.verdict == "safe" for result in results.values())
-    if waited and not enough and spec.on_no_data == "rollback":
-        _enter(house, row, "RollingBack", row["step"], 0.0, "too few rows to judge by")
-    elif (waited and (enough or spec.on_no_data == "proceed")) or (enough and safe):
+    clock.looked = time.monotonic()
+    results = looks.take(house, row, spec)
+    harm = [f"{WORDS[event]}: {result.text}" for event, result in results.items() if result.verdict == "harm"]
+    if harm:
+        _back(house, row, "; ".join(harm))
+    elif row["state"] == "Shifting":
+        _consider(house, row, spec, list(results.values()), clock.here >= spec.step_s)
+
+
+def _consider(house: House, row: dict[str, Any], spec: StartRollout, results: list[HarmResult], waited: bool) -> None:
+    """Go on when it was long enough and enough was seen, or at once when the canary is proven safe."""
+    enough = all(not result.hold for result in results)
+    safe = all(result.verdict == "safe" for result in results)
+    if enough and (waited or safe):
         _next_step(house, row, spec, "proven safe" if safe else "no harm seen")
+    elif waited and spec.on_no_data == "rollback":
+        _back(house, row, next((result.text for result in results if result.hold), "too few rows to judge by"))
+    elif waited and spec.on_no_data == "proceed":
+        _next_step(house, row, spec, "too few rows to judge by")
 
 
 def _next_step(house: House, row: dict[str, Any], spec: StartRollout, why: str) -> None:
     step = row["step"] + 1
     if spec.strategy == "shadow" or step >= len(spec.steps):
         _enter(house, row, "Promoting", step, 100.0, f"{why}: all traffic")
-    else:
-        _enter(
-            house,
-            row,
-            "Shifting",
-            step,
-            spec.steps[step],
-            f"{why}: step {step + 1}, {spec.steps[step]:g} %",
-            _split(row, spec, step),
-        )
-
-
-def look(house: House, row: dict[str, Any], spec: StartRollout) -> dict[str, HarmResult]:
-    """Count, keep the look, and judge each event over all looks of the rollout."""
-    harm = HarmSpec(max_ratio=spec.max_ratio, alpha=spec.alpha / len(spec.events), min_requests=spec.min_requests)
-
-    def keep(session: Session) -> dict[str, HarmResult]:
-        results = {}
-        for event in spec.events:
-            before, number, log = _so_far(session, row["id"], event)
-            now = count(session, row, event)
-            log = log.add(
-                Look(
-                    f"{row['step']}.{number}",
-                    now.bad_c - before.bad_c,
-                    now.bad_s - before.bad_s,
-                    now.n_c - before.n_c,
-                    now.n_s - before.n_s,
-                )
-            )
-            result = results[event] = analyse(log, harm)
-            session.insert(
-                "rollout_look", rollout_id=row["id"], step=row["step"], look=number, event=event, ts_us=now_us(), bad_canary=now.bad_c, n_canary=now.n_c,
-                bad_stable=now.bad_s, n_stable=now.n_s, log_e_harm=result.log_e_harm, log_e_safe=result.log_e_safe, verdict=result.verdict,
-            )  # fmt: skip
-        return results
-
-    found = house.store.write(keep)
-    house.touch("rollout", row["id"], row["tenant"])
-    return found
-
-
-def _so_far(session: Session, rollout: str, event: str) -> tuple[Totals, int, LookLog]:
-    """Return the totals of the last look, the next look's number, and the looks as increments."""
-    log, before, number = LookLog(), Totals(0, 0, 0, 0), 0
-    for step, look_no, *totals in session.rows(
-        "SELECT step, look, bad_canary, n_canary, bad_stable, n_stable FROM rollout_look WHERE rollout_id = ? AND event = ? ORDER BY look",
-        [rollout, event],
-    ):
-        now = Totals(*totals)
-        log = log.add(
-            Look(
-                f"{step}.{look_no}",
-                now.bad_c - before.bad_c,
-                now.bad_s - before.bad_s,
-                now.n_c - before.n_c,
-                now.n_s - before.n_s,
-            )
-        )
-        before, number = now, look_no + 1
-    return before, number, log
-
-
-_ERRORS = """
-    SELECT revision_no, count(*) FILTER (WHERE status >= 2), count(*) FROM inference
-    WHERE deployment_id = ? AND ts >= make_timestamp(?) AND revision_no IN (?, ?) AND (revision_no <> ? OR shadow = ?) GROUP BY 1"""
-_WRONG = """
-    SELECT i.revision_no, count(*) FILTER (WHERE (i.score >= 0.5) <> (l.truth >= 0.5)), count(*)
-    FROM inference i JOIN label l ON l.deployment_id = i.deployment_id AND l.request_id = i.request_id AND l."row" = i."row"
-    WHERE i.deployment_id = ? AND i.ts >= make_timestamp(?) AND i.revision_no IN (?, ?) AND (i.revision_no <> ? OR i.shadow = ?)
-      AND i.status IN (0, 3) AND isfinite(i.score) GROUP BY 1"""
-
-
-def count(session: Session, row: dict[str, Any], event: str) -> Totals:
-    """Return what canary and stable did since the rollout began; never less than at an earlier look."""
-    canary, stable = row["canary_no"], row["stable_no"]
-    params = [row["deployment_id"], row["started_us"], canary, stable, canary, row["strategy"] == "shadow"]
-    found = {no: (bad, n) for no, bad, n in session.rows(_WRONG if event == "wrong" else _ERRORS, params)}
-    return Totals(*found.get(canary, (0, 0)), *found.get(stable, (0, 0)))
+        return
+    weight = spec.steps[step]
+    _enter(house, row, "Shifting", step, weight, f"{why}: step {step + 1}, {weight:g} %", _split(row, spec, step))
 
 
 def _split(row: dict[str, Any], spec: StartRollout, step: int) -> Split:
@@ -189,52 +163,54 @@ def _split(row: dict[str, Any], spec: StartRollout, step: int) -> Split:
 def _acknowledged(house: House, row: dict[str, Any]) -> bool:
     """Tell whether the servers show the split in force."""
     now = house.read(lambda s: traffic.current(s, row["deployment_id"]))
-    return now is not None and row["acknowledged"] >= now.generation
+    return now is not None and row["acknowledged"] == now.generation
 
 
-def _settle(house: House, row: dict[str, Any], split: Split, state: str, weight: float, text: str) -> None:
-    """Make the last split, then wait until the servers show it."""
+def _back(house: House, row: dict[str, Any], why: str) -> None:
+    """Begin to roll back, with stable's split in the same transaction."""
+    _enter(house, row, "RollingBack", row["step"], 0.0, why, traffic.all_to(row["stable_no"]))
+
+
+def _settle(house: House, row: dict[str, Any], no: int, state: str, weight: float, text: str) -> None:
+    """Give one revision everything, then wait until the servers show it."""
+    split = traffic.all_to(no)
     now = house.read(lambda s: traffic.current(s, row["deployment_id"]))
     if now is None or now.split != split:
-        _shift(house, row, split, text)
-    elif row["acknowledged"] >= now.generation:
+        _change(house, row, lambda ctx: traffic.shift(ctx, row["deployment_id"], split, row["strategy"], row["text"]))
+    elif _acknowledged(house, row):
         _enter(house, row, state, row["step"], weight, text)
-
-
-def _shift(house: House, row: dict[str, Any], split: Split, reason: str) -> None:
-    def work(session: Session) -> Context:
-        ctx = Context(house, _engine(row), session)
-        traffic.shift(ctx, row["deployment_id"], split, row["strategy"], reason)
-        return ctx
-
-    _publish(house, house.store.write(work))
 
 
 def _enter(
     house: House, row: dict[str, Any], state: str, step: int, weight: float, text: str, split: Split | None = None
 ) -> None:
-    """Make a transition unless somebody else has made one since we looked."""
+    """Make a transition, with its split if it has one."""
 
-    def work(session: Session) -> Context:
-        ctx = Context(house, _engine(row), session)
-        last = session.value(
-            "SELECT state FROM rollout_event WHERE rollout_id = ? ORDER BY seq DESC LIMIT 1", [row["id"]]
-        )
-        if last == row["state"]:
-            if split is not None:
-                traffic.shift(ctx, row["deployment_id"], split, row["strategy"], text)
-            rollouts.enter(ctx, row, state, step, weight, text)
-            house.guard.note(ctx, "rollout.engine", f"rollout:{row['id']}", state, f"{row['deployment']}: {text}")
+    def change(ctx: Context) -> None:
+        if split is not None:
+            traffic.shift(ctx, row["deployment_id"], split, row["strategy"], text)
+        rollouts.enter(ctx, row, state, step, weight, text)
+        house.guard.note(ctx, "rollout.engine", f"rollout:{row['id']}", state, f"{row['deployment']}: {text}")
+
+    _change(house, row, change)
+
+
+def _change(house: House, row: dict[str, Any], change: Any) -> None:
+    """Make a change in one transaction, unless somebody else has moved the rollout since we looked."""
+
+    def write(session: Session) -> Context:
+        caller = Caller("system", -1, row["tenant"], reason="rollout engine", request_id=row["id"])
+        ctx = Context(house, caller, session)
+        last = session.value("SELECT max(seq) FROM rollout_event WHERE rollout_id = ?", [row["id"]])
+        if last == row["seq"] and _still_there(session, row["deployment_id"]):
+            change(ctx)
         return ctx
 
-    _publish(house, house.store.write(work))
-
-
-def _engine(row: dict[str, Any]) -> Caller:
-    return Caller("system", -1, row["tenant"], reason="rollout engine", request_id=row["id"])
-
-
-def _publish(house: House, ctx: Context) -> None:
+    ctx = house.store.write(write)
     house.feed.publish(ctx.events)
     for step in ctx.after:
         step()
+
+
+def _still_there(session: Session, deployment: str) -> bool:
+    return bool(session.value("SELECT removed IS NULL FROM deployment WHERE id = ?", [deployment]))

@@ -14,37 +14,32 @@ from mlops_tui.spool.records import Label
 @absorbs_segments
 def predictions(ctx: Context, deployment: str, batch: Batch) -> None:
     """Insert a row for each predicted row; a request that failed before it had rows counts as one."""
-    record = batch.record
-    features: Any = batch.features
-    outputs: Any = batch.outputs
-    bare = np.setdiff1d(np.arange(len(batch.ts_us)), record)
-    rows = [
-        (record, batch.row, outputs[:, 0] if outputs.shape[1] else np.full(len(record), np.nan, np.float32), features)
-    ]
-    if len(bare):
-        none = np.full(len(bare), np.nan, np.float32)
-        rows.append(
-            (bare, np.zeros(len(bare), np.int64), none, np.full((len(bare), features.shape[1]), np.nan, np.float32))
-        )
-    requests = np.array(batch.request_id, dtype=object)
-    for which, row, score, matrix in rows:
-        if not len(which):
-            continue
-        ctx.session.insert_columns(
-            "inference",
-            {
-                "ts_us": batch.ts_us[which],
-                "deployment_id": [deployment] * len(which),
-                "revision_no": batch.revision_no[which].astype(np.int32),
-                "request_id": requests[which],
-                "row": row,
-                "latency": batch.latency_us[which].astype(np.int64),
-                "status": batch.status[which].astype(np.int32),
-                "shadow": (batch.flags[which] & SHADOW) != 0,
-                "score": score,
-                **({"features": matrix} if matrix.shape[1] else {}),
-            },
-        )
+    if not len(batch.ts_us):
+        return
+    bare = np.setdiff1d(np.arange(len(batch.ts_us)), batch.record)
+    which = np.concatenate([batch.record, bare])
+    columns: dict[str, Any] = {
+        "seq": np.full(len(which), ctx.next("inference")),
+        "ts_us": batch.ts_us[which],
+        "deployment_id": [deployment] * len(which),
+        "revision_no": batch.revision_no[which].astype(np.int32),
+        "request_id": np.array(batch.request_id, dtype=object)[which],
+        "row": np.concatenate([batch.row, np.zeros(len(bare), np.int64)]),
+        "latency": np.minimum(batch.latency_us[which], 2**31 - 1).astype(np.int64),
+        "status": batch.status[which].astype(np.int32),
+        "shadow": (batch.flags[which] & SHADOW) != 0,
+        "score": _padded(batch.outputs[:, :1] if batch.outputs.shape[1] else np.empty((0, 1)), len(which))[:, 0],
+    }
+    if batch.features.shape[1]:
+        columns["features"] = _padded(batch.features, len(which))
+    ctx.session.insert_columns("inference", columns)
+
+
+def _padded(table: Any, rows: int) -> Any:
+    """Return a table [n, k] with rows of NaN below it, for the requests that have none of their own."""
+    whole = np.full((rows, table.shape[1]), np.nan, np.float32)
+    whole[: len(table)] = table
+    return whole
 
 
 @absorbs("label")
@@ -53,6 +48,7 @@ def labels(ctx: Context, deployment: str, records: list[Label]) -> None:
     ctx.session.insert_columns(
         "label",
         {
+            "seq": [ctx.next("label")] * len(records),
             "deployment_id": [deployment] * len(records),
             "request_id": [record.id for record in records],
             "row": [record.row for record in records],

@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from mlops_tui.deploy import deployments, engine, inference, reconcile, rollouts
+from mlops_tui.deploy import (
+    deployments,
+    engine,
+    evidence,
+    inference,
+    reconcile,
+    replay_operations,
+    rollout_operations,
+    rollouts,
+)
 
-__all__ = ["deployments", "engine", "inference", "reconcile", "rollouts"]
+__all__ = [
+    "deployments",
+    "engine",
+    "evidence",
+    "inference",
+    "reconcile",
+    "replay_operations",
+    "rollout_operations",
+    "rollouts",
+]

@@ -2,173 +2,195 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlops_tui.core.clock import SECOND, now_us
+from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
 from mlops_tui.deploy import traffic
-from mlops_tui.door import House, every
-from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, STATE, write_json
-from mlops_tui.spool.process import boot_id, created_us, is_alive
+from mlops_tui.deploy.servers import Servers
+from mlops_tui.door import Caller, Context, House, every
+from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, read_routes, write_json
+from mlops_tui.spool.process import boot_id
 from mlops_tui.store.session import Session
 
 log = logging.getLogger(__name__)
-LEASE_S = 60
-RENEW_S = 20
-AGAIN_S = 3.0
 
-_children: dict[str, subprocess.Popen[bytes]] = {}
-_started: dict[str, float] = {}
-_written: dict[str, tuple[int, int, int | None]] = {}
+
+class Published(NamedTuple):
+    """The routes that this agent wrote last for a deployment."""
+
+    epoch: int
+    generation: int
+    lease: int | None
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """What orders route sets."""
+        return (self.epoch, self.generation)
+
+
+_published: dict[str, Published] = {}
 
 
 @every(0.5, "deploy.reconcile")
 def turn(house: House) -> None:
-    """Bring every deployment to what the store says."""
-    rows = house.read(lambda s: s.dicts("SELECT * FROM deployment WHERE removed IS NULL OR pid IS NOT NULL"))
+    """Bring every deployment to what the store says; what one of them meets stops no other."""
+    rows = house.read(lambda s: s.dicts("SELECT * FROM deployment WHERE status <> 'removed'"))
     for row in rows:
-        if row["removed"] is not None:
-            _end(house, row)
-        else:
-            _tend(house, row)
+        try:
+            if row["removed"] is None:
+                _tend(house, row)
+            else:
+                _end(house, row)
+        except MlopsError as error:
+            log.warning("%s: %s", row["name"], error)
+            _note(house, row, {"text": str(error)})
+        except Exception:
+            log.exception("%s: it will be tried again", row["name"])
+
+
+def published(deployment: str) -> tuple[int, int]:
+    """Return epoch and generation of the routes that were written last; (-1, -1) before the first."""
+    found = _published.get(deployment)
+    return found.at if found else (-1, -1)
+
+
+def refusal(house: House, deployment: str) -> str:
+    """Return why the servers do not take the split in force; empty when they do, or may."""
+    return Servers(house.home.deployments / deployment).refusal(published(deployment))
 
 
 def _tend(house: House, row: dict[str, Any]) -> None:
     folder = private_dir(house.home.deployments / row["id"])
     if not (folder / DEPLOYMENT).exists():
-        facts = {
-            "deployment": row["id"],
-            "name": row["name"],
-            "host": row["host"],
-            "port": row["port"],
-            "workers": row["workers"],
-            "spool": str(house.home.spool / row["id"]),
-        }
-        write_json(folder / DEPLOYMENT, facts, durable=True)
-    _write_routes(house, row["id"])
-    state = _state(folder)
-    if not _lives(state):
-        _start(row["id"], folder)
-    _note(house, row, state)
+        facts = {name: row[name] for name in ("name", "host", "port", "workers")}
+        spool = str(house.home.spool / row["id"])
+        write_json(folder / DEPLOYMENT, {"deployment": row["id"], **facts, "spool": spool}, durable=True)
+    servers = Servers(folder)
+    _write_routes(house, row["id"], servers)
+    if not servers.alive:
+        servers.start()
+    _note(house, row, _seen(row, servers))
 
 
-def _write_routes(house: House, deployment: str) -> None:
+def _write_routes(house: House, deployment: str, servers: Servers) -> None:
     """Write the routes of the newest split; a leased one again before its lease runs out."""
     now = house.read(lambda s: traffic.current(s, deployment))
     if now is None:
         return
-    epoch = house.started // SECOND
-    before = _written.get(deployment)
-    fresh = before is None or before[:2] != (epoch, now.generation)
-    lease = now_us() + LEASE_S * SECOND if now.split.lease else None
-    if not fresh and (lease is None or (before and before[2] and before[2] - now_us() > (LEASE_S - RENEW_S) * SECOND)):
+    before = _published.get(deployment)
+    epoch = _epoch(before, servers)
+    lasts = int(house.config.get("deploy.lease_s")) * SECOND
+    lease = now_us() + lasts if now.split.lease else None
+    if before is not None and before.at == (epoch, now.generation) and not _due(before.lease, lasts):
         return
-    revisions = house.read(lambda s: _revisions(s, house, deployment))
-    shares = [{**revisions[share.no], "weight": share.weight, "role": share.role} for share in now.split.shares]
-    stable = {**revisions[traffic.stable_no(now)], "weight": 100.0, "role": "stable"}
-    routes = {
-        "epoch": epoch,
-        "generation": now.generation,
-        "revisions": shares,
+    routes = house.read(lambda s: _routes(s, house, deployment, now, lease))
+    write_json(servers.folder / ROUTES, {"epoch": epoch, "generation": now.generation, **routes}, durable=True)
+    _published[deployment] = Published(epoch, now.generation, lease)
+
+
+def _due(lease: int | None, lasts: int) -> bool:
+    """Tell whether a lease must be renewed: a third of it is over."""
+    return lease is not None and lease - now_us() < lasts * 2 // 3
+
+
+def _epoch(before: Published | None, servers: Servers) -> int:
+    """Return the epoch of this agent's routes: above that of every earlier agent, whatever the clocks said.
+
+    It rises again after a lease ran out, because a lease that was reverted cannot be renewed.
+    """
+    if before is not None:
+        return before.epoch + 1 if servers.reverted and servers.at == before.at else before.epoch
+    try:
+        written = read_routes(servers.folder).epoch
+    except MlopsError:
+        written = -1
+    return max(now_us() // SECOND, written + 1, servers.at[0] + 1)
+
+
+def _routes(session: Session, house: House, deployment: str, now: traffic.Traffic, lease: int | None) -> dict[str, Any]:
+    rows = session.dicts(
+        """SELECT r.id, r.no, r.label, v.digest FROM revision r JOIN model_version v ON v.id = r.version_id
+           WHERE r.deployment_id = ?""",
+        [deployment],
+    )
+    known = {
+        row["no"]: {**row, "model": {"digest": digest, "file": str(house.blobs.place(digest))}}
+        for row in rows
+        if (digest := row.pop("digest"))
+    }
+    stable = {**known[now.split.stable], "weight": 100.0, "role": "stable"}
+    return {
+        "revisions": [{**known[one.no], "weight": one.weight, "role": one.role} for one in now.split.shares],
         "sticky": now.split.sticky,
         "fallback": stable["id"],
         "lease_until": lease,
         "lease_revert": [stable] if lease else None,
     }
-    write_json(house.home.deployments / deployment / ROUTES, routes, durable=True)
-    _written[deployment] = (epoch, now.generation, lease)
 
 
-def _revisions(session: Session, house: House, deployment: str) -> dict[int, dict[str, Any]]:
-    rows = session.dicts(
-        "SELECT r.id, r.no, r.label, v.digest FROM revision r JOIN model_version v ON v.id = r.version_id WHERE r.deployment_id = ?",
-        [deployment],
-    )
+def _seen(row: dict[str, Any], servers: Servers) -> dict[str, Any]:
+    """Return what the store should say of the servers."""
+    status, text = _condition(row, servers)
+    at, wanted = servers.at, published(row["id"])
+    state, alive = servers.state, servers.alive
     return {
-        row["no"]: {
-            "id": row["id"],
-            "no": row["no"],
-            "label": row["label"],
-            "model": {"digest": row["digest"], "file": str(house.blobs.place(row["digest"]))},
-        }
-        for row in rows
-    }
-
-
-def _state(folder: Any) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((folder / STATE).read_bytes())
-        return found
-    except (OSError, ValueError):
-        return {}
-
-
-def _lives(state: dict[str, Any]) -> bool:
-    """Tell whether the supervisor that wrote the state still runs; our own child may not have written it yet."""
-    return bool(state) and is_alive(state["process"]) is True
-
-
-def _start(deployment: str, folder: Any) -> None:
-    child = _children.get(deployment)
-    if child is not None and child.poll() is None:
-        return
-    if time.monotonic() - _started.get(deployment, -AGAIN_S) < AGAIN_S:
-        return
-    _started[deployment] = time.monotonic()
-    sink = os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        _children[deployment] = subprocess.Popen(
-            [sys.executable, "-m", "mlops_tui.serving.supervisor", "--dir", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-            start_new_session=True,
-            cwd="/",
-        )
-    finally:
-        os.close(sink)
-
-
-def _note(house: House, row: dict[str, Any], state: dict[str, Any]) -> None:
-    """Keep in the store what the servers say of themselves."""
-    lives = _lives(state)
-    ready = lives and bool(state.get("ready"))
-    status = "serving" if ready else "starting" if lives or row["status"] == "starting" else "down"
-    text = "serving" if ready else str(state.get("refused") or status)
-    now = {
         "status": status,
         "text": text,
         "port": int(state.get("port") or row["port"]),
-        "pid": int(state["pid"]) if lives else None,
-        "proc_created": int(state["process"]["created"]) if lives else None,
-        "boot": boot_id() if lives else "",
-        "acknowledged": int(state.get("generation") or 0) if ready else row["acknowledged"],
+        "pid": int(state["pid"]) if alive else None,
+        "proc_created": int(state["process"]["created"]) if alive else None,
+        "boot": boot_id() if alive else "",
+        "acknowledged": at[1] if servers.answers and at == wanted and not servers.reverted else 0,
     }
-    if all(row[key] == value for key, value in now.items()):
+
+
+def _condition(row: dict[str, Any], servers: Servers) -> tuple[str, str]:
+    """Return status and a sentence on how a deployment fares."""
+    why = servers.refusal(published(row["id"]))
+    if servers.answers:
+        if why:
+            return "serving", f"serving the split before: the new one was refused, {why}"
+        if not servers.alive:
+            return "serving", "serving; the supervisor is started again"
+        return "serving", "the lease ran out: stable has all traffic" if servers.reverted else "serving"
+    if why:
+        return "down", why
+    words = "" if servers.alive or servers.coming else servers.last_words()
+    if words:
+        return "down", words
+    if servers.alive or servers.coming or row["status"] == "starting":
+        return "starting", "starting"
+    return "down", "its servers are gone; they are started again"
+
+
+def _note(house: House, row: dict[str, Any], now: dict[str, Any]) -> None:
+    """Keep in the store what is new, and tell of it."""
+    news = {key: value for key, value in now.items() if row[key] != value}
+    if not news:
         return
-    columns = ", ".join(f"{key} = ?" for key in now)
-    house.store.write(lambda s: s.execute(f"UPDATE deployment SET {columns} WHERE id = ?", [*now.values(), row["id"]]))
+
+    def write(session: Session) -> Context:
+        ctx = Context(house, Caller.system("deploy reconciler", row["tenant"]), session)
+        columns = ", ".join(f"{key} = ?" for key in news)
+        session.execute(f"UPDATE deployment SET {columns} WHERE id = ?", [*news.values(), row["id"]])
+        if news.get("acknowledged") and traffic.since(session, row["id"], news["acknowledged"]) is None:
+            session.insert("traffic_ack", deployment_id=row["id"], generation=news["acknowledged"], ts_us=ctx.now)
+        if news.get("status") in ("serving", "down"):
+            words = f"{row['name']} is {now['status']}" + (f": {now['text']}" if now["status"] == "down" else "")
+            ctx.emit("deploy", row["id"], now["status"], words, f"deploy:{row['name']}")
+        return ctx
+
+    house.feed.publish(house.store.write(write).events)
     house.touch("deploy", row["id"], row["tenant"])
-    if now["acknowledged"] != row["acknowledged"]:
+    if "acknowledged" in news:
         house.wake("deploy.rollouts")
 
 
 def _end(house: House, row: dict[str, Any]) -> None:
-    """Ask the servers of a removed deployment to drain; forget them once they are gone."""
-    alive = row["pid"] is not None and created_us(row["pid"]) == row["proc_created"]
-    if alive:
-        try:
-            os.kill(row["pid"], signal.SIGTERM)
-        except ProcessLookupError:
-            alive = False
-    if child := _children.get(row["id"]):
-        child.poll()
-    if not alive:
-        house.store.write(lambda s: s.execute("UPDATE deployment SET pid = NULL WHERE id = ?", [row["id"]]))
+    """Have the servers of a removed deployment drain; note when they are gone."""
+    if Servers(house.home.deployments / row["id"]).end():
+        _published.pop(row["id"], None)
+        _note(house, row, {"status": "removed", "text": "removed", "pid": None, "proc_created": None})

@@ -1,4 +1,4 @@
-"""How traffic is shared: the newest row of ``traffic_event`` is what the servers must show; its seq is the generation."""
+"""How traffic is shared: the newest ``traffic_event`` is what the servers must show, its seq is the generation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from typing import Any
 
 import msgspec
 
+from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context
 from mlops_tui.store.session import Session
+
+TESTED = ("A", "B")
+"""Roles of a split that belongs to an A/B test."""
 
 
 class Share(msgspec.Struct, kw_only=True):
@@ -19,11 +23,21 @@ class Share(msgspec.Struct, kw_only=True):
 
 
 class Split(msgspec.Struct, kw_only=True):
-    """The whole split. ``lease`` says that it must be renewed by the agent, or the first share takes all."""
+    """The whole split. ``lease`` says that the agent must renew it, or the stable revision takes all."""
 
     shares: list[Share]
     sticky: str | None = None
     lease: bool = False
+
+    @property
+    def stable(self) -> int:
+        """The revision that answers for the others: the stable one, or A."""
+        return next((share.no for share in self.shares if share.role in ("stable", "A")), self.shares[0].no)
+
+    @property
+    def tested(self) -> bool:
+        """Tell whether an A/B test shares the traffic."""
+        return any(share.role in TESTED for share in self.shares)
 
 
 class Traffic(msgspec.Struct, kw_only=True):
@@ -36,19 +50,55 @@ class Traffic(msgspec.Struct, kw_only=True):
 
 def current(session: Session, deployment: str) -> Traffic | None:
     """Return the split in force, or None before the first."""
-    row = session.row(
-        "SELECT seq, split, strategy FROM traffic_event WHERE deployment_id = ? ORDER BY seq DESC LIMIT 1", [deployment]
-    )
-    return Traffic(generation=row[0], split=msgspec.json.decode(row[1], type=Split), strategy=row[2]) if row else None
+    found = _events(session, "deployment_id = ? ORDER BY seq DESC LIMIT 1", deployment)
+    return found[0] if found else None
+
+
+def stable_before(session: Session, deployment: str, generation: int) -> int | None:
+    """Return the stable revision of the split before a generation; None when that was the first."""
+    found = _events(session, "deployment_id = ? AND seq < ? ORDER BY seq DESC LIMIT 1", deployment, generation)
+    return found[0].split.stable if found else None
+
+
+def before_stable(session: Session, deployment: str) -> int | None:
+    """Return the revision that a rollback leads to; None when there is none.
+
+    The stable revisions are a stack, and each rollback took one off: a second rollback goes further back, never
+    forward to what was rolled back.
+    """
+    stack: list[int] = []
+    for one in _events(session, "deployment_id = ? ORDER BY seq", deployment):
+        if one.split.tested:
+            continue
+        no = one.split.stable
+        while one.strategy == "rollback" and stack and stack[-1] != no:
+            stack.pop()
+        if not stack or stack[-1] != no:
+            stack.append(no)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def _events(session: Session, where: str, *params: Any) -> list[Traffic]:
+    rows = session.rows(f"SELECT seq, split, strategy FROM traffic_event WHERE {where}", list(params))
+    return [
+        Traffic(generation=seq, split=msgspec.json.decode(split, type=Split), strategy=strategy)
+        for seq, split, strategy in rows
+    ]
 
 
 def shift(ctx: Context, deployment: str, split: Split, strategy: str, reason: str) -> int:
     """Make a new split the one in force and return its generation; the servers follow within a second."""
     generation = ctx.next("traffic_event")
     ctx.session.insert(
-        "traffic_event", seq=generation, deployment_id=deployment, split=msgspec.json.encode(split).decode(), strategy=strategy,
-        actor=ctx.caller.name, reason=reason, ts_us=ctx.now,
-    )  # fmt: skip
+        "traffic_event",
+        seq=generation,
+        deployment_id=deployment,
+        split=msgspec.json.encode(split).decode(),
+        strategy=strategy,
+        actor=ctx.caller.name,
+        reason=reason,
+        ts_us=ctx.now,
+    )
     ctx.wake("deploy.reconcile")
     return generation
 
@@ -58,11 +108,12 @@ def all_to(no: int) -> Split:
     return Split(shares=[Share(no=no, role="stable", weight=100.0)])
 
 
-def stable_no(traffic: Traffic) -> int:
-    """Return the revision that is stable (or A) in a split."""
-    return next(
-        (share.no for share in traffic.split.shares if share.role in ("stable", "A")), traffic.split.shares[0].no
+def since(session: Session, deployment: str, generation: int) -> int | None:
+    """Return when the servers were first seen to show a split, in µs; None while they have not."""
+    found: int | None = session.value(
+        "SELECT epoch_us(min(ts)) FROM traffic_ack WHERE deployment_id = ? AND generation = ?", [deployment, generation]
     )
+    return found
 
 
 def add_revision(ctx: Context, deployment: str, version: dict[str, Any]) -> int:
@@ -73,21 +124,20 @@ def add_revision(ctx: Context, deployment: str, version: dict[str, Any]) -> int:
         deployment: id of the deployment.
         version: row of the version, as the registry resolves it.
     """
-    from mlops_tui.core.ids import uuid7
-
     known = ctx.session.value(
         "SELECT no FROM revision WHERE deployment_id = ? AND version_id = ?", [deployment, version["id"]]
     )
     if known is not None:
         return int(known)
-    no = int(ctx.session.value("SELECT coalesce(max(no), 0) + 1 FROM revision WHERE deployment_id = ?", [deployment]))
+    labels = dict(ctx.session.rows("SELECT label, no FROM revision WHERE deployment_id = ?", [deployment]))
+    no, label = max(labels.values(), default=0) + 1, f"v{version['version']}"
     ctx.session.insert(
         "revision",
         id=uuid7(),
         deployment_id=deployment,
         no=no,
         version_id=version["id"],
-        label=f"v{version['version']}",
+        label=f"{version['model']}-{label}" if label in labels else label,
         created_us=ctx.now,
     )
     ctx.link(f"deployment:{deployment}", "serves", f"model_version:{version['id']}")

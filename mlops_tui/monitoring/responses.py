@@ -12,12 +12,16 @@ from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.clock import HOUR
 from mlops_tui.core.errors import Conflict, NotFound
 from mlops_tui.core.ids import matches, uuid7
+from mlops_tui.deploy import traffic
+from mlops_tui.deploy.find import find_deployment
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
 from mlops_tui.jobs.spec import Spec
 from mlops_tui.store.listing import Listing, lists
 
-_STATE = """CASE WHEN closed IS NOT NULL THEN 'resolved' WHEN silenced_until > now()::TIMESTAMP THEN 'silenced'
+AGAIN = "-again"
+_STATE = """CASE WHEN closed IS NOT NULL THEN 'resolved'
+            WHEN epoch_us(silenced_until) > epoch_us(now()) THEN 'silenced'
             WHEN acked IS NOT NULL THEN 'acknowledged' ELSE 'open' END"""
 
 lists(
@@ -93,10 +97,13 @@ def _alert(ctx: Context, typed: str) -> dict[str, Any]:
 def show_alert(ctx: Context, request: contract.OneAlert) -> contract.Alert:
     """Show an alert."""
     row = _alert(ctx, request.alert)
+    same = ("id", "rule", "subject", "severity", "state", "acked_by", "text")
     return contract.Alert(
-        id=row["id"], rule=row["rule"], subject=row["subject"], severity=row["severity"], state=row["state"], opened=row["at"], closed=row["closed_us"],
-        acked_by=row["acked_by"], text=row["text"], detail=msgspec.json.decode(row["detail"]),
-    )  # fmt: skip
+        **{name: row[name] for name in same},
+        opened=row["at"],
+        closed=row["closed_us"],
+        detail=msgspec.json.decode(row["detail"]),
+    )
 
 
 @implements(contract.alert_ack)
@@ -162,9 +169,11 @@ def show_automation(ctx: Context, request: contract.OneAutomation) -> contract.A
     """Show a proposal."""
     row = _find(ctx, "automation", "created", request.automation)
     return contract.Automation(
-        id=row["id"], kind=row["kind"], subject=row["subject"], state=row["state"], created=row["at"], alert=row["alert_id"], text=row["text"],
+        **{name: row[name] for name in ("id", "kind", "subject", "state", "text")},
+        created=row["at"],
+        alert=row["alert_id"],
         inputs=msgspec.json.decode(row["inputs"]),
-    )  # fmt: skip
+    )
 
 
 class _Decide:
@@ -216,25 +225,36 @@ class Run(_Decide):
 
     def look(self, ctx: Context, row: dict[str, Any]) -> dict[str, Any]:
         """Find the training job of the model that is served."""
+        deployment = find_deployment(ctx.session, ctx.tenant, row["subject"])
+        now = traffic.current(ctx.session, deployment["id"])
         spec = ctx.session.value(
-            """SELECT j.spec FROM deployment d JOIN revision r ON r.deployment_id = d.id JOIN model_version v ON v.id = r.version_id
-               JOIN job j ON j.run_id = v.run_id AND j.kind = 'train' WHERE d.name = ? AND d.tenant = ? ORDER BY r.no DESC LIMIT 1""",
-            [row["subject"], ctx.tenant],
+            """SELECT j.spec FROM revision r JOIN model_version v ON v.id = r.version_id
+               JOIN job j ON j.run_id = v.run_id AND j.kind = 'train' WHERE r.deployment_id = ? AND r.no = ?""",
+            [deployment["id"], now.split.stable if now else 1],
         )
         if spec is None:
             raise NotFound(
                 f"the model of {row['subject']} was not trained by a job of this home",
-                "",
-                "mlops train script.py, then mlops automation dismiss",
+                "nothing is known that could be run again",
+                f"mlops train SCRIPT, then mlops automation dismiss {row['id'][-8:]}",
             )
         return {"row": row, "spec": spec}
 
     def apply(self, ctx: Context, request: contract.OneAutomation, plan: Plan) -> Done:
         """Queue the same training again."""
         spec = msgspec.json.decode(plan.data["spec"], type=Spec)
+        name = f"{spec.name.removesuffix(AGAIN)}{AGAIN}"
         job = start_job(
-            ctx, kind="train", name=f"{spec.name}-again", argv=spec.argv, lane="train", run_id=uuid7(), data=spec.data,
-            env={**spec.env, "MLOPS_RUN_NAME": f"{spec.name}-again"}, cwd=spec.cwd,
-        )  # fmt: skip
+            ctx,
+            kind="train",
+            name=name,
+            argv=spec.argv,
+            lane="train",
+            run_id=uuid7(),
+            data=spec.data,
+            env={**spec.env, "MLOPS_RUN_NAME": name},
+            cwd=spec.cwd,
+        )
+        ctx.session.execute("UPDATE automation SET job_id = ? WHERE id = ?", [job, plan.data["row"]["id"]])
         done = super().apply(ctx, request, plan)
         return Done(object=f"job:{job}", text=f"{done.text}; the job {job[-8:]} trains")

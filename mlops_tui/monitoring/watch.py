@@ -1,161 +1,144 @@
-"""The live side: traffic becomes counts as it is taken in, counts become judgements. Nothing reads the rows again."""
+"""Judging: every so often the counts of a window become a verdict on each feature, and on how good the answers were."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+import msgspec
 
-from mlops_tui.core.clock import SECOND, now_us
-from mlops_tui.door import Context, House, absorbs_segments, every
-from mlops_tui.monitoring import alerts
-from mlops_tui.monitoring.reference import SCORE, Monitor, monitor_of
-from mlops_tui.serving.segments import SHADOW, Batch
-from mlops_tui.stats import calibration, drift, profile, quality
+from mlops_tui.core.clock import DAY, SECOND, now_us
+from mlops_tui.door import Context, House, every
+from mlops_tui.monitoring import alerts, counting, performance
+from mlops_tui.monitoring.reference import Monitor, monitor_of
+from mlops_tui.stats import drift
 from mlops_tui.store.session import Session
 
-_MONITORS = "SELECT * FROM monitor WHERE removed IS NULL"
-
-
-@absorbs_segments
-def count(ctx: Context, deployment: str, batch: Batch) -> None:
-    """Add the rows of a batch to the counts of every monitor of their deployment."""
-    for row in ctx.session.dicts(f"{_MONITORS} AND deployment_id = ?", [deployment]):
-        _count(ctx.session, monitor_of(row), batch)
-
-
-def _count(session: Session, monitor: Monitor, batch: Batch) -> None:
-    record = batch.record
-    answered = (batch.flags[record] & SHADOW == 0) & (batch.status[record] != 1)
-    bucket = batch.ts_us[record] // monitor.bucket_us
-    revision = batch.revision_no[record]
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("monitor_id", "minute_us", "feature", "revision_no", "n", "counts")
-    }
-    for key in np.unique(np.stack([bucket, revision], axis=1)[answered], axis=0):
-        rows = answered & (bucket == key[0]) & (revision == key[1])
-        for name, one, values in _watched(monitor, batch, rows):
-            counts = profile.count(one, values)
-            added = (monitor.id, int(key[0]) * monitor.bucket_us, name, int(key[1]), int(rows.sum()), counts.tolist())
-            for column, value in zip(columns.values(), added, strict=True):
-                column.append(value)
-    if columns["n"]:
-        session.insert_columns("drift_bucket", columns)
-
-
-def _watched(monitor: Monitor, batch: Batch, rows: Any) -> list[tuple[str, Any, Any]]:
-    reference = monitor.reference
-    if batch.features.shape[1] != len(reference.names):
-        return []
-    found = [(name, reference.features[name], batch.features[rows, at]) for at, name in enumerate(reference.names)]
-    if reference.score is not None and batch.outputs.shape[1]:
-        found.append((SCORE, reference.score, batch.outputs[rows, 0]))
-    return found
+log = logging.getLogger(__name__)
+HISTORY = 24
+"""Judgements that a feature remembers."""
+KEPT_US = DAY
+"""Buckets older than this, and than any window, are dropped."""
+_ROWS = """
+    SELECT m.*, epoch_us(m.judged) AS judged_us, d.name, d.removed AS gone
+    FROM monitor m JOIN deployment d ON d.id = m.deployment_id WHERE m.removed IS NULL"""
 
 
 @every(1.0, "monitoring.judge")
 def turn(house: House) -> None:
-    """Judge every monitor whose time has come."""
-    for row in house.read(lambda s: s.dicts(f"{_MONITORS.replace('*', '*, epoch_us(judged) AS judged_us')}")):
-        monitor = monitor_of(row)
-        if now_us() - (row["judged_us"] or 0) >= monitor.spec.every_s * SECOND:
-            judge(house, monitor)
+    """Judge every monitor whose time has come; what one of them meets stops no other."""
+    for row in house.read(lambda s: s.dicts(_ROWS)):
+        try:
+            if row["gone"] is not None:
+                _retire(house, row)
+            elif (monitor := _due(row)) is not None:
+                judge(house, monitor)
+        except Exception:
+            log.exception("the monitor of %s: it will be tried again", row["name"])
+
+
+def _due(row: dict[str, Any]) -> Monitor | None:
+    monitor = monitor_of(row)
+    return monitor if now_us() - (row["judged_us"] or 0) >= monitor.spec.every_s * SECOND else None
+
+
+def find(session: Session, deployment: str) -> dict[str, Any] | None:
+    """Return the row of the monitor of a deployment (its id), for :func:`monitor_of`."""
+    return session.dict(f"{_ROWS} AND m.deployment_id = ?", [deployment])
 
 
 def judge(house: House, monitor: Monitor) -> None:
-    """Judge one window: drift of every feature and of the scores, quality on late labels, then alerts."""
+    """Judge one window: drift of every feature and of the scores, quality, then alerts."""
+    counting.catch_up(house, monitor)
     now = now_us()
     results = house.read(lambda s: _compare(s, monitor, now))
-    found = house.read(lambda s: _quality(s, monitor, now))
+    found = house.read(lambda s: performance.measure(s, monitor, now))
 
     def keep(session: Session) -> Context:
         ctx = Context(house, alerts.engine(monitor.tenant), session, now=now)
-        session.execute("UPDATE monitor SET judged = make_timestamp(?) WHERE id = ?", [now, monitor.id])
-        for one in results:
-            session.insert(
-                "drift_result", monitor_id=monitor.id, ts_us=now, feature=one.column, psi=one.psi, js=one.js, ks=one.ks_high, w1=one.w1_sigma,
-                p_value=one.p_page, n=one.n_live, verdict=one.verdict, method=f"{one.method}; {one.binning}",
-            )  # fmt: skip
+        if results:
+            _keep_drift(session, monitor, results, now)
         if found is not None:
             session.insert("quality_result", monitor_id=monitor.id, ts_us=now, **found)
         _remember(ctx, monitor, results, found)
-        alerts.consider(ctx, monitor, results, found)
+        alarms = alerts.consider(ctx, monitor, results, found)
+        session.execute(
+            "UPDATE monitor SET judged = make_timestamp(?), alarms = ? WHERE id = ?",
+            [now, msgspec.json.encode(alarms).decode(), monitor.id],
+        )
         return ctx
 
-    ctx = house.store.write(keep)
-    house.feed.publish(ctx.events)
+    house.feed.publish(house.store.write(keep).events)
     house.touch("drift", monitor.deployment, monitor.tenant)
-
-
-def window_counts(session: Session, monitor: Monitor, now: int) -> dict[str, Any]:
-    """Return the counts of each feature over the monitor's window, by name."""
-    since = now - int(monitor.spec.window_s * SECOND)
-    sums: dict[str, Any] = {}
-    rows = session.rows(
-        "SELECT feature, counts FROM drift_bucket WHERE monitor_id = ? AND minute >= make_timestamp(?)",
-        [monitor.id, since - since % monitor.bucket_us],
-    )
-    for feature, counts in rows:
-        array = np.asarray(counts, dtype=np.int64)
-        sums[feature] = sums[feature] + array if feature in sums else array
-    return sums
 
 
 def _compare(session: Session, monitor: Monitor, now: int) -> list[drift.Drift]:
     policy = drift.Policy(min_rows=monitor.spec.min_rows, page_alpha=monitor.spec.alpha)
-    profiles = dict(monitor.reference.features)
-    if monitor.reference.score is not None:
-        profiles[SCORE] = monitor.reference.score
-    sums = window_counts(session, monitor, now)
-    return drift.judge(
-        [drift.compare(profiles[name], counts, name, policy) for name, counts in sums.items() if name in profiles],
-        policy,
+    sums = counting.window(session, monitor, now)
+    profiles = monitor.reference.profiles
+    return drift.judge([drift.compare(profiles[name], counts, name, policy) for name, counts in sums.items()], policy)
+
+
+def _keep_drift(session: Session, monitor: Monitor, results: Sequence[drift.Drift], now: int) -> None:
+    """Write a judgement; each row carries the scores before it, so that nobody looks through all of them."""
+    before = dict(
+        session.rows(
+            """SELECT r.feature, r.history FROM drift_result r JOIN monitor m ON m.id = r.monitor_id
+               WHERE r.monitor_id = ? AND r.ts = m.resulted""",
+            [monitor.id],
+        )
     )
-
-
-def _quality(session: Session, monitor: Monitor, now: int) -> dict[str, Any] | None:
-    """Return quality on the labels that have come, else what the scores promise; None without traffic."""
-    since = now - int(monitor.spec.window_s * SECOND)
-    rows = session.rows(
-        """SELECT i.score, l.truth FROM inference i LEFT JOIN label l ON l.deployment_id = i.deployment_id AND l.request_id = i.request_id AND l."row" = i."row"
-           WHERE i.deployment_id = ? AND i.ts >= make_timestamp(?) AND NOT i.shadow AND i.status IN (0, 3) AND isfinite(i.score)""",
-        [monitor.deployment, since],
+    for one in results:
+        session.insert(
+            "drift_result",
+            monitor_id=monitor.id,
+            ts_us=now,
+            feature=one.column,
+            psi=one.psi,
+            js=one.js,
+            ks=one.ks_high,
+            w1=one.w1_sigma,
+            p_value=one.p_page,
+            n=one.n_live,
+            verdict=one.verdict,
+            method=f"{one.method}; {one.binning}",
+            history=[*before.get(one.column, []), one.js][-HISTORY:],
+        )
+    oldest = now - max(KEPT_US, 2 * monitor.window_us)
+    session.execute(
+        "DELETE FROM drift_bucket WHERE monitor_id = ? AND minute < make_timestamp(?)", [monitor.id, oldest]
     )
-    if not rows:
-        return None
-    score = np.array([row[0] for row in rows], dtype=np.float64)
-    truth = np.array([np.nan if row[1] is None else row[1] for row in rows], dtype=np.float64)
-    known = ~np.isnan(truth)
-    coverage = float(known.mean())
-    if known.sum() >= monitor.spec.min_rows:
-        right = ((score >= 0.5) == (truth >= 0.5))[known]
-        return {
-            "n": int(known.sum()),
-            "accuracy": float(right.mean()),
-            "auc": quality.roc_auc(truth[known], score[known]),
-            "coverage": coverage,
-            "estimated": False,
-        }
-    if monitor.reference.calibrator is not None and len(score) >= monitor.spec.min_rows:
-        promised = calibration.expect(score, monitor.reference.calibrator)
-        return {
-            "n": len(score),
-            "accuracy": promised.accuracy.value,
-            "auc": promised.roc_auc,
-            "coverage": coverage,
-            "estimated": True,
-        }
-    return None
+    session.execute("UPDATE monitor SET resulted = make_timestamp(?) WHERE id = ?", [now, monitor.id])
 
 
-def _remember(ctx: Context, monitor: Monitor, results: list[drift.Drift], found: dict[str, Any] | None) -> None:
+def _remember(ctx: Context, monitor: Monitor, results: Sequence[drift.Drift], found: dict[str, Any] | None) -> None:
     """Append the figures to the series, so that one chart draws them like any other curve."""
-    points = [(f"{one.column}/psi", one.psi) for one in results] + [(f"{one.column}/js", one.js) for one in results]
+    points = [(f"{one.column}/{kind}", value) for one in results for kind, value in (("psi", one.psi), ("js", one.js))]
     if found is not None and found["accuracy"] is not None:
         points.append(("accuracy", found["accuracy"]))
     if points:
-        step = int(ctx.session.value("SELECT count(DISTINCT ts) FROM drift_result WHERE monitor_id = ?", [monitor.id]))
         names, values = zip(*points, strict=True)
+        step = ctx.now // SECOND
+        stamps = [ctx.now] * len(names)
         ctx.house.series.append(
-            ctx.session, "monitor", monitor.id, list(names), [step] * len(names), [ctx.now] * len(names), list(values)
+            ctx.session, "monitor", monitor.id, list(names), [step] * len(names), stamps, list(values)
         )
+
+
+def _retire(house: House, row: dict[str, Any]) -> None:
+    """End the monitor of a deployment that was removed, and its alerts with it."""
+
+    def write(session: Session) -> Context:
+        ctx = Context(house, alerts.engine(row["tenant"]), session)
+        retire(ctx, row["id"], row["name"])
+        return ctx
+
+    house.feed.publish(house.store.write(write).events)
+
+
+def retire(ctx: Context, monitor: str, name: str) -> None:
+    """End a monitor; nobody would see its alerts calm down."""
+    ctx.session.execute("UPDATE monitor SET removed = make_timestamp(?) WHERE id = ?", [ctx.now, monitor])
+    for rule in alerts.WATCHED:
+        alerts.resolve(ctx, rule, name, "it is not watched any more")

@@ -1,0 +1,25 @@
+"""Finding a deployment by what people call it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlops_tui.door.lookup import by_name_or_id
+from mlops_tui.store.session import Session
+
+
+def find_deployment(session: Session, tenant: str, typed: str) -> dict[str, Any]:
+    """Return the row of a deployment by name or id, with ``created_us``; removed ones are not found.
+
+    Raises:
+        NotFound: there is none.
+        BadInput: an id fragment fits several.
+    """
+    row = by_name_or_id(session, "deploy", "deployment", typed, tenant, newest="created", where="removed IS NULL")
+    row["created_us"] = session.value("SELECT epoch_us(created) FROM deployment WHERE id = ?", [row["id"]])
+    return row
+
+
+def labels_of(session: Session, deployment: str) -> dict[int, str]:
+    """Return what people call each revision of a deployment, by its number."""
+    return dict(session.rows("SELECT no, label FROM revision WHERE deployment_id = ?", [deployment]))
