@@ -100,11 +100,10 @@ def _used(ctx: Context) -> dict[str, Any]:
     """Return hours and cost since midnight, as this machine's wall clock has it."""
     midnight = datetime.fromtimestamp(ctx.now / 1e6).replace(hour=0, minute=0, second=0, microsecond=0)
     lines = cost.lines(ctx, int(midnight.timestamp() * 1e6))
-    priced = bool(float(ctx.config.get("cost.cpu_hour")))
     return {
         "cpu_hours_today": sum(line.cpu_hours for line in lines),
         "gpu_hours_today": sum(line.gpu_hours for line in lines),
-        "cost_today": sum(line.amount or 0.0 for line in lines) if priced else None,
+        "cost_today": sum(line.amount or 0.0 for line in lines) if any(cost.prices(ctx)) else None,
     }
 
 

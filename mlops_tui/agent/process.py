@@ -27,6 +27,7 @@ from mlops_tui.core.errors import StoreLocked
 from mlops_tui.core.paths import Home, private_dir
 from mlops_tui.door.house import House
 from mlops_tui.door.registry import AWAKE
+from mlops_tui.governance import audit
 from mlops_tui.governance.guard import RoleGuard
 from mlops_tui.hardware.limits import memory_total
 from mlops_tui.keys import open_keys
@@ -89,6 +90,7 @@ class Agent:
             ingesting.join(timeout=10)
             self._schedules.stop()
             self.ingestor.drain()
+            audit.sign(self.house)
             self.house.store.close()
             os.close(self._lock)
 

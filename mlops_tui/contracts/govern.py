@@ -35,13 +35,14 @@ class CheckPolicy(Request, frozen=True):
 
 
 class PolicyVerdict(Answer):
-    """The answer and the rule that gave it."""
+    """The answer and the rule that gave it. ``roles`` are those that may."""
 
     identity: str
     role: str
     permission: str
     allowed: bool
     rule: str
+    roles: list[str] = []
 
 
 class ChainVerdict(Answer):

@@ -44,7 +44,7 @@ class Guard(Protocol):
     def check(self, session: Session, caller: Caller, permission: str) -> None:
         """Return when the caller may, raise NotAllowed with the rule otherwise."""
 
-    def record(self, ctx: Context, operation: Operation[Any, Any], plan: Plan | None, outcome: str, text: str) -> None:
+    def record(self, ctx: Context, operation: Operation[Any, Any], plan: Plan, outcome: str) -> None:
         """Append a call to the audit chain in the caller's transaction."""
 
     def note(self, ctx: Context, action: str, object: str, outcome: str, text: str) -> None:

@@ -55,7 +55,7 @@ def perform(house: House, name: str, request: Request, caller: Caller, wish: Wis
 
     Raises:
         BadInput: no such operation.
-        NotAllowed: the guard said no (which is written down).
+        NotAllowed: the guard said no; for a change that is written down.
         MlopsError: whatever the room raises; nothing of the call remains.
     """
     operation = find(name)
@@ -85,7 +85,7 @@ def _change(
             return plan
         _still_wanted(house, plan, wish)
         answer: Answer = code.apply(ctx, request, plan)
-        house.guard.record(ctx, operation, plan, "done", plan.text)
+        house.guard.record(ctx, operation, plan, "done")
         _remember(ctx, operation, answer)
         made.append(ctx)
         return answer
@@ -93,7 +93,7 @@ def _change(
     try:
         answer = house.store.write(transaction)
     except (NotAllowed, Refused) as error:
-        _write_down(house, operation, caller, error)
+        _write_down(house, operation, request, caller, error)
         raise
     for ctx in made:
         house.feed.publish(ctx.events)
@@ -131,12 +131,16 @@ def _remember(ctx: Context, operation: Operation[Any, Any], answer: Answer) -> N
     )
 
 
-def _write_down(house: House, operation: Operation[Any, Any], caller: Caller, error: MlopsError) -> None:
+def _write_down(
+    house: House, operation: Operation[Any, Any], request: Request, caller: Caller, error: MlopsError
+) -> None:
     """Put a refusal into the audit trail, in a transaction of its own."""
+    # There may be no plan that names the object: what was asked for is what the call's first word says.
+    subject = f"{operation.noun}:{getattr(request, request.positional[0])}" if request.positional else operation.noun
+    refused = Plan(operation=operation.name, object=subject, text=str(error))
 
     def record(session: Session) -> None:
-        ctx = Context(house, caller, session)
-        house.guard.record(ctx, operation, None, "refused", str(error))
+        house.guard.record(Context(house, caller, session), operation, refused, "refused")
 
     # The caller must hear the refusal even when it cannot be written down (a full disk).
     with contextlib.suppress(Exception):

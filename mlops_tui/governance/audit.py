@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -157,44 +159,67 @@ class ExportAudit:
         )
 
     def apply(self, ctx: Context, request: contract.ExportAudit, plan: Plan) -> Done:
-        """Write it whole or not at all."""
+        """Sign what is not signed yet, so that the file proves all of itself; write it whole or not at all."""
         path = Path(plan.data["path"])
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        _sign(ctx.house, ctx.session)
         try:
             with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                for record, stored in records(ctx.session):
-                    file.write(msgspec.json.encode({**msgspec.to_builtins(record), "hash": stored}) + b"\n")
-                for checkpoint in checkpoints(ctx.session):
-                    file.write(msgspec.json.encode({"checkpoint": checkpoint}) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.rename(path)
+                _write(ctx.session, file)
+            os.link(scratch, path)  # unlike a rename, this never replaces what somebody else has put there meanwhile
         except OSError as error:
+            why, fix = str(error.strerror or error), "free some space, or name another place"
+            raise BadInput(f"cannot write {path}", why, fix) from error
+        finally:
             scratch.unlink(missing_ok=True)
-            raise BadInput(
-                f"cannot write {path}", str(error.strerror), "free some space, or name another place"
-            ) from error
         return Done(object=str(path), text=plan.text)
 
 
+def _write(session: Session, file: BinaryIO) -> None:
+    for record, stored in records(session):
+        file.write(msgspec.json.encode({**msgspec.to_builtins(record), "hash": stored}) + b"\n")
+    for checkpoint in checkpoints(session):
+        file.write(msgspec.json.encode({"checkpoint": checkpoint}) + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
 @every(10.0, "governance.checkpoint")
-def checkpoint(house: House) -> None:
+def sign_when_due(house: House) -> None:
     """Sign the chain's head every 64 records or 60 seconds with something new."""
-    last = house.read(lambda s: s.row("SELECT seq, epoch_us(ts) FROM audit_checkpoint ORDER BY seq DESC LIMIT 1")) or (
-        0,
-        0,
-    )
-    head = house.read(lambda s: s.value("SELECT max(seq) FROM audit")) or 0
-    if head - last[0] >= chain.CHECKPOINT_EVERY or (
-        head > last[0] and now_us() - last[1] > chain.CHECKPOINT_SECONDS * SECOND
-    ):
-        house.store.write(lambda session: _sign(house, session))
+    head, signed, at = house.read(
+        lambda session: session.rows(
+            """SELECT (SELECT coalesce(max(seq), 0) FROM audit), coalesce(max(seq), 0), coalesce(epoch_us(max(ts)), 0)
+               FROM audit_checkpoint"""
+        )
+    )[0]
+    late = now_us() - at > chain.CHECKPOINT_SECONDS * SECOND
+    if head - signed >= chain.CHECKPOINT_EVERY or (head > signed and late):
+        sign(house)
+
+
+def sign(house: House) -> None:
+    """Sign what is not signed yet; the agent does before it leaves."""
+    house.store.write(lambda session: _sign(house, session))
 
 
 def _sign(house: House, session: Session) -> None:
-    tree, stored = chain.Tree(), chain.GENESIS
-    for stored in session.column("SELECT hash FROM audit ORDER BY seq"):
+    tree = _signed_tree(session)
+    hashes = session.column("SELECT hash FROM audit WHERE seq > ? ORDER BY seq", [tree.size])
+    if not hashes:
+        return
+    for stored in hashes:
         tree.append(stored)
-    signed = chain.sign_checkpoint(house.keys.signing_key(), tree, stored, now_us())
-    fields = msgspec.to_builtins(signed)
-    session.insert("audit_checkpoint", ts_us=fields.pop("ts"), **fields)
+    fields = msgspec.to_builtins(chain.sign_checkpoint(house.keys.signing_key(), tree, hashes[-1], now_us()))
+    session.insert("audit_checkpoint", ts_us=fields.pop("ts"), peaks=" ".join(tree.peaks), **fields)
+
+
+def _signed_tree(session: Session) -> chain.Tree:
+    """Return the tree of the last checkpoint; an empty one when its peaks, which nobody signed, are not of its root."""
+    newest = "SELECT seq, root, peaks FROM audit_checkpoint ORDER BY seq DESC LIMIT 1"
+    seq, root, peaks = session.row(newest) or (0, "", "")
+    with contextlib.suppress(BadInput, ValueError):
+        tree = chain.Tree(seq, peaks.split())
+        if tree.root() == root:
+            return tree
+    return chain.Tree()

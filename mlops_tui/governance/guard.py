@@ -11,7 +11,7 @@ from mlops_tui.contracts.operation import Operation, Plan
 from mlops_tui.core.errors import NotAllowed
 from mlops_tui.door.context import Caller, Context
 from mlops_tui.governance import chain
-from mlops_tui.governance.roles import Rule, ruling
+from mlops_tui.governance.roles import HOME_TENANT, Rule, roles_for, ruling
 from mlops_tui.store.session import Session
 
 OWNER_RULE = Rule("R-OWNER", "admin", "*")
@@ -29,7 +29,7 @@ class RoleGuard:
             raise NotAllowed(
                 f"{caller.name} may not {permission.replace(':', ' ')}",
                 f"no rule lets the role {role or 'none'} do {permission} (R-NONE)",
-                "mlops policy check says which role may; an administrator gives roles with mlops identity create",
+                f"{' or '.join(roles_for(permission))} may; an administrator gives roles: mlops identity create",
             )
 
     def ruling(self, session: Session, caller: Caller, permission: str) -> tuple[str, Rule | None]:
@@ -40,27 +40,27 @@ class RoleGuard:
         return role, OWNER_RULE if role == "owner" else ruling(role, permission)
 
     def role(self, session: Session, caller: Caller) -> str:
-        """Return the role in force: the one that was given, or owner of the home while nobody was given any."""
-        given = session.value(
-            "SELECT role FROM identity WHERE name = ? AND tenant = ? AND revoked IS NULL ORDER BY created DESC LIMIT 1",
-            [caller.name, caller.tenant],
+        """Return the role in force: the one that was given, or owner of the home while it has no administrator.
+
+        Tenants are named by the caller: one that nobody administers must not make an owner of everybody.
+        """
+        rows = session.rows(
+            "SELECT name, tenant, role FROM identity WHERE revoked IS NULL AND (name = ? OR role = 'admin')",
+            [caller.name],
         )
-        if given:
-            return str(given)
-        alone = not session.value(
-            "SELECT count(*) FROM identity WHERE tenant = ? AND revoked IS NULL AND role = 'admin'", [caller.tenant]
-        )
+        given = {tenant: str(role) for name, tenant, role in rows if name == caller.name}
+        if own := given.get(caller.tenant):
+            return own
+        if given.get(HOME_TENANT) == "admin":
+            return "admin"
+        alone = not any(role == "admin" for _, _, role in rows)
         return "owner" if alone and caller.uid in (os.getuid(), 0) else ""
 
-    def record(self, ctx: Context, operation: Operation[Any, Any], plan: Plan | None, outcome: str, text: str) -> None:
+    def record(self, ctx: Context, operation: Operation[Any, Any], plan: Plan, outcome: str) -> None:
         """Append a call to the audit chain, in the transaction of what is recorded."""
         if operation.name not in NOISE:
-            detail = (
-                {"text": text, "plan": plan.digest, "changes": msgspec.to_builtins(plan.changes)}
-                if plan
-                else {"text": text}
-            )
-            _append(ctx, operation.name, plan.object if plan else "", outcome, detail)
+            detail = {"text": plan.text, "plan": plan.digest, "changes": msgspec.to_builtins(plan.changes)}
+            _append(ctx, operation.name, plan.object, outcome, detail)
 
     def note(self, ctx: Context, action: str, object: str, outcome: str, text: str) -> None:
         """Append what the agent decided by itself."""
@@ -71,8 +71,18 @@ def _append(ctx: Context, action: str, object: str, outcome: str, detail: dict[s
     seq, prev = ctx.session.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1") or (0, chain.GENESIS)
     caller = ctx.caller
     record = chain.Record(
-        seq=seq + 1, ts=ctx.now, actor=caller.name, on_behalf_of=caller.on_behalf_of, tenant=caller.tenant, action=action, object=object,
-        request_id=caller.request_id, reason=caller.reason, outcome=outcome, detail=chain.detail_of(detail), prev=prev,
-    )  # fmt: skip
+        seq=seq + 1,
+        ts=ctx.now,
+        actor=caller.name,
+        on_behalf_of=caller.on_behalf_of,
+        tenant=caller.tenant,
+        action=action,
+        object=object,
+        request_id=caller.request_id,
+        reason=caller.reason,
+        outcome=outcome,
+        detail=chain.detail_of(detail),
+        prev=prev,
+    )
     fields = msgspec.to_builtins(record)
     ctx.session.insert("audit", ts_us=fields.pop("ts"), hash=chain.link(prev, record), **fields)

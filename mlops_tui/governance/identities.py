@@ -8,8 +8,11 @@ from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.door import Caller, Context, implements
 from mlops_tui.governance.guard import RoleGuard
-from mlops_tui.governance.roles import ROLES
+from mlops_tui.governance.roles import HOME_TENANT, ROLES, roles_for
 from mlops_tui.store.listing import Listing, lists
+
+NOBODY = -2
+"""The uid of a name that was only typed: it owns no home."""
 
 lists(
     Listing(
@@ -37,8 +40,10 @@ def _role(ctx: Context, name: str) -> str | None:
 
 
 def _administrators(ctx: Context) -> int:
+    """Count who may give roles in the caller's tenant: its administrators and those of the home."""
     found: int = ctx.session.value(
-        "SELECT count(*) FROM identity WHERE tenant = ? AND role = 'admin' AND revoked IS NULL", [ctx.tenant]
+        "SELECT count(DISTINCT name) FROM identity WHERE tenant IN (?, ?) AND role = 'admin' AND revoked IS NULL",
+        [ctx.tenant, HOME_TENANT],
     )
     return found
 
@@ -52,9 +57,10 @@ class CreateIdentity:
         if request.role not in ROLES:
             raise BadInput(f"there is no role {request.role!r}", "", "one of: " + ", ".join(ROLES))
         before = _role(ctx, request.name)
-        if not _administrators(ctx) and (request.name != ctx.caller.name or request.role != "admin"):
+        first = (ctx.caller.name, "admin", HOME_TENANT)
+        if not _administrators(ctx) and (request.name, request.role, ctx.tenant) != first:
             raise BadInput(
-                "the first identity must be you as admin",
+                "the first identity must be you as admin" + (f" of {HOME_TENANT}" if ctx.tenant != HOME_TENANT else ""),
                 "from then on only identities with a role may act",
                 f"mlops identity create {ctx.caller.name} admin",
             )
@@ -124,7 +130,8 @@ class RevokeIdentity:
 @implements(contract.policy_check)
 def check(ctx: Context, request: contract.CheckPolicy) -> contract.PolicyVerdict:
     """Tell whether an identity may do something, and by which rule."""
-    who = Caller(request.identity, -2, ctx.tenant) if request.identity else ctx.caller
+    other = request.identity not in ("", ctx.caller.name)
+    who = Caller(request.identity, NOBODY, ctx.tenant) if other else ctx.caller
     guard = ctx.house.guard
     assert isinstance(guard, RoleGuard)
     role, rule = guard.ruling(ctx.session, who, request.permission)
@@ -134,4 +141,5 @@ def check(ctx: Context, request: contract.CheckPolicy) -> contract.PolicyVerdict
         permission=request.permission,
         allowed=rule is not None,
         rule=rule.id if rule else "R-NONE",
+        roles=roles_for(request.permission),
     )

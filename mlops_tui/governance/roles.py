@@ -34,8 +34,15 @@ RULES = (
     Rule("R-ADMIN", "admin", "*"),
 )
 ROLES = ("viewer", "engineer", "operator", "admin")
+HOME_TENANT = "default"
+"""The tenant whose administrators are administrators of every tenant of the home."""
 PROTECTED = ("identity:write",)
 """Permissions that no wildcard but an administrator's grants."""
+
+
+def roles_for(permission: str) -> list[str]:
+    """Return the roles that may do something."""
+    return [role for role in ROLES if ruling(role, permission)]
 
 
 def ruling(role: str, permission: str) -> Rule | None:
