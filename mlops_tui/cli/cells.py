@@ -13,7 +13,7 @@ from mlops_tui.core import clock
 from mlops_tui.core.ids import short
 
 NONE = "–"
-RIGHT = frozenset(("int", "float", "percent", "bytes", "duration"))
+RIGHT = frozenset(("int", "float", "percent", "bytes", "duration", "rate", "hours"))
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -154,6 +154,10 @@ def _figure(kind: str, value: Any) -> str:
                 return size(value)
             case "duration":
                 return duration(value)
+            case "hours":
+                return duration(3.6e9 * value)
+            case "rate":
+                return f"{size(value)}/s"
             case "id":
                 return str(value)
             case _:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from mlops_tui.contracts.agent import Rows
+from mlops_tui.contracts.agent import HomeSnapshot, Rows
 from mlops_tui.contracts.listing import Column, Table
 from mlops_tui.contracts.model import LineageGraph
 from mlops_tui.contracts.monitor import Bins
@@ -23,6 +23,8 @@ _KINDS = {
     "percent": "cpu util weight",
     "id": "id pid seq port",
     "duration": "duration",
+    "rate": "net_down net_up",
+    "hours": "cpu_hours gpu_hours cpu_hours_today gpu_hours_today",
 }
 _WORD = re.compile(r"[\w.-]*")
 KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
@@ -67,7 +69,7 @@ def blocks_of(answer: Any) -> list[Block]:
 def kind_of(name: str, value: Any) -> str:
     """Return how a field is shown, from its name and value."""
     kind = KIND_OF.get(name, "")
-    if isinstance(value, str) and (kind in ("time", "bytes", "percent", "duration") or not _WORD.fullmatch(value)):
+    if isinstance(value, str) and (kind not in ("", "id", "status") or not _WORD.fullmatch(value)):
         return "text"
     if kind:
         return kind
@@ -142,6 +144,16 @@ def _rows(answer: Rows) -> list[Block]:
     return [Grid("", columns, answer.rows)]
 
 
+def _home(answer: HomeSnapshot) -> list[Block]:
+    """What needs a person first, what runs next, how much there is last."""
+    values = msgspec.to_builtins(answer)
+    order = ("attention", "jobs", "traffic", "drift", "runs", "host", "events")
+    blocks = [block for name in order if (inner := values.pop(name)) for block in _generic({name: inner})]
+    if not answer.attention:
+        blocks.insert(0, Lines(["nothing needs you"]))
+    return [*blocks, *_generic(values)]
+
+
 def _comparison(answer: Comparison) -> list[Block]:
     columns = [Column(name="what", label=""), Column(name="key", label="")]
     columns += [
@@ -207,6 +219,7 @@ _SPECIAL: dict[type, Callable[[Any], list[Block]]] = {
     Done: lambda answer: [Lines([answer.text])],
     Started: lambda answer: [Lines([answer.text])],
     Plan: _plan,
+    HomeSnapshot: _home,
     Comparison: _comparison,
     Curves: _curves,
     Bins: _bins,

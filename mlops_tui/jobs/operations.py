@@ -39,7 +39,7 @@ lists(
             "name": "name",
             "kind": "kind",
             "status": "status",
-            "progress": "progress",
+            "progress": "100 * progress",
             "created": "epoch_us(created)",
             "duration": "epoch_us(coalesce(ended, now()::TIMESTAMP)) - epoch_us(started)",
             "attempt": "attempt",

@@ -228,3 +228,25 @@ def test_numbers(value, shown):
 )
 def test_durations(us, shown):
     assert cells.duration(us) == shown
+
+
+def test_home_says_first_what_needs_a_person(capsys):
+    from mlops_tui.contracts.agent import Attention, HomeSnapshot
+
+    empty = {name: [] for name in ("jobs", "drift", "traffic", "runs", "events", "attention")}
+    counts = dict.fromkeys(("models", "deployments", "healthy", "audit_records", "approvals"), 0)
+    rest = {"user": "noor", "environment": "local", "currency": "", "residency": "", "readonly": False, "host": None}
+    figures = {
+        "cpu_hours_today": 0.5,
+        "gpu_hours_today": 0.0,
+        "cost_today": None,
+        "audit_ok": True,
+        "audit_checked": None,
+    }
+    home = HomeSnapshot(ts=now_us(), **empty, **counts, **rest, **figures)
+    text = printed(capsys, home, "table", "home.show")
+    assert text.startswith("nothing needs you\n") and "cpu hours today  30m00s" in text and "jobs" not in text
+    home.attention = [
+        Attention(severity="fail", kind="alert", text="drift of age", ts=now_us(), link="drift fraud age")
+    ]
+    assert printed(capsys, home, "table", "home.show").startswith("attention\n")
