@@ -25,15 +25,22 @@ def main() -> int:
 
         agent = Agent(home(), stay=stay)
     except MlopsError as error:
-        _tell({"error": error.record()})
-        print(error, file=sys.stderr)
-        return int(error.exit_code)
+        return _refuse(error)
+    except OSError as error:
+        what = f"the agent cannot use {error.filename or home().data}"
+        return _refuse(MlopsError(what, str(error.strerror), "set MLOPS_HOME to a folder that you may write"))
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         _tell({"error": MlopsError("the agent cannot start", why, f"look at {home().logs / 'agent.log'}").record()})
         raise
     agent.run(ready=lambda: _tell({"notice": agent.notice}))
     return 0
+
+
+def _refuse(error: MlopsError) -> int:
+    _tell({"error": error.record()})
+    print(error, file=sys.stderr)
+    return int(error.exit_code)
 
 
 def _tell(word: dict[str, object]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from mlops_tui import __version__
 from mlops_tui.contracts.operation import PROTOCOL
-from mlops_tui.core.errors import Conflict, ExitCode, Unreachable, from_record
+from mlops_tui.core.errors import Conflict, ExitCode, MlopsError, Unreachable, from_record
 from mlops_tui.core.paths import Home, private_dir
 
 START_FD = "MLOPS_START_FD"
@@ -81,8 +81,13 @@ def _start(home: Home, timeout: float, stay: bool) -> Hello:
     private_dir(home.runtime.parent)
     private_dir(home.runtime)
     private_dir(home.logs)
+    try:
+        log = os.open(home.logs / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise MlopsError(
+            f"cannot write {error.filename}", str(error.strerror), "set MLOPS_HOME to a folder that you may write"
+        ) from error
     ours, theirs = os.pipe()
-    log = os.open(home.logs / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         child = subprocess.Popen(
             [sys.executable, "-m", "mlops_tui.agent", *(["--stay"] if stay else [])],

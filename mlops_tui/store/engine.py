@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 STORAGE_VERSION = "v1.5.0"
 CATALOG = "store"
-INVALIDATED = "database has been invalidated"
+INVALIDATED = "has been invalidated"
 
 
 class StoreGone(MlopsError):

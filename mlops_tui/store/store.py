@@ -66,19 +66,14 @@ class Store:
     @contextmanager
     def read(self, limit_s: float = READ_LIMIT_S) -> Iterator[Session]:
         """Yield this thread's reading session; a query that runs longer than ``limit_s`` is interrupted."""
-        session = getattr(self._readers, "session", None)
-        if session is None:
-            session = self._readers.session = Session(self._connection)
-            self._reader_sessions.append(session)
-        alarm = threading.Timer(limit_s, session.cursor.interrupt)
-        alarm.daemon = True
-        alarm.start()
         try:
-            session.execute("BEGIN TRANSACTION READ ONLY")
-            try:
-                yield session
-            finally:
-                session.execute("ROLLBACK")
+            session = self._reader()
+            with _alarm(session, limit_s):
+                session.execute("BEGIN TRANSACTION READ ONLY")
+                try:
+                    yield session
+                finally:
+                    session.execute("ROLLBACK")
         except Exception as error:
             if "INTERRUPT" in type(error).__name__.upper():
                 raise MlopsError(
@@ -87,8 +82,13 @@ class Store:
             if (failure := self._failure(error)) is not None:
                 raise failure from error
             raise
-        finally:
-            alarm.cancel()
+
+    def _reader(self) -> Session:
+        session: Session | None = getattr(self._readers, "session", None)
+        if session is None:
+            session = self._readers.session = Session(self._connection)
+            self._reader_sessions.append(session)
+        return session
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` in a transaction on the writer thread and return what it returns, once committed.
@@ -191,6 +191,18 @@ class Store:
         """Write a consistent copy, encrypted with the same key, into a folder that the store may reach."""
         self.write(lambda _: None)
         self._copy_to(target, self._key)
+
+
+@contextmanager
+def _alarm(session: Session, limit_s: float) -> Iterator[None]:
+    """Interrupt the session's query when it runs longer than it may."""
+    alarm = threading.Timer(limit_s, session.cursor.interrupt)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        yield
+    finally:
+        alarm.cancel()
 
 
 def _rollback(session: Session) -> None:
