@@ -30,7 +30,7 @@ def home(tmp_path, monkeypatch):
     left = _agent_pid(found)
     _end_everything(found)
     shutil.rmtree(runtime, ignore_errors=True)
-    if left is not None and not getattr(home, "expected", False):
+    if left is not None:
         pytest.fail(f"the agent {left} outlived its test")
 
 
@@ -63,40 +63,49 @@ class RunningAgent:
     def __init__(self, home):
         self.home = home
         self.process: subprocess.Popen[bytes] | None = None
-        self.start()
 
-    def start(self) -> None:
+    def start(self, *arguments: str, seconds: float = 30, **environment: str) -> RunningAgent:
         from mlops_tui.client.start import hello
+        from mlops_tui.core.paths import private_dir
 
-        log = (self.home.logs / "agent.log") if self.home.logs.exists() else None
-        with open(log or os.devnull, "ab") as sink:
-            self.process = subprocess.Popen([sys.executable, "-m", "mlops_tui.agent"], stdout=sink, stderr=sink, start_new_session=True)
-        deadline = time.monotonic() + 20
+        with open(private_dir(self.home.logs) / "agent.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlops_tui.agent", *arguments],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **environment},
+            )
+        deadline = time.monotonic() + seconds
         while hello(self.home, 1.0) is None:
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the agent did not come up: {self.process.poll()}")
+                raise AssertionError(f"the agent did not come up: {self.process.poll()}\n{self.log()[-2000:]}")
             time.sleep(0.05)
+        return self
 
     def kill(self) -> None:
         assert self.process
         self.process.kill()
         self.process.wait()
 
-    def stop(self) -> None:
+    def stop(self) -> int:
         assert self.process
         self.process.terminate()
-        self.process.wait(timeout=30)
+        return self.process.wait(timeout=30)
+
+    def log(self) -> str:
+        return (self.home.logs / "agent.log").read_text()
 
     def client(self):
         from mlops_tui.client import Client
 
-        return Client(self.home)
+        return Client(self.home, start=False)
 
 
 @pytest.fixture
 def agent(home):
     """A real agent; stopped at the end together with the jobs and servers that it started."""
-    running = RunningAgent(home)
+    running = RunningAgent(home).start()
     yield running
     if running.process and running.process.poll() is None:
         running.stop()
