@@ -109,7 +109,7 @@ class Fleet:
         deadline = time.monotonic() + _ORPHANS_S
         while living and time.monotonic() < deadline:
             self.listen()
-            here = {seat.process["pid"] for seat in self.seats if seat.process is not None}
+            here = {seat.process["pid"] for seat in self.seats if seat.process is not None and seat.channel is not None}
             living = [w for w in living if w["process"]["pid"] not in here and is_alive(w["process"])]
         for worker in living:
             _log.error("worker %s of the last supervisor does not answer: killing it", worker["process"]["pid"])

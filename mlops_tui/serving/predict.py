@@ -184,11 +184,16 @@ class Predictor:
     ) -> None:
         if self._log is None or arm.stream is None:
             return
-        features = arm.model.feature_bytes(feed, rows) if feed is not None else b""
-        outputs = arm.model.output_bytes(results, rows) if results else b""
-        ts, latency = time_ns() // 1000, spent_ns // 1000
-        name = ident.encode("utf-8", "replace")
-        self._log.add(arm.stream, record(ts, arm.no, status, flags, latency, rows, name, features, outputs), rows)
+        try:
+            features = arm.model.feature_bytes(feed, rows) if feed is not None else b""
+            outputs = arm.model.output_bytes(results, rows) if results else b""
+            ts, latency = time_ns() // 1000, spent_ns // 1000
+            name = ident.encode("utf-8", "replace")
+            self._log.add(arm.stream, record(ts, arm.no, status, flags, latency, rows, name, features, outputs), rows)
+        except Exception as error:
+            # Whatever a model gives that has no place in the log: its answer goes out all the same.
+            self._slot.add(Gauge.LOG_DROPPED_ROWS, rows)
+            self._warn(arm, ident, error)
 
     def _new_id(self) -> str:
         self._ids += 1

@@ -15,7 +15,7 @@ import mlops_tui
 from mlops_tui.core.errors import Conflict, MlopsError
 from mlops_tui.serving.control import Channel
 from mlops_tui.serving.deployment import Generation
-from mlops_tui.spool.process import ProcessId, is_alive
+from mlops_tui.spool.process import ProcessId, boot_id, created_us, is_alive
 
 BACKLOG = 1024
 _BACK_OFF_S, _BACK_OFF_MOST_S = 0.1, 5.0
@@ -69,6 +69,9 @@ class Seat:
         self.child = subprocess.Popen(
             command, cwd=folder, env=_environment(), stdin=subprocess.DEVNULL, pass_fds=[fd], close_fds=True
         )
+        # Known before it says a word: a supervisor that comes next waits for it.
+        pid = self.child.pid
+        self.process = ProcessId(host=os.uname().nodename, boot=boot_id(), pid=pid, created=created_us(pid) or 0)
 
     def vacate(self, expected: bool) -> None:
         """Note that the worker is gone, and when the next may start.

@@ -277,6 +277,8 @@ def main(argv: list[str] | None = None) -> int:
     folder = parser.parse_args(argv).dir.absolute()
     logging.basicConfig(format="%(asctime)s supervisor %(levelname)s %(message)s", level=logging.INFO)
     try:
+        if not folder.is_dir():
+            raise NotFound(f"there is no folder {folder}", "", "mlops deploy list")
         os.chdir(folder)
         supervisor = Supervisor(folder)
         signal.signal(signal.SIGTERM, supervisor.stop)

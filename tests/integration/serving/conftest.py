@@ -153,7 +153,7 @@ class Server:
             )
         if wait:
             pid = self.process.pid
-            self.until(lambda s: s["pid"] == pid and s["ready"])
+            self.until(lambda s: s["pid"] == pid and all(w["ready"] for w in s["workers"]))
         return self
 
     @property
