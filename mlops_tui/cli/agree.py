@@ -30,13 +30,12 @@ def agree(client: Client, operation: Operation[Any, Any], request: Request, wish
     """
     if wishes.config.get("readonly"):
         raise NotAllowed("this session is read-only", "readonly is set", "mlops config show --origin says where")
-    production = PRODUCTION & {str(wishes.config.get("environment")), str(getattr(request, "environment", ""))}
-    if not production and (wishes.yes or operation.verb not in ASKED):
-        return ""
     plan = client.plan(operation, request, reason=wishes.reason)
-    production = production or PRODUCTION & {str(getattr(plan, "environment", ""))}
-    if production:
+    asked_for = str(getattr(request, "environment", ""))
+    if PRODUCTION & {str(wishes.config.get("environment")), asked_for, plan.environment}:
         _agree_in_production(plan, request, wishes)
+    elif wishes.yes or operation.verb not in ASKED:
+        return ""
     elif not wishes.can_ask:
         raise BadInput(f"this needs a yes: {plan.text}", "nobody can be asked here", _command(wishes, "--yes"))
     else:

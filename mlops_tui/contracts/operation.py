@@ -75,7 +75,8 @@ class Change(msgspec.Struct, kw_only=True):
 class Plan(msgspec.Struct, kw_only=True):
     """What a call would do. Pure data: shown in dialogs, hashed for approvals, handed to ``apply``.
 
-    ``data`` carries what ``plan`` looked up and ``apply`` needs; it never leaves the agent.
+    ``environment`` is that of the object, where it has one: a change in ``prod`` wants its name typed. ``data``
+    carries what ``plan`` looked up and ``apply`` needs; it never leaves the agent.
     """
 
     operation: str
@@ -86,6 +87,7 @@ class Plan(msgspec.Struct, kw_only=True):
     approvals: int = 0
     digest: str = ""
     cli: str = ""
+    environment: str = ""
     data: dict[str, Any] = {}
 
     def sealed(self, request: Request) -> Plan:
