@@ -16,7 +16,9 @@ import numpy as np
 from mlops_tui.core.errors import BadInput, MlopsError, NotFound, Unreachable
 from mlops_tui.core.paths import home
 from mlops_tui.data import training_set
+from mlops_tui.data.online.duck import open_locked, quote
 from mlops_tui.data.online.transform import FeatureSet
+from mlops_tui.data.schema import probe
 from mlops_tui.data.worker import unsealed
 from mlops_tui.jobs.worker import WorkerJob, serve
 from mlops_tui.spool.writer import Writer
@@ -91,10 +93,22 @@ def _rows(request: dict[str, Any], job: WorkerJob) -> training_set.TrainingSet:
         source = training_set.Source(paths["data"], paths.get("labels"))
         out = paths["data"].with_name("replay.parquet")
         rows = _computed(FeatureSet.from_record(record), source, out, request["where"])
+        rows = _in_file_order(rows, str(record["key"]), paths["data"])
     if not len(rows.ids):
         raise BadInput("no row is to be sent", f"none fits {request['where']!r}", "look at the condition")
     most = int(request["rows"])
     return rows.take(np.arange(most)) if 0 < most < len(rows.ids) else rows
+
+
+def _in_file_order(rows: training_set.TrainingSet, key: str, data: Path) -> training_set.TrainingSet:
+    """Return the rows as they came: a training set is ordered by key, and keys often tell where a row is from."""
+    con = open_locked([data])
+    try:
+        keys = con.execute(f"SELECT {quote(key)} FROM {probe(con, data).relation}").fetchnumpy()[key]
+    finally:
+        con.close()
+    sorter = np.argsort(keys, kind="stable")
+    return rows.take(np.argsort(sorter[np.searchsorted(keys, rows.ids, sorter=sorter)]))
 
 
 def _computed(features: FeatureSet, source: training_set.Source, out: Path, where: str) -> training_set.TrainingSet:
