@@ -89,7 +89,7 @@ def _move(house: House, row: dict[str, Any], spec: StartRollout) -> None:
     elif state in ("Shifting", "Paused"):
         _watch(house, row, spec, clock)
     elif state == "Promoting":
-        _settle(house, row, row["canary_no"], "Succeeded", 100.0, f"{row['text']}; it has all traffic")
+        _settle(house, row, row["canary_no"], "Succeeded", 100.0, f"{row['text']}; the new version has all traffic")
     elif state in ("RollingBack", "Aborting"):
         end = "RolledBack" if state == "RollingBack" else "Aborted"
         _settle(house, row, row["stable_no"], end, 0.0, f"{row['text']}; stable has all traffic")
@@ -108,7 +108,7 @@ def _watched(house: House, row: dict[str, Any], clock: Clock) -> float:
 
 def _first_step(house: House, row: dict[str, Any], spec: StartRollout) -> None:
     if spec.strategy == "blue-green":
-        _enter(house, row, "Promoting", 0, 100.0, "the new version is ready: all traffic moves at once")
+        _enter(house, row, "Promoting", 0, 100.0, "the new version is ready")
         return
     weight = spec.steps[0] if spec.strategy == "canary" else 0.0
     words = f"{weight:g} % of the traffic" if weight else "a copy of the traffic, answers unused"
@@ -143,7 +143,7 @@ def _consider(house: House, row: dict[str, Any], spec: StartRollout, results: li
 def _next_step(house: House, row: dict[str, Any], spec: StartRollout, why: str) -> None:
     step = row["step"] + 1
     if spec.strategy == "shadow" or step >= len(spec.steps):
-        _enter(house, row, "Promoting", step, 100.0, f"{why}: all traffic")
+        _enter(house, row, "Promoting", step, 100.0, why)
         return
     weight = spec.steps[step]
     _enter(house, row, "Shifting", step, weight, f"{why}: step {step + 1}, {weight:g} %", _split(row, spec, step))

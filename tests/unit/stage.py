@@ -24,9 +24,8 @@ class Stage:
     def __init__(self, house, seed=0):
         self.house, self.rng = house, np.random.default_rng(seed)
         self.sent = 0
-        house.store.write(
-            lambda s: s.insert("identity", name="alice", tenant="default", role="admin", uid=1000, created_us=now_us(), actor="test")
-        )  # fmt: skip
+        alice = {"name": "alice", "tenant": "default", "role": "admin", "uid": 1000, "actor": "test"}
+        house.store.write(lambda s: s.insert("identity", created_us=now_us(), **alice))
 
     # Asking.
 

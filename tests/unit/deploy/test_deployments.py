@@ -1,0 +1,136 @@
+"""Deployments through the door: created, refused, shown, listed, rolled back, removed."""
+
+import socket
+
+import pytest
+
+from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
+from mlops_tui.deploy import reconcile, traffic
+
+
+def test_a_new_deployment_gives_its_one_revision_everything(stage):
+    stage.model(versions=3)
+    made = stage.call("deploy.create", name="census", model="census@2", workers=3, environment="prod")
+    assert (made.status, made.environment, made.url) == ("starting", "prod", "")
+    assert [(one.label, one.model, one.version, one.role, one.weight) for one in made.revisions] == [
+        ("v2", "census", 2, "stable", 100.0)
+    ]
+    assert stage.split(made.id) == {1: ("stable", 100.0)}
+    table = stage.call("deploy.list")
+    assert dict(zip([column.name for column in table.columns], table.rows[0], strict=True))["split"] == "v2 100%"
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "says"),
+    [
+        ({"name": "census", "model": "census@1"}, Conflict, "mlops rollout start census census@1"),
+        ({"name": "two", "model": "census@9"}, NotFound, "no version 9"),
+        ({"name": "two", "model": "census@1", "target": "moon"}, BadInput, "moon"),
+        ({"name": "two", "model": "census@1", "environment": "moon"}, BadInput, "staging"),
+        ({"name": "two", "model": "forest@1"}, Refused, "it is json"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(stage, request_, error, says):
+    stage.model()
+    stage.model("forest", form="json")
+    stage.serve()
+    with pytest.raises(error, match=says):
+        stage.call("deploy.create", **request_)
+
+
+def test_a_port_in_use_is_refused_up_front(stage):
+    stage.model()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(Conflict, match=f"port {port} on 127.0.0.1 is in use"):
+            stage.call("deploy.create", name="census", model="census@1", port=port)
+    stage.call("deploy.create", name="census", model="census@1", port=port)
+    with pytest.raises(Conflict, match="belongs to the deployment census"):
+        stage.call("deploy.create", name="two", model="census@1", port=port)
+
+
+def test_a_removed_deployment_is_gone_for_people_and_its_name_is_free(stage):
+    stage.model(versions=2)
+    deployment = stage.serve()
+    stage.call("rollout.start", deployment="census", model="census@2")
+    stage.call("deploy.remove", deployment="census")
+    with pytest.raises(NotFound):
+        stage.call("deploy.show", deployment="census")
+    assert stage.call("deploy.list").total == 0
+    assert stage.call("rollout.status", rollout="census").state == "Aborted"
+    assert stage.value("SELECT status FROM deployment") == "draining"
+    reconcile.turn(stage.house)
+    assert stage.value("SELECT status FROM deployment") == "removed"
+    assert not (stage.house.home.deployments / deployment).exists()
+    stage.call("deploy.create", name="census", model="census@2")
+
+
+def test_a_rollback_goes_further_back_each_time_and_never_forward(stage):
+    stage.model(versions=3)
+    deployment = stage.serve()
+    for version in (2, 3):
+        stage.call("rollout.start", deployment="census", model=f"census@{version}", strategy="blue-green")
+        for _ in range(6):
+            stage.servers(deployment)
+            stage.turn()
+        assert stage.state() == "Succeeded"
+    assert stage.split(deployment) == {3: ("stable", 100.0)}
+    plan = stage.call("rollout.rollback", deployment="census")
+    assert plan.text == "census goes back from v3 to v2"
+    stage.call("rollout.rollback", deployment="census")
+    assert stage.split(deployment) == {1: ("stable", 100.0)}
+    with pytest.raises(Conflict, match="nothing to go back to"):
+        stage.call("rollout.rollback", deployment="census")
+
+
+def test_a_rollback_comes_back_to_what_was_before_a_later_rollout(stage):
+    stage.model(versions=3)
+    deployment = stage.serve()
+
+    def to(no, strategy):
+        stage.house.store.write(
+            lambda s: traffic.shift(_context(stage, s), deployment, traffic.all_to(no), strategy, "")
+        )
+
+    stage.call("rollout.start", deployment="census", model="census@2")
+    stage.call("rollout.abort", rollout="census")
+    to(2, "canary"), to(1, "rollback"), to(3, "canary")
+    assert stage.house.read(lambda s: traffic.before_stable(s, deployment)) == 1
+
+
+def _context(stage, session):
+    from mlops_tui.door.context import Caller, Context
+
+    return Context(stage.house, Caller.system(), session)
+
+
+def test_two_models_of_one_version_number_have_labels_of_their_own(stage):
+    stage.model()
+    stage.model("other")
+    stage.serve()
+    stage.call("rollout.start", deployment="census", model="other@1")
+    shown = stage.call("deploy.show", deployment="census")
+    assert [one.label for one in shown.revisions] == ["v1", "other-v1"]
+    assert shown.rollout == stage.call("rollout.status", rollout="census").id
+
+
+def test_the_agent_stays_while_something_is_served(stage):
+    from mlops_tui.deploy.deployments import _serves
+
+    stage.model()
+    assert not stage.house.read(_serves)
+    stage.serve()
+    assert stage.house.read(_serves)
+
+
+def test_the_end_of_the_log_is_read(stage):
+    stage.model()
+    deployment = stage.serve()
+    assert stage.call("deploy.logs", deployment="census").lines == []
+    folder = stage.house.home.deployments / deployment
+    folder.mkdir()
+    (folder / "server.log").write_text("".join(f"line {n}\n" for n in range(500)))
+    found = stage.call("deploy.logs", deployment="census", lines=2)
+    assert (found.lines, found.last) == (["line 498", "line 499"], 2)
