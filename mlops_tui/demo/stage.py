@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from mlops_tui.core.errors import BadInput, Conflict, NotFound
 from mlops_tui.core.paths import Home, home, private_dir
 
 MARK = ".mlops-demo"
+INSIST_S = 5.0
+DRIVER = "MLOPS_DEMO_DRIVER"
+"""Set for a driver whose stage is made already and which must not be ended as a left-over."""
 
 
 def sample_folder(given: str = "") -> Path:
@@ -40,9 +44,12 @@ def set_stage(where: str = "") -> Home:
         raise BadInput(f"{folder} is not a demo's home", "it holds other files", "name an empty folder with --home")
     os.environ["MLOPS_HOME"] = str(folder)
     end_processes(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    private_dir(folder)
-    (folder / MARK).write_text("made by mlops demo; it is cleared by the next one\n")
+    (private_dir(folder) / MARK).write_text("made by mlops demo; it is cleared by the next one\n")
+    for entry in folder.iterdir():  # the mark stays: an interrupted clearing is gone on with by the next demo
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != MARK:
+            entry.unlink()
     return home()
 
 
@@ -52,37 +59,40 @@ def end_processes(folder: Path, patience_s: float = 15.0) -> None:
     Raises:
         Conflict: one of them does not end.
     """
-    for ask in (psutil.Process.terminate, psutil.Process.kill):
-        living = _processes(folder)
+    deadline = time.monotonic() + patience_s
+    asked: set[int] = set()
+    # Looked at again each time: what is asked to end may have started something the moment before.
+    while living := _processes(folder):
+        late = time.monotonic() - deadline
+        if late > INSIST_S:
+            why = f"pid {living[0].pid} is still there"
+            raise Conflict(f"{len(living)} processes of the demo do not end", why, "end them and try again")
         for process in living:
-            try:
-                ask(process)
-            except psutil.NoSuchProcess:
-                continue
-        deadline = time.monotonic() + patience_s
-        while _processes(folder) and time.monotonic() < deadline:
-            time.sleep(0.1)
-    if living := _processes(folder):
-        raise Conflict(
-            f"{len(living)} processes of an earlier demo do not end", f"pid {living[0].pid}", "end them and try again"
-        )
+            with suppress(psutil.NoSuchProcess):
+                if late > 0:
+                    process.kill()
+                elif process.pid not in asked:
+                    asked.add(process.pid)
+                    process.terminate()
+        time.sleep(0.1)
 
 
 def _processes(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            mine = (
-                process.pid != os.getpid()
-                and process.uids().real == os.getuid()
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
-            if (
-                mine
-                and process.environ().get("MLOPS_HOME") == str(folder)
-                and "MLOPS_DEMO_DRIVER" not in process.environ()
-            ):
+            if process.pid != os.getpid() and process.uids().real == os.getuid() and _belongs(process, folder):
                 found.append(process)
         except psutil.Error:
             continue
     return found
+
+
+def _belongs(process: psutil.Process, folder: Path) -> bool:
+    """Tell whether a process is ours: one of our modules or of a job's programs, not a shell that shares the home."""
+    if process.status() == psutil.STATUS_ZOMBIE:
+        return False
+    given, argv = process.environ(), process.cmdline()
+    module = argv[argv.index("-m") + 1 : argv.index("-m") + 2] if "-m" in argv else []
+    ours = "MLOPS_JOB_ID" in given or any(name.startswith("mlops_tui.") for name in module)
+    return ours and given.get("MLOPS_HOME") == str(folder) and DRIVER not in given

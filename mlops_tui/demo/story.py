@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mlops_tui.core.errors import MlopsError, Refused
@@ -16,20 +17,12 @@ class Story:
         self.hand, self.client, self.name, self.step = hand, hand.client, hand.name, summary.step
         self.replays: dict[str, str] = hand.project["replay"]
 
-    def tell(self) -> None:
-        """Tell it to the end."""
-        self.take_in_data()
-        self.refuse_a_broken_file()
-        self.define_features()
-        self.make_version(1)
-        self.serve()
-        self.replay_a_year()
-        self.make_version(2)
-        self.roll_out_safely()
-        self.watch_it_drift()
-        self.make_version(3, harmful=True)
-        self.stop_the_harm()
-        self.compare_versions()
+    def tell(self, until: str = "") -> None:
+        """Tell it part by part, to the end or up to a part of ``PARTS``; the proof comes last in any case."""
+        for name, part in PARTS.items():
+            part(self)
+            if name == until:
+                break
         self.prove_it()
 
     def take_in_data(self) -> None:
@@ -149,7 +142,8 @@ class Story:
             )
             proposals = self.client.call("automation.list", {"filter": "state:proposed kind:retrain"}).total
             worst = self.client.call("drift.show", {"deployment": self.name}).features[0]
-            step.figures = {**result, "alert": _row(alerts), "proposals": proposals, "worst": worst.feature, "psi": worst.psi, "js": worst.js}  # fmt: skip
+            found = {"alert": _row(alerts), "proposals": proposals, "worst": worst.feature}
+            step.figures = {**result, **found, "psi": worst.psi, "js": worst.js}
             step.text = f"{worst.feature} PSI {worst.psi:.2f}: an alert opens, retraining is proposed"
             if not proposals:
                 raise MlopsError("no retraining was proposed", "the alert opened without one")
@@ -205,3 +199,19 @@ def _evidence(rollout: Any) -> dict[str, Any]:
 
 def _row(table: Any) -> dict[str, Any]:
     return dict(zip([column.name for column in table.columns], table.rows[0], strict=True))
+
+
+PARTS: dict[str, Callable[[Story], None]] = {
+    "data": Story.take_in_data,
+    "refusal": Story.refuse_a_broken_file,
+    "features": Story.define_features,
+    "v1": lambda story: story.make_version(1),
+    "serve": Story.serve,
+    "traffic": Story.replay_a_year,
+    "v2": lambda story: story.make_version(2),
+    "rollout": Story.roll_out_safely,
+    "drift": Story.watch_it_drift,
+    "v3": lambda story: story.make_version(3, harmful=True),
+    "harm": Story.stop_the_harm,
+    "ab": Story.compare_versions,
+}

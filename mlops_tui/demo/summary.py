@@ -46,11 +46,17 @@ class Summary(msgspec.Struct, kw_only=True):
             yield made
         except BaseException as error:
             made.outcome, self.ok = "failed", False
-            made.text = str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"
+            made.text = _words(error)
             raise
         finally:
             made.seconds = round(time.monotonic() - began, 2)
             _say(f"  {MARKS[made.outcome]} {title:<34} {made.seconds:6.1f} s  {made.text}")
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"
 
 
 def _say(line: str, end: str = "\n") -> None:
