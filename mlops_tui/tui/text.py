@@ -94,7 +94,9 @@ def spread(left: Line, right: Line, cells: int, gap: int = 2) -> Line:
     return line(pad(cut(left, cells - width(right) - gap), cells - width(right)), right)
 
 
-def grid(rows: Sequence[Sequence[Part]], align: str = "", gap: int = 2, room: int = 0) -> list[Line]:
+def grid(
+    rows: Sequence[Sequence[Part]], align: str = "", gap: int = 2, room: int = 0, give: int | None = None
+) -> list[Line]:
     """Lay rows out in columns as wide as their widest cell.
 
     Args:
@@ -102,14 +104,18 @@ def grid(rows: Sequence[Sequence[Part]], align: str = "", gap: int = 2, room: in
         align: a letter a column, ``l`` or ``r``; what is missing counts as ``l``.
         gap: cells between columns.
         room: cells in all; where it is too little the widest column gives way. 0: no limit.
+        give: the column that gives way before the widest one, down to ten cells.
     """
     cells = [[line(cell) for cell in row] for row in rows]
     columns = max((len(row) for row in cells), default=0)
     widths = [max((width(row[i]) for row in cells if i < len(row)), default=0) for i in range(columns)]
     excess = sum(widths) + gap * (columns - 1) - room if room else 0
+    if give is not None and columns and excess > 0:
+        taken = max(0, min(excess, widths[give] - 10))
+        widths[give] -= taken
+        excess -= taken
     while excess > 0 and max(widths) > 4:
-        widest = widths.index(max(widths))
-        widths[widest] -= 1
+        widths[widths.index(max(widths))] -= 1
         excess -= 1
     out = []
     for row in cells:

@@ -9,18 +9,20 @@ SYMBOLS = {"ok": "✔", "warn": "!", "fail": "✖", "busy": "↻", "unknown": "?
 _STATES: dict[str, str] = {
     "ok": (
         "ok done succeeded passed pass healthy ready serving active verified promoted resolved stable safe proven "
-        "accepted allowed finished trusted loaded whole better up info closed live"
+        "accepted allowed finished trusted loaded whole better up info closed live b-better a-better"
     ),
     "warn": "warn warning held holding paused acknowledged silenced pending waiting proposed degraded medium",
     "fail": (
         "fail failed error open drift harm harmful rolledback rolled-back broken refused unhealthy lost killed denied "
-        "critical page high worse down crashed dead"
+        "critical page high worse down crashed dead invalid-split"
     ),
     "busy": (
         "busy running queued starting shifting baking provisioning gating shadowing promoting rollingback "
-        "rolling-back stopping canary shadow preempted collecting"
+        "rolling-back stopping canary shadow preempted collecting continue needs-more-data draining"
     ),
-    "dim": "retired superseded removed stopped aborted inactive dismissed ended deleted none off skipped old",
+    "dim": (
+        "retired superseded removed stopped aborted inactive dismissed ended deleted none off skipped old no-difference"
+    ),
 }
 _TOKEN = {word: token for token, words in _STATES.items() for word in words.split()}
 
@@ -41,4 +43,4 @@ def state(word: str | None) -> Line:
     if not word:
         return line(("–", "faint"))
     tone = token(word)
-    return line((f"{SYMBOLS[tone]} {word}", tone))
+    return line((f"{SYMBOLS[tone]} {word.replace('_', ' ')}", tone))

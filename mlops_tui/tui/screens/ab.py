@@ -127,6 +127,7 @@ def summary(test: AbTest, cells: int) -> list[Line]:
     split = line(
         ("sample ratio ", "dim"), ("✖ " if test.srm_p is not None and test.srm_p < 0.001 else "✔ ", _split(test))
     )
+    gap = "   " if cells > 90 else "  "
     return [
         *wrap(test.text or test.verdict, cells, "*text" if decided(test) else "text"),
         join(
@@ -136,7 +137,7 @@ def summary(test: AbTest, cells: int) -> list[Line]:
                 line(("P(B>A) ", "dim"), fmt.fixed(test.p_better, 3)),
                 line(("n ", "dim"), f"{labelled:,}{need}"),
             ],
-            "   ",
+            gap,
         ),
         join(
             [line(split, ("p ", "dim"), fmt.p_value(test.srm_p)), line((f"started {fmt.when(test.started)}", "dim"))],
@@ -167,8 +168,8 @@ def interval(test: AbTest) -> list[Series]:
     looks = [look for look in test.looks if len(look) >= 4]
     if len(looks) < 2:
         return []
-    n, low, mid, high = ([look[i] for look in looks] for i in range(4))
-    return [series("estimate", n, mid), series("interval", n, mid, low, high, "series-0", True)]
+    n, mid, low, high = ([look[i] for look in looks] for i in range(4))
+    return [series("estimate", n, mid), series("interval", n, mid, low, high, "line", True)]
 
 
 MODE_SCREEN = Ab

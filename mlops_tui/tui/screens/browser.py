@@ -14,6 +14,17 @@ from mlops_tui.tui.widgets.prompt import Prompt
 from mlops_tui.tui.widgets.table import Table
 from mlops_tui.tui.work import start
 
+_RELATED = {
+    "version": ("model", "gate", "deploy"),
+    "model": ("version", "gate", "deploy"),
+    "deploy": ("rollout",),
+    "drift": ("monitor",),
+    "audit": ("event",),
+    "experiment": ("run",),
+    "identity": ("audit",),
+}
+"""Nouns whose changes show in the list of another: their ids are not those of its rows."""
+
 _PAUSE_S = 0.08
 """How long the cursor must rest before what is under it is read: a held key asks for nothing."""
 
@@ -54,7 +65,8 @@ class Browser(Face):
     @property
     def topics(self) -> frozenset[str]:
         """The nouns that are listed, and those that the previews show."""
-        return self.TOPICS | frozenset(self.LISTS.values())
+        listed = self.LISTS.values()
+        return self.TOPICS | frozenset(listed) | {other for noun in listed for other in _RELATED.get(noun, ())}
 
     async def load(self, news: News) -> None:
         """Take the news into the lists, then into the previews."""
@@ -62,7 +74,7 @@ class Browser(Face):
             table = self.table(name)
             if table.source is None:
                 table.source = self.source(name)
-            if news.touches(noun):
+            if news.touches(noun, *_RELATED.get(noun, ())):
                 await table.news(news.of(noun))
         if news.all or news.touches(*self.topics):
             await self.preview()

@@ -63,7 +63,9 @@ class Compare(Face):
 
     def on_mount(self) -> None:
         """Give the selected runs as many lines as they are."""
-        self.query_one("#body").styles.grid_rows = f"{len(self.runs) + 2} {'1fr 1fr 5' if self.narrow else '3fr 2fr'}"
+        several = len(self.runs) + 2
+        rows = f"{min(5, several)} 3fr 2fr 4" if self.narrow else f"{several} 3fr 2fr"
+        self.query_one("#body").styles.grid_rows = rows
 
     async def load(self, news: News) -> None:
         """Read the comparison, then the curves of the metric that is drawn."""

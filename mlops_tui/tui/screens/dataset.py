@@ -7,7 +7,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 
 from mlops_tui.contracts.data import DataDiff, DataVersion
+from mlops_tui.core.ids import short
 from mlops_tui.tui import format as fmt
+from mlops_tui.tui.cells import opaque
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens.base import Face
@@ -99,7 +101,7 @@ class Dataset(Face):
             panel.title = f"Columns ({len(found.schema)})"
             panel.show(columns(found, panel.room[0]))
         self.lines("checks").show(checks(found))
-        self.lines("users").show(Row(line(_consumer(one)), _consumer(one)) for one in found.consumers)
+        self.lines("users").show(consumer(one) for one in found.consumers)
 
     def on_lines_opened(self, event: Lines.Opened) -> None:
         """Go where a line leads."""
@@ -148,6 +150,8 @@ def changes(diff: DataDiff, cells: int) -> list[Line]:
     return grid(rows, room=cells)
 
 
-def _consumer(text: str) -> str:
-    """Return a consumer as a deep link: the lineage graph says ``run:…`` or ``dataset_version:…``."""
-    return text.replace("dataset_version:", "data:").replace("model_version:", "version:")
+def consumer(text: str) -> Row:
+    """Return what uses the data as a row that leads there; the lineage graph says ``run:…`` or ``model_version:…``."""
+    kind, _, name = text.partition(":")
+    noun = {"dataset_version": "data", "model_version": "version"}.get(kind, kind)
+    return Row(line((f"{noun} ", "dim"), short(name) if opaque(name) else name), f"{noun}:{name}")

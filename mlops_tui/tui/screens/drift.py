@@ -203,7 +203,7 @@ def histogram(bins: Bins, cells: int) -> list[Line]:
         ]
         for label, then, now in zip(bins.labels, bins.reference, bins.live, strict=True)
     ]
-    return [*grid(rows, "lllll", gap=1), line((f"n {bins.n_reference:,} / {bins.n_live:,}", "dim"))]
+    return [*grid(rows, "llrlr", gap=1), line((f"n {bins.n_reference:,} / {bins.n_live:,}", "dim"))]
 
 
 MODE_SCREEN = DriftMode

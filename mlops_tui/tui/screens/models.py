@@ -16,6 +16,9 @@ from mlops_tui.tui.text import Line, Part, grid, join, line
 from mlops_tui.tui.widgets.lines import Lines, Row
 from mlops_tui.tui.widgets.table import Table
 
+_NOUNS = {"dataset_version": "data", "model_version": "version", "deployment": "deploy"}
+"""What people call the kinds of the lineage graph."""
+
 
 class Models(Browser):
     """Models at the left, their versions at the right, evidence below."""
@@ -110,18 +113,18 @@ def promote(face: Face, version: str) -> None:
 
 
 def verdicts(gates: list[GateResult], cells: int) -> list[Line]:
-    """Return a line a gate: verdict, figure against bound, and why."""
-    rows: list[list[Part]] = [
-        [
-            words.state("passed" if one.passed else "failed"),
-            one.gate,
-            fmt.number(one.value) if one.value is not None else "",
-            (f"bound {fmt.number(one.threshold)}" if one.threshold is not None else "", "dim"),
-            (one.text, "dim" if one.passed else "text"),
-        ]
-        for one in gates
-    ]
-    return grid(rows, "llrll", room=cells)
+    """Return a line a gate: verdict, figure, why, and where there is room its bound."""
+    rows: list[list[Part]] = []
+    for one in gates:
+        verdict = words.state("passed" if one.passed else "failed")
+        bound = f"bound {fmt.number(one.threshold)}" if one.threshold is not None else ""
+        why = (one.text, "dim" if one.passed else "text")
+        figure = fmt.number(one.value) if one.value is not None else ""
+        if cells < 60:
+            rows.append([words.symbol("passed" if one.passed else "failed"), one.gate, figure, why])
+        else:
+            rows.append([verdict, one.gate, figure, (bound, "dim"), why])
+    return grid(rows, "llrll", room=cells, give=3 if cells < 60 else 4)
 
 
 def aliases(model: Model) -> list[Row]:
@@ -147,16 +150,15 @@ def aliases(model: Model) -> list[Row]:
 
 def lineage(graph: LineageGraph, links: bool = True) -> list[Row]:
     """Return a lineage graph as an indented walk; each object leads to its screen."""
-    kinds = {"dataset_version": "data", "model_version": "version", "deployment": "deploy"}
     return [
         Row(
             line(
                 ("  " * node.depth, "faint"),
                 (f"{node.relation} " if node.depth else "", "faint"),
-                (f"{node.kind} ", "dim"),
+                (f"{_NOUNS.get(node.kind, node.kind)} ", "dim"),
                 node.name,
             ),
-            f"{kinds.get(node.kind, node.kind)}:{node.name}" if links and node.depth else "",
+            f"{_NOUNS.get(node.kind, node.kind)}:{node.name}" if links and node.depth else "",
         )
         for node in graph.nodes
     ]

@@ -122,7 +122,7 @@ def timeline(rollout: Rollout, cells: int) -> list[Line]:
         ]
         for one in reversed(rollout.events)
     ]
-    return grid(rows, "llrll", room=cells)
+    return grid(rows, "llrll", room=cells, give=3)
 
 
 def _rate(bad: int, n: int) -> float | None:

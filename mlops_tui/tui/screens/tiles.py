@@ -37,7 +37,7 @@ def hardware(host: Host | None, cells: int) -> list[Row]:
     if host is None:
         return [Row(line(("no sample yet", "dim")))]
     bar = 10 if cells >= 34 else 6
-    rows: list[list[Part]] = [_device(one, bar) for one in host.gpus]
+    rows: list[list[Part]] = [_device(one, bar, cells >= 40) for one in host.gpus]
     if not host.gpus:
         rows.append([("GPU", "dim"), line((host.gpu_state, "dim"))])
     memory, disk = host.mem_used / (host.mem_total or 1), host.disk_used / (host.disk_total or 1)
@@ -61,10 +61,10 @@ def _measure(name: str, share: float, text: str, bar: int, warn: float = 0.95) -
     return [(name, "dim"), line(f"{share:>4.0%} ", (fmt.gauge(share, bar), tone), ("  " + text, "dim"))]
 
 
-def _device(one: Device, bar: int) -> list[Part]:
+def _device(one: Device, bar: int, wide: bool) -> list[Part]:
     used = fmt.memory(one.mem_used, one.mem_total)
-    heat = f"  {one.temp_c:.0f}°C" if one.temp_c is not None else ""
-    watt = f" {one.power_w:.0f}W" if one.power_w is not None else ""
+    heat = f"  {one.temp_c:.0f}°C" if wide and one.temp_c is not None else ""
+    watt = f" {one.power_w:.0f}W" if wide and one.power_w is not None else ""
     share = None if one.util is None else one.util / 100
     shown = "   –" if share is None else f"{share:>4.0%}"
     return [
@@ -80,7 +80,7 @@ def drifts(found: list[DriftLine], cells: int) -> list[Row]:
             one.deployment,
             fmt.fixed(one.score),
             words.symbol(one.verdict),
-            (fmt.spark(one.spark), words.token(one.verdict)),
+            (fmt.spark(one.spark, 12 if cells >= 50 else 8), words.token(one.verdict)),
             (one.feature, "dim"),
         ]
         for one in found

@@ -117,7 +117,8 @@ class Version(Face):
         for side in ("inputs", "outputs"):
             for one in found.signature.get(side, []):
                 named = one if isinstance(one, dict) else {"name": str(one)}
-                kind = f"{named.get('type') or named.get('datatype') or ''} {named.get('shape') or ''}"
+                shape = " × ".join(map(str, named.get("shape") or []))
+                kind = f"{named.get('type') or named.get('datatype') or ''} {shape}"
                 rows.append([(side[:-1], "dim"), str(named.get("name", "")), (kind.strip(), "dim")])
         rows += [[("feature", "dim"), name] for name in found.features]
         return [Row(each) for each in grid(rows)]

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+
 from mlops_tui.contracts import Done, Plan
 from mlops_tui.contracts.listing import Column, Page, View
 from mlops_tui.core.config import load
@@ -31,7 +32,7 @@ class ManyRows:
         self.fail: MlopsError | None = None
         self.generation = 0
 
-    async def open(self, filter, sort):  # noqa: A002
+    async def open(self, filter, sort):
         if self.fail:
             raise self.fail
         self.generation += 1
@@ -184,3 +185,55 @@ def lines_of():
         return [plain(row.line) for row in app.screen.query_one(selector).rows]
 
     return read
+
+
+class Written(Scripted):
+    """A whole small world of answers, written in ``tests/snapshots/answers.json`` at one moment."""
+
+    def __init__(self, path):
+        import msgspec
+
+        from mlops_tui.contracts import OPERATIONS
+
+        world = msgspec.json.decode(path.read_bytes())
+        answers = {}
+        for name, raw in world["answers"].items():
+            kind = OPERATIONS[name].answer
+            if "*" in raw:
+                by_name = {key: msgspec.convert(one, kind) for key, one in raw.items()}
+                answers[name] = lambda request, by=by_name: by.get(next(iter(request.values())), by["*"])
+            else:
+                answers[name] = msgspec.convert(raw, kind)
+        super().__init__(answers)
+        self.now = world["now"]
+        self.lists = {
+            noun: ([msgspec.convert(column, Column) for column in one["columns"]], one["rows"])
+            for noun, one in world["lists"].items()
+        }
+
+    async def call(self, operation, request=None, *, digest=""):
+        request = request or {}
+        if operation == "view.open":
+            self.calls.append((operation, request))
+            columns, rows = self.lists[request["noun"]]
+            return View(view=request["noun"], noun=request["noun"], total=len(rows), columns=columns)
+        if operation == "view.page":
+            rows = self.lists[request["view"]][1]
+            return Page(rows=rows[request["offset"] : request["offset"] + request["limit"]])
+        return await super().call(operation, request, digest=digest)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """A door with the written world; time stands still at its moment, in UTC."""
+    import time
+    from pathlib import Path
+
+    door = Written(Path(__file__).parents[2] / "snapshots" / "answers.json")
+    for module in ("core.clock", "tui.screens.home", "tui.screens.version"):
+        monkeypatch.setattr(f"mlops_tui.{module}.now_us", lambda: door.now)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield door
+    monkeypatch.undo()
+    time.tzset()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from textual.widgets import Input
+
 from mlops_tui.core.errors import Unreachable
 from mlops_tui.tui import keys
 from mlops_tui.tui.widgets.dialog import Choices, Dialog
@@ -12,7 +14,6 @@ from mlops_tui.tui.widgets.plan import PlanDialog
 from mlops_tui.tui.widgets.problem import ProblemDialog
 from mlops_tui.tui.widgets.prompt import Prompt
 from mlops_tui.tui.widgets.table import Table
-from textual.widgets import Input
 
 
 async def test_the_skeleton_is_painted_before_any_answer(open_app, scripted, screen_text):
@@ -347,7 +348,8 @@ async def test_tab_goes_round_the_panels(open_app, scripted):
 
 
 async def test_the_palette_offers_actions_and_finds_objects(open_app, scripted, settle):
-    from mlops_tui.contracts.listing import Column, Table as Listing
+    from mlops_tui.contracts.listing import Column
+    from mlops_tui.contracts.listing import Table as Listing
 
     def listed(request):
         names = [Column(name="id", label="id", kind="id"), Column(name="name", label="name")]
@@ -364,7 +366,7 @@ async def test_the_palette_offers_actions_and_finds_objects(open_app, scripted, 
 
 
 async def test_export_writes_the_screen_and_the_list(open_app, scripted, settle, tmp_path):
-    async with open_app(scripted(total=450)) as (app, pilot):
+    async with open_app(scripted(total=450)) as (_, pilot):
         await pilot.press("2")
         await settle(pilot)
         await pilot.press("w")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from textual.app import App
+
 from mlops_tui.core.errors import NotFound, Unreachable
 from mlops_tui.tui.theme import textual_themes
 from mlops_tui.tui.views import PAGE
 from mlops_tui.tui.widgets.table import Table
-from textual.app import App
 
 
 class Host(App):
@@ -101,7 +102,7 @@ async def test_pages_beyond_the_kept_ones_are_read_again(opened, many_rows, sett
 
 async def test_sort_by_the_marked_column_and_back(opened, many_rows, settle):
     source = many_rows()
-    async with opened(source) as (_, pilot, table):
+    async with opened(source) as (_, pilot, _table):
         await pilot.press("right", "right", "s")
         await settle(pilot, 0.05)
         assert source.opened[-1] == ("", "-value")
