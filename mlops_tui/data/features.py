@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import msgspec
 from mlops_tui.contracts import data as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan, Started
-from mlops_tui.core.errors import Conflict, NotFound
-from mlops_tui.data.online.transform import FeatureSet
+from mlops_tui.core.errors import BadInput, Conflict, NotFound
+from mlops_tui.data.labels import joined
+from mlops_tui.data.online.transform import FeatureFile, FeatureSet
 from mlops_tui.data.versions import WORKER, label, resolve
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
+
+MAX_BYTES = 1_000_000
+"""A feature file is read by the agent itself: none that a person writes is larger."""
 
 lists(
     Listing(
@@ -59,47 +64,69 @@ class ApplyFeatures:
         path = Path(ctx.caller.cwd or "/", request.path)
         if not path.is_file():
             raise NotFound(f"there is no file {path}", "", "give its path from where you are")
+        if path.stat().st_size > MAX_BYTES:
+            raise BadInput(f"{path} is not a feature file", f"it is larger than {MAX_BYTES:,} bytes")
         features = FeatureSet.load(path)
-        known = {
-            (row["name"], row["version"]): row["digest"]
-            for row in ctx.session.dicts("SELECT * FROM feature WHERE tenant = ?", [ctx.tenant])
-        }
-        changes = []
-        for one in features.definitions:
-            before = known.get((one.name, one.version))
-            if before not in (None, one.digest):
-                raise Conflict(
-                    f"feature {one.name}@{one.version} is registered with another definition",
-                    "a version never changes",
-                    f"give it version {one.version + 1}",
-                )
-            if before is None:
-                changes.append(Change(object=f"feature:{one.name}@{one.version}", field="expr", after=one.expr))
+        definitions = _every(features)
+        fresh = _new(ctx, definitions)
         name = request.name or path.stem
-        text = f"apply {path.name}: {len(changes)} new of {len(features.definitions)} features"
-        data = {
-            "name": name,
-            "digest": features.digest,
-            "record": features.record(),
-            "new": [change.object for change in changes],
-        }
-        return Plan(operation="feature.apply", object=f"view:{name}", text=text, changes=changes, data=data)
+        record = {**features.record(), "features": msgspec.to_builtins(definitions)}
+        return Plan(
+            operation="feature.apply",
+            object=f"view:{name}",
+            text=f"apply {path.name}: {len(fresh)} new of {len(definitions)} features",
+            changes=[Change(object=f"feature:{one.name}@{one.version}", field="expr", after=one.expr) for one in fresh],
+            data={"name": name, "digest": features.digest, "record": record, "new": fresh},
+        )
 
     def apply(self, ctx: Context, request: contract.ApplyFeatures, plan: Plan) -> Done:
         """Insert what is new, and the view as a whole."""
-        record, fresh = plan.data["record"], set(plan.data["new"])
-        for one in record["features"]:
-            if f"feature:{one['name']}@{one['version']}" in fresh:
-                ctx.session.insert(
-                    "feature", name=one["name"], version=one["version"], tenant=ctx.tenant, entity=one["entity"] or record["entity"], dtype=one["dtype"],
-                    expr=one["expr"], description=one["description"], digest=one["digest"], created_us=ctx.now, actor=ctx.caller.name,
-                )  # fmt: skip
+        made: dict[str, Any] = {"tenant": ctx.tenant, "created_us": ctx.now, "actor": ctx.caller.name}
+        for one in plan.data["new"]:
+            fields = msgspec.to_builtins(one)
+            del fields["created"]
+            ctx.session.insert("feature", **fields, **made)
         ctx.session.insert(
-            "feature_view", seq=ctx.next("feature_view"), tenant=ctx.tenant, name=plan.data["name"], digest=plan.data["digest"],
-            record=msgspec.json.encode(record).decode(), created_us=ctx.now, actor=ctx.caller.name,
-        )  # fmt: skip
+            "feature_view",
+            seq=ctx.next("feature_view"),
+            name=plan.data["name"],
+            digest=plan.data["digest"],
+            record=msgspec.json.encode(plan.data["record"]).decode(),
+            **made,
+        )
         ctx.emit("feature", plan.data["name"], "applied", plan.text, "feature:")
         return Done(object=plan.object, text=plan.text)
+
+
+def _every(features: FeatureSet) -> list[contract.FeatureDef]:
+    """Return every definition of a file, checked, in its order: also the versions that newer ones have replaced."""
+    checked = {(one.name, one.version): one for one in features.definitions}
+    older: dict[str, list[str]] = {}
+    for one in features.file.features:
+        if (one.name, one.version) not in checked:
+            older.setdefault(one.name, []).append(f"{one.name}@{one.version}")
+    for picked in zip_longest(*older.values()):
+        more = FeatureSet(features.file, [reference for reference in picked if reference])
+        checked.update({(one.name, one.version): one for one in more.definitions})
+    return [checked[one.name, one.version] for one in features.file.features]
+
+
+def _new(ctx: Context, definitions: list[contract.FeatureDef]) -> list[contract.FeatureDef]:
+    """Return the definitions that are not registered yet.
+
+    Raises:
+        Conflict: one is registered with another expression.
+    """
+    rows = ctx.session.rows("SELECT name, version, digest FROM feature WHERE tenant = ?", [ctx.tenant])
+    known = {(name, version): digest for name, version, digest in rows}
+    for one in definitions:
+        if known.get((one.name, one.version), one.digest) != one.digest:
+            raise Conflict(
+                f"feature {one.name}@{one.version} is registered with another definition",
+                "a version never changes",
+                f"give it version {one.version + 1}",
+            )
+    return [one for one in definitions if (one.name, one.version) not in known]
 
 
 @implements(contract.feature_show)
@@ -107,21 +134,18 @@ def show(ctx: Context, request: contract.OneFeature) -> contract.Feature:
     """Show a feature and the views that use it."""
     name, _, version = request.feature.partition("@")
     row = ctx.session.dict(
-        """SELECT *, epoch_us(created) AS created_us FROM feature WHERE tenant = ? AND name = ? AND (? = '' OR version = TRY_CAST(? AS INTEGER))
+        """SELECT * EXCLUDE (tenant, actor) REPLACE (epoch_us(created) AS created) FROM feature
+           WHERE tenant = ? AND name = ? AND (? = '' OR version = TRY_CAST(? AS INTEGER))
            ORDER BY version DESC LIMIT 1""",
         [ctx.tenant, name, version, version],
     )
     if row is None:
         raise NotFound(f"there is no feature {request.feature}", "", "mlops feature list shows them")
-    definition = contract.FeatureDef(
-        name=row["name"], version=row["version"], dtype=row["dtype"], expr=row["expr"], entity=row["entity"], description=row["description"],
-        digest=row["digest"], created=row["created_us"],
-    )  # fmt: skip
     users = ctx.session.column(
         "SELECT DISTINCT 'view:' || name FROM feature_view WHERE tenant = ? AND contains(record, ?)",
         [ctx.tenant, row["digest"]],
     )
-    return contract.Feature(definition=definition, consumers=users)
+    return contract.Feature(definition=contract.FeatureDef(**row), consumers=users)
 
 
 def view(session: Session, tenant: str, name: str) -> dict[str, Any]:
@@ -153,18 +177,23 @@ class MakeTrainingSet:
     def plan(self, ctx: Context, request: contract.MakeTrainingSet) -> Plan:
         """Find the view and every data set."""
         row = view(ctx.session, ctx.tenant, request.view)
-        sources = []
-        for reference in request.data:
-            data, _, labels = reference.partition("+")
-            found = [resolve(ctx.session, ctx.tenant, one) for one in (data, labels) if one]
-            sources.append([{"data": label(one), "digest": one["digest"], "format": one["format"]} for one in found])
+        record = msgspec.json.decode(row["record"])
+        FeatureSet(msgspec.convert(record, FeatureFile), request.features)  # every feature wanted must be there
+        found = [
+            [resolve(ctx.session, ctx.tenant, one) for one in reference.split("+", 1)] for reference in request.data
+        ]
+        files = [
+            [{"data": label(one), "digest": one["digest"], "format": one["format"]} for one in group] for group in found
+        ]
         body = {
             "work": "training-set",
             "name": request.name,
-            "record": msgspec.json.decode(row["record"]),
+            "record": record,
             "picked": request.features,
-            "sources": sources,
+            "sources": files,
             "where": request.where,
+            "parent": ",".join(file["data"] for group in files for file in group),
+            **joined(one for group in found for one in group),
         }
         text = f"compute {row['name']} over {', '.join(request.data)} as {request.name}"
         return Plan(operation="feature.training-set", object=f"data:{request.name}", text=text, data=body)

@@ -13,6 +13,7 @@ from mlops_tui.contracts.operation import Change, Done, Plan, Started
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.data import profile
+from mlops_tui.data.labels import check_labels
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
 from mlops_tui.store.listing import Listing, lists
@@ -45,7 +46,8 @@ lists(
             "rows": "v.n_rows",
             "size": "v.size",
             "columns": "json_array_length(v.columns)",
-            "checks": "CASE WHEN v.checks IS NULL THEN 'none' WHEN (v.checks::JSON->>'passed')::BOOLEAN THEN 'ok' ELSE 'failed' END",
+            "checks": """CASE WHEN v.checks IS NULL THEN 'none'
+                           WHEN (v.checks::JSON->>'passed')::BOOLEAN THEN 'ok' ELSE 'failed' END""",
             "classification": "v.classification",
             "residency": "v.residency",
             "created": "epoch_us(v.created)",
@@ -66,8 +68,10 @@ def resolve(session: Session, tenant: str, reference: str) -> dict[str, Any]:
     """
     name, _, version = reference.removeprefix("data:").partition("@")
     row = session.dict(
-        """SELECT v.*, d.name, epoch_us(v.created) AS created_us FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id
-           WHERE d.tenant = $tenant AND (v.id = $name OR (d.name = $name AND ($version = '' OR v.version = TRY_CAST($version AS INTEGER))))
+        """SELECT v.*, d.name, epoch_us(v.created) AS created_us
+           FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id
+           WHERE d.tenant = $tenant AND (v.id = $name OR
+             (d.name = $name AND ($version = '' OR v.version = TRY_CAST($version AS INTEGER))))
            ORDER BY v.version DESC LIMIT 1""",
         {"tenant": tenant, "name": name, "version": version},
     )
@@ -86,13 +90,15 @@ class AddData:
     """Take in a file: a worker reads it, and commits what it found."""
 
     def plan(self, ctx: Context, request: contract.AddData) -> Plan:
-        """Check that the file is there, before a job is spent on it."""
+        """Check files, labels and parent, before a job is spent on them."""
+        check_labels(request.classification, request.residency)
+        parent = label(resolve(ctx.session, ctx.tenant, request.parent)) if request.parent else ""
         path = Path(ctx.caller.cwd or "/", request.path)
         checks = Path(ctx.caller.cwd or "/", request.checks) if request.checks else None
         for wanted in (path, checks):
             if wanted and not wanted.is_file():
                 raise NotFound(f"there is no file {wanted}", "", "give its path from where you are")
-        body = {**msgspec.to_builtins(request), "path": str(path), "checks": str(checks or "")}
+        body = {**msgspec.to_builtins(request), "path": str(path), "checks": str(checks or ""), "parent": parent}
         change = Change(
             object=f"data:{request.name}", field="version", before=_latest(ctx, request.name), after="the next"
         )
@@ -122,51 +128,61 @@ class CommitData:
                 "a version needs its content",
                 "mlops data add",
             )
-        version = (_latest(ctx, request.name) or 0) + 1
+        check_labels(request.classification, request.residency)
+        parents = [resolve(ctx.session, ctx.tenant, one) for one in request.parent.split(",") if one]
         same = ctx.session.value(
-            """SELECT v.id FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id WHERE d.tenant = ? AND d.name = ? AND v.digest = ?
-               ORDER BY v.version DESC LIMIT 1""",
+            """SELECT max(v.version) FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id
+               WHERE d.tenant = ? AND d.name = ? AND v.digest = ?""",
             [ctx.tenant, request.name, request.digest],
         )
-        text = f"{request.name} is unchanged" if same else f"data set {request.name}@{version}: {request.rows:,} rows"
-        change = Change(object=f"data:{request.name}", field="version", before=version - 1 or None, after=version)
+        if same:
+            known = f"{request.name}@{same}"
+            text = f"{request.name} is unchanged: its content is {known}"
+            return Plan(operation="data.commit", object=f"data:{known}", text=text, data={"same": known})
+        before = _latest(ctx, request.name)
+        version = (before or 0) + 1
         return Plan(
             operation="data.commit",
             object=f"data:{request.name}@{version}",
-            text=text,
-            changes=[] if same else [change],
-            data={"same": same, "version": version},
+            text=f"data set {request.name}@{version}: {request.rows:,} rows",
+            changes=[Change(object=f"data:{request.name}", field="version", before=before, after=version)],
+            data={"same": None, "version": version, "parents": parents},
         )
 
     def apply(self, ctx: Context, request: contract.CommitData, plan: Plan) -> contract.DataVersion:
         """Insert it with its lineage."""
         if plan.data["same"]:
             return _shown(ctx, resolve(ctx.session, ctx.tenant, plan.data["same"]))
-        session, identifier = ctx.session, uuid7()
-        owner = session.value("SELECT id FROM dataset WHERE tenant = ? AND name = ?", [ctx.tenant, request.name])
-        if owner is None:
-            owner = uuid7()
-            session.insert(
-                "dataset", id=owner, tenant=ctx.tenant, name=request.name, created_us=ctx.now, actor=ctx.caller.name
-            )
-        session.insert(
-            "dataset_version", id=identifier, dataset_id=owner, version=plan.data["version"], digest=request.digest, size=request.size, n_rows=request.rows,
-            format=request.format, origin=request.path, columns=_json(request.schema), profile=_json(request.profile),
-            checks=_json(request.checks) if request.checks else None, parent=request.parent, residency=request.residency, classification=request.classification,
-            created_us=ctx.now, actor=ctx.caller.name, made_by=request.made_by,
-        )  # fmt: skip
-        session.execute(
-            "INSERT INTO blob SELECT ?, ?, 'data', make_timestamp(?) WHERE NOT EXISTS (SELECT 1 FROM blob WHERE digest = ?)",
-            [request.digest, request.size, ctx.now, request.digest],
+        identifier, parents = uuid7(), plan.data["parents"]
+        ctx.session.insert(
+            "dataset_version",
+            id=identifier,
+            dataset_id=_dataset(ctx, request.name),
+            version=plan.data["version"],
+            digest=request.digest,
+            size=request.size,
+            n_rows=request.rows,
+            format=request.format,
+            origin=request.path,
+            columns=_json(request.schema),
+            profile=_json(request.profile),
+            checks=_json(request.checks) if request.checks else None,
+            parent=",".join(label(parent) for parent in parents),
+            residency=request.residency,
+            classification=request.classification,
+            created_us=ctx.now,
+            actor=ctx.caller.name,
+            made_by=request.made_by,
         )
-        for parent in filter(None, request.parent.split(",")):
-            ctx.link(
-                f"dataset_version:{identifier}",
-                "made_from",
-                f"dataset_version:{resolve(session, ctx.tenant, parent)['id']}",
-            )
+        ctx.session.execute(
+            """INSERT INTO blob SELECT $digest, $size, 'data', make_timestamp($now)
+               WHERE NOT EXISTS (SELECT 1 FROM blob WHERE digest = $digest)""",
+            {"digest": request.digest, "size": request.size, "now": ctx.now},
+        )
+        for parent in parents:
+            ctx.link(f"dataset_version:{identifier}", "made_from", f"dataset_version:{parent['id']}")
         ctx.emit("data", identifier, "added", plan.text, plan.object)
-        return _shown(ctx, resolve(session, ctx.tenant, identifier))
+        return _shown(ctx, resolve(ctx.session, ctx.tenant, identifier))
 
 
 @implements(contract.show)
@@ -242,6 +258,7 @@ class TagData:
         changes = [
             Change(object=f"data:{label(row)}", field=key, before=before.get(key), after=value or None)
             for key, value in request.tags.items()
+            if before.get(key, "") != value
         ]
         return Plan(
             operation="data.tag",
@@ -253,24 +270,35 @@ class TagData:
 
     def apply(self, ctx: Context, request: contract.TagData, plan: Plan) -> Done:
         """Write them."""
-        for key, value in request.tags.items():
-            ctx.session.execute("DELETE FROM tag WHERE object = ? AND key = ?", [plan.data["id"], key])
-            if value:
-                ctx.session.insert("tag", object=plan.data["id"], key=key, value=value, ts_us=ctx.now)
+        for change in plan.changes:
+            ctx.session.execute("DELETE FROM tag WHERE object = ? AND key = ?", [plan.data["id"], change.field])
+            if change.after:
+                ctx.session.insert("tag", object=plan.data["id"], key=change.field, value=change.after, ts_us=ctx.now)
         ctx.emit("data", plan.data["id"], "tagged", plan.text, plan.object)
         return Done(object=plan.object, text=plan.text)
 
 
+def _dataset(ctx: Context, name: str) -> str:
+    """Return the id of the data set of a name, making it when it is new."""
+    known = ctx.session.value("SELECT id FROM dataset WHERE tenant = ? AND name = ?", [ctx.tenant, name])
+    if known is not None:
+        return str(known)
+    made = uuid7()
+    ctx.session.insert("dataset", id=made, tenant=ctx.tenant, name=name, created_us=ctx.now, actor=ctx.caller.name)
+    return made
+
+
 def _latest(ctx: Context, name: str) -> int | None:
     found: int | None = ctx.session.value(
-        "SELECT max(v.version) FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id WHERE d.tenant = ? AND d.name = ?",
+        """SELECT max(v.version) FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id
+           WHERE d.tenant = ? AND d.name = ?""",
         [ctx.tenant, name],
     )
     return found
 
 
 def _tags(session: Session, identifier: str) -> dict[str, str]:
-    return dict(session.rows("SELECT key, value FROM tag WHERE object = ?", [identifier]))  # type: ignore[arg-type]
+    return dict(session.rows("SELECT key, value FROM tag WHERE object = ? ORDER BY key", [identifier]))
 
 
 def _json(value: Any) -> str:
@@ -279,9 +307,26 @@ def _json(value: Any) -> str:
 
 def _shown(ctx: Context, row: dict[str, Any]) -> contract.DataVersion:
     consumers = ctx.session.column("SELECT DISTINCT src FROM link WHERE dst = ?", [f"dataset_version:{row['id']}"])
+    same = (
+        "id",
+        "name",
+        "version",
+        "digest",
+        "size",
+        "format",
+        "origin",
+        "actor",
+        "residency",
+        "classification",
+        "parent",
+    )
     return contract.DataVersion(
-        id=row["id"], name=row["name"], version=row["version"], digest=row["digest"], size=row["size"], rows=row["n_rows"], format=row["format"],
-        origin=row["origin"], created=row["created_us"], actor=row["actor"], residency=row["residency"], classification=row["classification"],
-        parent=row["parent"], schema=msgspec.json.decode(row["columns"]), profile=msgspec.json.decode(row["profile"]),
-        checks=msgspec.json.decode(row["checks"]) if row["checks"] else None, tags=_tags(ctx.session, row["id"]), consumers=consumers,
-    )  # fmt: skip
+        **{key: row[key] for key in same},
+        rows=row["n_rows"],
+        created=row["created_us"],
+        schema=msgspec.json.decode(row["columns"]),
+        profile=msgspec.json.decode(row["profile"]),
+        checks=msgspec.json.decode(row["checks"]) if row["checks"] else None,
+        tags=_tags(ctx.session, row["id"]),
+        consumers=consumers,
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +14,21 @@ from mlops_tui.data import checks, training_set
 from mlops_tui.data.online.transform import FeatureSet
 from mlops_tui.data.profile import profile
 from mlops_tui.data.schema import read_schema
+from mlops_tui.data.scratch import scratch
 from mlops_tui.jobs.worker import WorkerJob, serve
 
 
 def add(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
     """Check a file, keep its content, commit the version."""
     path = Path(request["path"])
-    report = None
+    report, before = None, _state(path)
     if request["checks"]:
         report = checks.run_checks(path, checks.load_checks(Path(request["checks"])))
         checks.require(report)
-    return _commit(job, path, request["name"], origin=str(path), report=report, request=request)
+    taken = _take(job, path)
+    if _state(path) != before:
+        raise Conflict(f"{path.name} changed while it was read", "", "try again when nobody writes to it")
+    return _commit(job, taken, {**_facts(request), "path": str(path), "checks": msgspec.to_builtins(report)})
 
 
 def check(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
@@ -50,44 +52,49 @@ def make_training_set(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]
     features = FeatureSet.from_record(request["record"])
     if request["picked"]:
         features = FeatureSet(features.file, request["picked"])
-    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
+    with scratch() as folder:
         sources = []
         for index, files in enumerate(request["sources"]):
             paths = [
-                _unseal(job, file["digest"], Path(folder, f"{index}-{at}.{file['format']}"))
-                for at, file in enumerate(files)
+                _unseal(job, file["digest"], folder / f"{index}-{at}.{file['format']}") for at, file in enumerate(files)
             ]
             sources.append(training_set.Source(*paths))
-        written = training_set.write(features, sources, Path(folder, f"{request['name']}.parquet"), request["where"])
-        parents = ",".join(file["data"] for files in request["sources"] for file in files)
-        body = {"parent": parents, "residency": "", "classification": "internal"}
-        found = _commit(
-            job,
-            written.path,
-            request["name"],
-            origin=f"features {features.digest[:12]} over {parents}",
-            report=None,
-            request=body,
-        )
+        written = training_set.write(features, sources, folder / f"{request['name']}.parquet", request["where"])
+        taken = _take(job, written.path)
+    origin = f"features {features.digest[:12]} over {request['parent']}"
+    found = _commit(job, taken, {**_facts(request), "path": origin})
     return {**found, "unlabelled": written.unlabelled, "features": features.digest}
 
 
-def _commit(
-    job: WorkerJob, path: Path, name: str, *, origin: str, report: checks.CheckReport | None, request: dict[str, Any]
-) -> dict[str, Any]:
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Return what differs when somebody has written to a file; None when it is gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _facts(request: dict[str, Any]) -> dict[str, Any]:
+    return {key: request[key] for key in ("name", "parent", "residency", "classification")}
+
+
+def _take(job: WorkerJob, path: Path) -> dict[str, Any]:
+    """Keep a file's content and return what is to be known of it."""
     schema, found, blob = read_schema(path), profile(path), job.blobs.put_file(path)
-    if blob.size != schema.size:
-        raise Conflict(f"{path.name} changed while it was read", "", "try again when nobody writes to it")
-    version = job.client.call(
-        "data.commit",
-        {
-            "name": name, "path": origin, "digest": blob.digest, "size": blob.size, "rows": schema.rows, "format": schema.format,
-            "schema": msgspec.to_builtins(schema.columns), "profile": msgspec.to_builtins(found),
-            "checks": msgspec.to_builtins(report) if report else None, "parent": request["parent"], "residency": request["residency"],
-            "classification": request["classification"], "made_by": f"job:{job.id}",
-        },
-        request_id=job.request_id("commit"),
-    )  # fmt: skip
+    return {
+        "digest": blob.digest,
+        "size": blob.size,
+        "rows": schema.rows,
+        "format": schema.format,
+        "schema": msgspec.to_builtins(schema.columns),
+        "profile": msgspec.to_builtins(found),
+    }
+
+
+def _commit(job: WorkerJob, taken: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    request = {**taken, **facts, "made_by": f"job:{job.id}"}
+    version = job.client.call("data.commit", request, request_id=job.request_id("commit"))
     return {
         "id": version.id,
         "data": f"{version.name}@{version.version}",
@@ -100,8 +107,8 @@ def _commit(
 @contextmanager
 def unsealed(job: WorkerJob, digest: str, form: str) -> Iterator[Path]:
     """Yield a stored artifact as a file in memory (or in a private folder that is removed again)."""
-    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
-        yield _unseal(job, digest, Path(folder, f"{digest[:12]}.{form}"))
+    with scratch() as folder:
+        yield _unseal(job, digest, folder / f"{digest[:12]}.{form}")
 
 
 def _unseal(job: WorkerJob, digest: str, target: Path) -> Path:
@@ -109,11 +116,6 @@ def _unseal(job: WorkerJob, digest: str, target: Path) -> Path:
         while block := source.read(1 << 20):
             file.write(block)
     return target
-
-
-def _scratch() -> str | None:
-    """Plaintext of stored data goes to memory where the system has a place for that."""
-    return "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
 
 
 WORK = {"add": add, "check": check, "verify": verify, "training-set": make_training_set}
