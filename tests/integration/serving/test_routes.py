@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -237,8 +238,10 @@ def test_a_sealed_model_is_served_and_never_plain_on_disk(make: Any, kit: Any, h
 
     os.kill(server.workers[0], signal.SIGKILL)
     assert server.infer([[1, 2, 3, 4]])["outputs"][1]["data"] == [17.0]
-    found = [p for root in (home.data, server.folder, Path("/dev/shm")) for p in root.rglob("*") if p.is_file()]
-    assert not [p for p in found if b"a-canary-string" in p.read_bytes()]
+    for root in (home.data, server.folder, Path("/dev/shm")):
+        for path in [p for p in root.rglob("*") if p.is_file()]:
+            with contextlib.suppress(FileNotFoundError):  # state.json is put in place by renaming
+                assert b"a-canary-string" not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize("signal_too", [True, False])
