@@ -23,16 +23,19 @@ from mlops_tui.agent.openapi import spec
 from mlops_tui.client import wire
 from mlops_tui.client.start import Hello
 from mlops_tui.contracts.operation import PROTOCOL, find
-from mlops_tui.core.errors import ExitCode, MlopsError, NotAllowed
+from mlops_tui.core.errors import BadInput, ExitCode, MlopsError, NotAllowed
 from mlops_tui.door.context import Caller
 from mlops_tui.door.perform import Wish, decode, perform
 from mlops_tui.store.feed import Event
+from mlops_tui.store.session import Session
 
 if TYPE_CHECKING:
     from mlops_tui.agent.process import Agent
 
 log = logging.getLogger(__name__)
 
+KEPT, WAITING = 1000, 10_000
+"""Events that one who comes back is told of at most; events that may wait for one who is slow."""
 _STATUS = {
     ExitCode.USAGE: HTTPStatus.BAD_REQUEST,
     ExitCode.REFUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -58,9 +61,16 @@ def application(agent: Agent) -> Starlette:
             agent.used()
 
     async def events(request: Request) -> Response:
-        since = request.query_params.get("since")
-        _caller(agent, request)
-        return StreamingResponse(_events(agent, int(since) if since else None), media_type="text/event-stream")
+        try:
+            given = request.query_params.get("since")
+            since = int(given) if given else None
+        except ValueError as error:
+            raise BadInput(
+                "since is not a number", str(error), "give the seq of the last event that you have"
+            ) from error
+        caller = _caller(agent, request)
+        await run_in_threadpool(agent.house.read, lambda s: agent.house.guard.check(s, caller, "event:read"))
+        return StreamingResponse(_events(agent, caller, since), media_type="text/event-stream")
 
     async def described(_: Request) -> Response:
         return _json(spec())
@@ -133,27 +143,54 @@ def _login(uid: int, agent: Agent) -> str:
         return f"uid-{uid}"
 
 
-async def _events(agent: Agent, since: int | None) -> AsyncIterator[bytes]:
+async def _events(agent: Agent, caller: Caller, since: int | None) -> AsyncIterator[bytes]:
+    """Yield the caller's events: first those after ``since`` that the store has, then each new one."""
     loop = asyncio.get_running_loop()
-    waiting: asyncio.Queue[Event] = asyncio.Queue()
+    waiting: asyncio.Queue[Event] = asyncio.Queue(WAITING)
 
     def hand_over(event: Event) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
-            loop.call_soon_threadsafe(waiting.put_nowait, event)
+            loop.call_soon_threadsafe(take, event)
 
-    leave = agent.house.feed.listen(hand_over, since)
+    def take(event: Event) -> None:
+        if not waiting.full():
+            waiting.put_nowait(event)
+
+    leave = agent.house.feed.listen(hand_over)
     try:
         yield b": welcome\n\n"
-        while not agent.house.leaving.is_set():
+        told = 0
+        if since is not None:
+            for event in await run_in_threadpool(agent.house.read, lambda session: _after(session, caller, since)):
+                told = event.seq
+                yield _line(event)
+        # Whoever is too slow is let go: it comes back and asks from the last event that it has.
+        while not agent.house.leaving.is_set() and not waiting.full():
             try:
                 event = await asyncio.wait_for(waiting.get(), timeout=1.0)
             except TimeoutError:
                 yield b": still here\n\n"
                 continue
-            yield b"data: " + msgspec.json.encode(event) + b"\n\n"
+            if event.tenant == caller.tenant and (not event.seq or event.seq > told):
+                yield _line(event)
     finally:
         leave()
         agent.used()
+
+
+def _after(session: Session, caller: Caller, since: int) -> list[Event]:
+    rows = session.dicts(
+        """
+        SELECT seq, epoch_us(ts) AS ts, actor, topic, object, action, text, link, tenant FROM event
+        WHERE seq > ? AND tenant = ? ORDER BY seq DESC LIMIT ?
+        """,
+        [since, caller.tenant, KEPT],
+    )
+    return [Event(**row) for row in reversed(rows)]
+
+
+def _line(event: Event) -> bytes:
+    return b"data: " + msgspec.json.encode(event) + b"\n\n"
 
 
 def _json(answer: Any) -> Response:

@@ -38,14 +38,20 @@ CHECKPOINT_S = 30.0
 
 @dataclass
 class Tracked:
-    """A spool file as far as it was read."""
+    """A spool file as far as it was read; ``torn`` counts the bytes at its end that a dead writer did not finish."""
 
     path: Path
     owner: str
     offset: int
     closed: bool = False
     size: int = 0
+    torn: int = 0
     failed_at: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it is taken in and no more will come."""
+        return self.closed and self.size <= self.offset + self.torn
 
 
 class Ingestor:
@@ -80,7 +86,7 @@ class Ingestor:
         for path in (self._house.home.spool / owner).glob("*"):
             file = self._files.get(path)
             with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_size > (file.offset if file else 0):
+                if path.stat().st_size > (file.offset + file.torn if file else 0):
                     return True
         return False
 
@@ -113,15 +119,14 @@ class Ingestor:
                         file.size = file.offset
 
     def _forward(self, file: Tracked) -> int:
-        if file.size <= file.offset or time.monotonic() - file.failed_at < 5:
-            self._notice_end(file)
-            return 0
         before = file.offset
+        if time.monotonic() - file.failed_at < 5:
+            return 0
         try:
-            if file.path.suffix == ".seg":
-                self._segment(file)
-            else:
-                self._lines(file)
+            if file.size > before:
+                self._take(file)
+            if file.offset == before and not file.closed and not _may_grow(file.path):
+                self._take_last(file)
         except MlopsError as error:
             file.failed_at = time.monotonic()
             log.warning("cannot read %s: %s", file.path, error)
@@ -129,6 +134,22 @@ class Ingestor:
             file.failed_at = time.monotonic()
             log.exception("cannot take in %s", file.path)
         return file.offset - before
+
+    def _take(self, file: Tracked) -> None:
+        if file.path.suffix == ".seg":
+            self._segment(file)
+        else:
+            self._lines(file)
+
+    def _take_last(self, file: Tracked) -> None:
+        """Close a file whose writer is gone or has begun the next, once nothing whole is left to read.
+
+        It is read again first: until the writer was found gone, it could write.
+        """
+        before, size = file.offset, file.path.stat().st_size
+        self._take(file)
+        if file.offset == before:
+            file.closed, file.size, file.torn = True, size, size - before
 
     def _lines(self, file: Tracked) -> None:
         chunk = read_from(file.path, file.offset)
@@ -196,7 +217,6 @@ class Ingestor:
         self._house.store.write(transaction)
         file.offset, file.closed = offset, file.closed or closed
         for ctx in done:
-            self._house.feed.publish(ctx.events)
             for step in ctx.after:
                 step()
         for topic in touched:
@@ -205,13 +225,8 @@ class Ingestor:
     def _name(self, file: Tracked) -> str:
         return str(file.path.relative_to(self._house.home.spool))
 
-    def _notice_end(self, file: Tracked) -> None:
-        """A file that will not grow is closed, so that it can be deleted: its writer is gone or has begun the next."""
-        if not file.closed and file.offset >= file.size and not _may_grow(file.path):
-            file.closed = True
-
     def _maybe_checkpoint(self) -> None:
-        finished = any(file.closed and file.offset >= file.size for file in self._files.values())
+        finished = any(file.finished for file in self._files.values())
         due = time.monotonic() - self._checkpointed > CHECKPOINT_S
         wal = self._house.store.wal_bytes
         # A checkpoint that fails on a full disk would cost the whole opening of the database.
@@ -221,7 +236,7 @@ class Ingestor:
     def _checkpoint(self) -> Any:
         """Fold the log; the files that were finished before it began are deleted after it."""
         self._checkpointed = time.monotonic()
-        finished = [file for file in self._files.values() if file.closed and file.offset >= file.size]
+        finished = [file for file in self._files.values() if file.finished]
 
         def forget() -> None:
             for file in finished:

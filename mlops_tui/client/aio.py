@@ -63,9 +63,12 @@ class AsyncClient:
         reader, writer = await self._open()
         path = "/events" + (f"?since={since}" if since is not None else "")
         try:
-            writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+            tenant = f"{wire.TENANT}: {self._config.get('tenant')}"
+            writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n{tenant}\r\n\r\n".encode())
             await writer.drain()
-            await _head(reader)
+            status, fields = await _head(reader)
+            if status >= 400:
+                raise wire.failure(status, await reader.readexactly(int(fields.get("content-length", "0"))))
             while size := int((await reader.readline()).strip() or b"0", 16):
                 block = await reader.readexactly(size)
                 await reader.readexactly(2)

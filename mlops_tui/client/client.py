@@ -127,8 +127,11 @@ class Client:
     def events(self, since: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield events of the change feed as they come, for ever."""
         connection = UnixConnection(str(self.home.socket), 3600.0)
-        connection.request("GET", "/events" + (f"?since={since}" if since is not None else ""))
+        path = "/events" + (f"?since={since}" if since is not None else "")
+        connection.request("GET", path, headers={wire.TENANT: str(self._config.get("tenant"))})
         answer = connection.getresponse()
+        if answer.status >= 400:
+            raise wire.failure(answer.status, answer.read())
         try:
             while line := answer.readline():
                 if line.startswith(b"data: "):

@@ -77,6 +77,14 @@ def headers(*, dry_run: bool, digest: str, reason: str, request_id: str, tenant:
     return found
 
 
+def failure(status: int, body: bytes) -> MlopsError:
+    """Return the error that an answer carries."""
+    try:
+        return from_record(msgspec.json.decode(body, type=ErrorBody).error)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return MlopsError(f"the agent answered {status}", body[:300].decode(errors="replace"), "mlops agent log")
+
+
 def decode(operation: Operation[Any, Any], status: int, body: bytes, dry_run: bool) -> Any:
     """Return the typed answer (or plan) of a call.
 
@@ -84,12 +92,7 @@ def decode(operation: Operation[Any, Any], status: int, body: bytes, dry_run: bo
         MlopsError: the error that the agent sent.
     """
     if status >= 400:
-        try:
-            raise from_record(msgspec.json.decode(body, type=ErrorBody).error)
-        except (msgspec.DecodeError, msgspec.ValidationError):
-            raise MlopsError(
-                f"the agent answered {status}", body[:300].decode(errors="replace"), "mlops agent log"
-            ) from None
+        raise failure(status, body)
     if dry_run and operation.effect is Effect.CHANGE:
         return msgspec.json.decode(body, type=Plan)
     return msgspec.json.decode(body, type=Started if operation.kind is Kind.JOB else operation.answer)

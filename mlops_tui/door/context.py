@@ -121,6 +121,7 @@ class Context:
             link=link,
         )
         self.events.append(event)
+        self.house.post(event)
 
     def wake(self, schedule: str) -> None:
         """Make a schedule run once this call is committed."""

@@ -49,7 +49,8 @@ class House:
 
     def __post_init__(self) -> None:
         self.memo = Memo(self.feed)
-        self.store.settled = self.series.settled
+        self._outbox: list[Event] = []
+        self.store.settled = self._settled
 
     def read(self, ask: Callable[[Session], T], limit_s: float = 5.0) -> T:
         """Ask the store something on this thread's session."""
@@ -62,6 +63,17 @@ class House:
             self._counters[table] = session.value(f"SELECT coalesce(max(seq), 0) FROM {table}")
         self._counters[table] += 1
         return self._counters[table]
+
+    def post(self, event: Event) -> None:
+        """Have an event told as soon as the transaction that is under way is committed; writer thread only."""
+        self._outbox.append(event)
+
+    def _settled(self, committed: bool) -> None:
+        # On the writer thread, before anybody hears of the commit: so events are told in the order of their numbers.
+        self.series.settled(committed)
+        events, self._outbox = self._outbox, []
+        if committed and events:
+            self.feed.publish(events)
 
     def touch(self, topic: str, object: str, tenant: str = "default") -> None:
         """Tell listeners that an object has new points or lines; nothing is kept of it."""

@@ -96,7 +96,6 @@ def _change(
         _write_down(house, operation, request, caller, error)
         raise
     for ctx in made:
-        house.feed.publish(ctx.events)
         for step in ctx.after:
             step()
     return answer

@@ -65,12 +65,17 @@ def show(ctx: Context, request: contract.OneJob) -> contract.Job:
         [found["id"]],
     )
     assert row
+    same = ("id", "name", "kind", "status", "attempt", "exit_code", "host", "pid", "actor", "progress")
     return contract.Job(
-        id=row["id"], name=row["name"], kind=row["kind"], status=row["status"], created=row["c"], started=row["s"], ended=row["e"],
-        attempt=row["attempt"], exit_code=row["exit_code"], host=row["host"], pid=row["pid"], actor=row["actor"], run=row["run_id"],
-        command=msgspec.json.decode(row["spec"], type=Spec).argv, progress=row["progress"],
-        error=msgspec.json.decode(row["error"]) if row["error"] else None, result=msgspec.json.decode(row["result"]) if row["result"] else None,
-    )  # fmt: skip
+        **{name: row[name] for name in same},
+        created=row["c"],
+        started=row["s"],
+        ended=row["e"],
+        run=row["run_id"],
+        command=msgspec.json.decode(row["spec"], type=Spec).argv,
+        error=msgspec.json.decode(row["error"]) if row["error"] else None,
+        result=msgspec.json.decode(row["result"]) if row["result"] else None,
+    )
 
 
 @implements(contract.log)
@@ -165,7 +170,10 @@ def _started(ctx: Context, owner: str, records: list[Start]) -> None:
         if record.kind == "job":
             process = record.process
             ctx.session.execute(
-                "UPDATE job SET host = ?, boot = ?, pid = ?, proc_created = ?, heartbeat = make_timestamp(?) WHERE id = ?",
+                """
+                UPDATE job SET host = ?, boot = ?, pid = ?, proc_created = ?, heartbeat = make_timestamp(?)
+                WHERE id = ?
+                """,
                 [process.host, process.boot, process.pid, process.created, record.t, owner],
             )
             row = ctx.session.dict("SELECT kind, name FROM job WHERE id = ?", [owner])

@@ -66,7 +66,11 @@ def _start(house: House, row: dict[str, Any]) -> None:
     """Write the intent, then start the runner: a crash in between leaves a job without a process, found later."""
     house.store.write(
         lambda s: s.execute(
-            "UPDATE job SET status = 'running', attempt = attempt + 1, started = make_timestamp(?), pid = NULL, error = NULL, result = NULL WHERE id = ?",
+            """
+            UPDATE job SET status = 'running', attempt = attempt + 1, started = make_timestamp(?), pid = NULL,
+              error = NULL, result = NULL
+            WHERE id = ?
+            """,
             [now_us(), row["id"]],
         )
     )
@@ -104,13 +108,8 @@ def _look_after(house: House, row: dict[str, Any]) -> None:
 
 
 def _give_up(house: House, row: dict[str, Any], why: str) -> None:
-    def settle(session: Session) -> Context:
-        ctx = Context(house, Caller.system("job lost", row["tenant"]), session)
-        end(ctx, row["id"], "lost", None, why)
-        return ctx
-
-    ctx = house.store.write(settle)
-    house.feed.publish(ctx.events)
+    caller = Caller.system("job lost", row["tenant"])
+    house.store.write(lambda session: end(Context(house, caller, session), row["id"], "lost", None, why))
 
 
 def end(ctx: Context, job: str, status: str, code: int | None, why: str) -> None:

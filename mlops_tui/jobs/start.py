@@ -53,8 +53,9 @@ def start_job(
         run=run_id, request=request or {}, data=data or [], grace_s=float(ctx.config.get("jobs.grace_s")),
     )  # fmt: skip
     ctx.session.insert(
-        "job", id=job, tenant=ctx.tenant, name=name, kind=kind, status="queued", spec=msgspec.json.encode(spec).decode(), attempt=0,
-        retries=retries, created_us=ctx.now, host="", boot="", actor=ctx.caller.name, run_id=run_id,
+        "job", id=job, tenant=ctx.tenant, name=name, kind=kind, status="queued", attempt=0, retries=retries,
+        spec=msgspec.json.encode(spec).decode(), created_us=ctx.now, host="", boot="", actor=ctx.caller.name,
+        run_id=run_id,
     )  # fmt: skip
     ctx.emit("job", job, "queued", f"{kind} {name} queued", f"job:{job}")
     ctx.wake("jobs.queue")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -24,41 +24,39 @@ class Event(msgspec.Struct, kw_only=True):
 
 
 class Feed:
-    """Fans events out to listeners on any thread; keeps the last thousand for those who reconnect."""
-
-    KEEP = 1000
+    """Fans events out to listeners on any thread, each event once and in the order in which they were committed."""
 
     def __init__(self) -> None:
-        self._recent: deque[Event] = deque(maxlen=self.KEEP)
         self._listeners: set[Callable[[Event], None]] = set()
         self._guard = threading.Lock()
         self._versions: Counter[str] = Counter()
+        self._told = 0
 
     def version(self, topics: Iterable[str]) -> tuple[int, ...]:
         """Return how often each topic has been published; ``*`` counts every event that is kept, whatever its topic."""
         return tuple(self._versions[topic] for topic in topics)
 
     def publish(self, events: list[Event]) -> None:
-        """Hand events to every listener, in order; a listener must not block."""
+        """Hand events to every listener, in order; one that was handed over before is skipped.
+
+        Listeners must not block: this runs on the writer thread.
+        """
         with self._guard:
-            self._recent.extend(event for event in events if event.seq)
-            for event in events:
+            fresh = [event for event in events if not event.seq or event.seq > self._told]
+            for event in fresh:
+                self._told = max(self._told, event.seq)
                 self._versions.update((event.topic, "*") if event.seq else (event.topic,))
             listeners = list(self._listeners)
         for listener in listeners:
-            for event in events:
+            for event in fresh:
                 listener(event)
 
-    def listen(self, listener: Callable[[Event], None], since: int | None = None) -> Callable[[], None]:
-        """Call ``listener`` for every event after ``since`` that is still kept, then for each new one.
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``listener`` for every new event; what came before is read from the store.
 
         Returns a function that ends the listening.
         """
         with self._guard:
-            if since is not None:
-                for event in self._recent:
-                    if event.seq > since:
-                        listener(event)
             self._listeners.add(listener)
 
         def leave() -> None:
