@@ -115,8 +115,8 @@ class Ingestor:
                     file = self._files.get(path) or self._files.setdefault(path, Tracked(path, path.parent.name, 0))
                     try:
                         file.size = path.stat().st_size
-                    except FileNotFoundError:
-                        file.size = file.offset
+                    except FileNotFoundError:  # deleted after a checkpoint, a moment ago
+                        self._files.pop(path, None)
 
     def _forward(self, file: Tracked) -> int:
         before = file.offset

@@ -1,0 +1,102 @@
+"""The end of spool files: what a killed writer left is taken in to its last whole record, then the file goes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import orjson
+import pytest
+
+from mlops_tui.agent import ingest
+from mlops_tui.agent.ingest import Ingestor
+from mlops_tui.core.clock import now_us
+from mlops_tui.core.ids import uuid7
+from mlops_tui.core.paths import private_dir
+from mlops_tui.serving.segments import Header, SegmentName, SegmentWriter, record
+
+
+def line(step):
+    return orjson.dumps({"v": 1, "e": "m", "t": now_us(), "s": step, "m": {"loss": 0.5}}) + b"\n"
+
+
+@pytest.fixture
+def ingestor(house):
+    house.ingestor = Ingestor(house)
+    return house.ingestor
+
+
+@pytest.fixture
+def gone():
+    """The pid of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    return child.pid
+
+
+@pytest.fixture
+def spooled(home):
+    """A function that returns the place of a spool file by its writer."""
+
+    def path(pid, name="{host}-{pid}-{now}.jsonl"):
+        folder = private_dir(home.spool / uuid7())
+        return folder / name.format(host=os.uname().nodename, pid=pid, now=now_us() - 5_000_000)
+
+    return path
+
+
+def steps(house):
+    return house.read(lambda s: s.column("SELECT step FROM point ORDER BY step"))
+
+
+def test_a_line_that_a_killed_writer_tore_is_left_and_the_file_goes(house, ingestor, spooled, gone):
+    path = spooled(gone)
+    path.write_bytes(line(0) + line(1) + line(2)[:20])
+    ingestor.drain()
+    assert steps(house) == [0, 1]
+    assert not path.exists()
+    assert not ingestor.owes(path.parent.name)
+
+
+def test_a_segment_record_that_a_killed_server_tore_is_left_and_the_file_goes(house, ingestor, spooled, gone):
+    path = spooled(gone).parent / str(SegmentName(os.uname().nodename, gone, now_us(), 1))
+    writer = SegmentWriter(path, Header(path.parent.name, ("a",), ("y",)))
+    row = b"\0\0\0\0"
+    whole = [record(now_us(), 1, 0, 0, 10, 1, b"one", row, row), record(now_us(), 1, 0, 0, 10, 1, b"two", row, row)]
+    writer.append(whole[0] + whole[1][:-3])
+    writer.close()
+    ingestor.drain()
+    assert house.read(lambda s: s.column("SELECT request_id FROM inference")) == ["one"]
+    assert not path.exists()
+
+
+def test_a_torn_line_of_a_living_writer_is_waited_for(house, ingestor, spooled):
+    path = spooled(os.getpid())
+    path.rename(path) if path.exists() else path.touch()
+    path.write_bytes(line(0) + line(1)[:20])
+    living = path.with_name(path.name.rpartition("-")[0] + f"-{now_us() + 60_000_000}.jsonl")
+    path.rename(living)
+    ingestor.drain()
+    assert living.exists() and steps(house) == [0]
+
+
+def test_last_words_between_the_look_and_the_death_are_not_deleted(house, ingestor, spooled, gone, monkeypatch):
+    path = spooled(gone)
+    path.write_bytes(line(0))
+    ingestor.turn()
+
+    def speaks_and_dies(found):
+        if path.stat().st_size == len(line(0)):
+            with path.open("ab") as file:
+                file.write(line(1))
+        return False
+
+    monkeypatch.setattr(ingest, "_may_grow", speaks_and_dies)
+    ingestor.turn()
+    ingestor._checkpoint().result(timeout=30)
+    deadline = time.monotonic() + 5
+    while ingestor.turn() and time.monotonic() < deadline:
+        continue
+    assert steps(house) == [0, 1]
