@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -17,10 +15,11 @@ import pytest
 from onnx import TensorProto, helper
 
 import mlops_tui as mlops
+from mlops_tui.core.clock import now_us
 from mlops_tui.data import training_set
 from mlops_tui.data.online.duck import open_locked, register
 from mlops_tui.data.online.transform import FeatureFile, FeatureSet
-from mlops_tui.spool.process import is_alive
+from mlops_tui.spool.writer import Writer
 
 RECORD = {
     "key": "id",
@@ -109,17 +108,20 @@ class Yard:
 
     # Models and data.
 
-    def model(self, weights, name="census", fails=False, evaluation=True):
-        """Log a run that made a model, register it, and return the reference of its version."""
+    def model(self, weights, fails=False, evaluation=True):
+        """Build a model, register it from a run, and return the reference of its version."""
         path = onnx_model(self.folder / "model.onnx", weights, fails)
+        return self.registered(path, self._evaluation(weights) if evaluation else None)
+
+    def registered(self, path, evaluation=None):
         with mlops.start_run(experiment="tests", name="made") as run:
             run.log_artifact(path, path="model/model.onnx")
             if evaluation:
-                run.log_artifact(self._evaluation(weights), path="evaluation/evaluation.parquet")
-        self.taken_in("run_artifact", 1 + evaluation, f"run = '{run.id}'")
+                run.log_artifact(evaluation, path="evaluation/evaluation.parquet")
+        self.taken_in("run_artifact", 2 if evaluation else 1, f"run = '{run.id}'")
         self.taken_in("run", 1, f"id = '{run.id}' AND status = 'done'")
-        made = self.call("model.register", name=name, run=run.id, artifact="model/model.onnx", require_gates=False)
-        return f"{name}@{made.version}"
+        wanted = {"name": "census", "run": run.id, "artifact": "model/model.onnx", "require_gates": False}
+        return f"census@{self.call('model.register', **wanted).version}"
 
     def _evaluation(self, weights) -> Path:
         rows = people(3000, seed=9)
@@ -168,13 +170,51 @@ class Yard:
             what=f"{n} rows of {table}",
         )
 
+    def labels(self, deployment):
+        """A writer of late labels, in a spool file of this process."""
+        return Writer(self.home.spool, deployment, kind="label")
+
+    def rollout(self, name="census"):
+        return self.call("rollout.status", rollout=name)
+
+    def ended(self, within=60.0):
+        return self.until(self.rollout, lambda one: one.ended is not None, within, "the rollout ends")
+
+
+class Weights(threading.Thread):
+    """Looks at what the servers really do: (time in µs, share of each label that is not stable)."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.seen, self.done = port, [], threading.Event()
+        self.start()
+
+    def look(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection.request("GET", "/v2/models/census")
+        shares = json.loads(connection.getresponse().read())["parameters"]["traffic"]
+        connection.close()
+        return {one["revision"]: one["weight"] for one in shares if one["role"] != "stable"}
+
+    def run(self):
+        while not self.done.wait(0.01):
+            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+                before = now_us()
+                self.seen.append((before, self.look()))
+
+    def finish(self):
+        self.done.set()
+        self.join(10)
+        return self.seen
+
 
 class Clients(threading.Thread):
     """A client that asks without end, and remembers what it was told by whom."""
 
-    def __init__(self, port, prefix="c", pause=0.002, n=None):
+    def __init__(self, port, prefix="c", pause=0.002, n=None, labels=None):
         super().__init__(daemon=True)
         self.port, self.prefix, self.pause, self.n = port, prefix, pause, n
+        self.labels = labels
         self.told: dict[str, str] = {}
         self.errors: list[str] = []
         self.broken: list[str] = []
@@ -194,6 +234,8 @@ class Clients(threading.Thread):
                 said = answer.read()
                 if answer.status == 200:
                     self.told[name] = json.loads(said)["model_version"]
+                    if self.labels:
+                        self.labels.label(name, 0, float(rows["employed"][at % 5000]))
                 else:
                     self.errors.append(f"{name}: {answer.status} {said[:200]!r}")
                 at += 1
@@ -208,14 +250,6 @@ class Clients(threading.Thread):
         self.done.set()
         self.join(30)
         return self
-
-
-def kill(pid):
-    os.kill(pid, signal.SIGKILL)
-
-
-def gone(process):
-    return is_alive(process) is not True
 
 
 @pytest.fixture
@@ -233,6 +267,20 @@ def clients():
     def make(*arguments, **options):
         made.append(Clients(*arguments, **options))
         made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.finish()
+
+
+@pytest.fixture
+def weights():
+    """A maker of watchers of the weights that are served."""
+    made = []
+
+    def make(port):
+        made.append(Weights(port))
         return made[-1]
 
     yield make
