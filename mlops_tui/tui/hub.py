@@ -21,18 +21,37 @@ STALE_AFTER = 3
 
 @dataclass(frozen=True)
 class News:
-    """What changed since a listener heard last: object ids by noun; ``all`` means that anything may have."""
+    """What changed since a listener heard last.
+
+    Args:
+        objects: ids of objects that something happened to, by noun; there may be new ones among them.
+        touched: ids of objects that only have new points or lines, by noun.
+        all: anything may have changed.
+    """
 
     objects: dict[str, frozenset[str]] = field(default_factory=dict)
+    touched: dict[str, frozenset[str]] = field(default_factory=dict)
     all: bool = False
 
     def touches(self, *topics: str) -> bool:
         """Tell whether any of these nouns changed."""
-        return self.all or any(topic in self.objects for topic in topics)
+        return self.all or any(topic in self.objects or topic in self.touched for topic in topics)
 
     def of(self, *topics: str) -> frozenset[str]:
         """Return the ids that changed among these nouns."""
-        return frozenset().union(*(self.objects.get(topic, frozenset()) for topic in topics))
+        return frozenset().union(*(found.get(topic, ()) for topic in topics for found in (self.objects, self.touched)))
+
+    def happened(self, *topics: str) -> frozenset[str]:
+        """Return the ids that something happened to, more than new points or lines."""
+        return frozenset().union(*(self.objects.get(topic, ()) for topic in topics))
+
+    def and_then(self, other: News) -> News:
+        """Return two pieces of news as one."""
+        return News(_merged(self.objects, other.objects), _merged(self.touched, other.touched), self.all or other.all)
+
+
+def _merged(one: dict[str, frozenset[str]], other: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    return {key: one.get(key, frozenset()) | other.get(key, frozenset()) for key in one.keys() | other.keys()}
 
 
 class Listener(Protocol):
@@ -88,7 +107,7 @@ class Hub:
         self.period = period
         self.paused = False
         self.contact = Contact("connecting", time.monotonic())
-        self._listeners: dict[Listener, dict[str, set[str]]] = {}
+        self._listeners: dict[Listener, News] = {}
         self._woken = 0.0
         self._bell = asyncio.Event()
         self._last = 0
@@ -96,7 +115,7 @@ class Hub:
 
     def join(self, listener: Listener) -> None:
         """Begin to gather news for a listener."""
-        self._listeners.setdefault(listener, {})
+        self._listeners.setdefault(listener, News())
         self._all.add(listener)
         self._bell.set()
 
@@ -135,9 +154,11 @@ class Hub:
         self._last = max(self._last, event.seq)
         if event.seq:
             self._on_event(event)
+        ids = {event.topic: frozenset((event.object,))}
+        news = News(objects=ids) if event.seq else News(touched=ids)
         for listener, waiting in self._listeners.items():
             if event.topic in listener.topics or (event.seq and "event" in listener.topics):
-                waiting.setdefault(event.topic, set()).add(event.object)
+                self._listeners[listener] = waiting.and_then(news)
         self._bell.set()
 
     async def _wake_for_ever(self) -> None:
@@ -160,14 +181,11 @@ class Hub:
 
     async def _wake(self) -> None:
         calls: list[Awaitable[None]] = []
-        for listener in list(self._listeners):
-            waiting = self._listeners[listener]
-            if not listener.seen or not (waiting or listener in self._all):
-                continue
-            news = News({topic: frozenset(ids) for topic, ids in waiting.items()}, listener in self._all)
-            waiting.clear()
-            self._all.discard(listener)
-            calls.append(listener.hear(news))
+        for listener, waiting in list(self._listeners.items()):
+            if listener.seen and (waiting != News() or listener in self._all):
+                self._listeners[listener] = News()
+                calls.append(listener.hear(waiting.and_then(News(all=listener in self._all))))
+                self._all.discard(listener)
         await asyncio.gather(*calls, return_exceptions=True)
 
     def _turn(self, state: str, problem: MlopsError | None = None) -> None:

@@ -144,7 +144,7 @@ class Face(Screen[None], inherit_bindings=False):
     async def hear(self, news: News) -> None:
         """Load, one at a time; what comes meanwhile is put together into one more load."""
         before = self._waiting
-        self._waiting = news if before is None else _both(before, news)
+        self._waiting = news if before is None else before.and_then(news)
         if not self._loading:
             start(self, self._load, group="load")
 
@@ -215,8 +215,3 @@ class Face(Screen[None], inherit_bindings=False):
     def focus_chain_of_panels(self) -> list[Widget]:
         """Return the panels that can be seen, in the order of the tab key."""
         return [widget for widget in self.focus_chain if isinstance(widget, Panel)]
-
-
-def _both(one: News, other: News) -> News:
-    topics = one.objects.keys() | other.objects.keys()
-    return News({t: one.of(t) | other.of(t) for t in topics}, one.all or other.all)

@@ -75,7 +75,7 @@ class Browser(Face):
             if table.source is None:
                 table.source = self.source(name)
             if news.touches(noun, *_RELATED.get(noun, ())):
-                await table.news(news.of(noun))
+                await table.news(news.happened(noun), news.all or bool(news.happened(*_RELATED.get(noun, ()))))
         if news.all or news.touches(*self.topics):
             await self.preview()
 

@@ -56,7 +56,7 @@ class Tasks(Dialog[None]):
 
     async def hear(self, news: News) -> None:
         """Read what changed."""
-        await self.query_one(Table).news(news.of("job"))
+        await self.query_one(Table).news(news.happened("job"), news.all)
 
     def on_table_opened(self, event: Table.Opened) -> None:
         """Open a job."""

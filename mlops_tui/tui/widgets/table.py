@@ -253,16 +253,19 @@ class Table(Panel):
     def _open_anew(self, keep: bool = False) -> None:
         start(self, self.reopen, keep, group=f"open-{id(self)}", replace=True)
 
-    async def news(self, objects: Iterable[str]) -> None:
+    async def news(self, objects: Iterable[str], all: bool = False) -> None:
         """Take in what the change feed says: everything while nobody has moved, else the rows that are seen.
 
         Args:
-            objects: ids that changed; an id that no page here holds may be a new row.
+            objects: ids that something happened to; one that no page here holds may be a new row.
+            all: anything may have happened, new rows too.
         """
-        if not self.opened or self.problem or (self.live and self.total <= _SMALL):
+        happened = frozenset(objects)
+        anew = (happened or all) and self.live and self.total <= _SMALL
+        if not self.opened or self.problem or anew:
             await self.reopen(keep=self._touched)
             return
-        unknown = {one for one in objects if not self._pages.holds(one)}
+        unknown = {one for one in happened if not self._pages.holds(one)}
         if unknown - self._news:
             self._news |= unknown
             self._retitle()
