@@ -10,6 +10,7 @@ import sys
 
 from mlops_tui.client.start import START_FD
 from mlops_tui.core.errors import MlopsError
+from mlops_tui.core.launch import give_way
 from mlops_tui.core.paths import home
 
 
@@ -19,7 +20,7 @@ def main() -> int:
     parser.add_argument("--stay", action="store_true", help="do not leave when idle")
     stay = parser.parse_args().stay
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    os.nice(5)  # a good neighbour of training
+    give_way(5)  # a good neighbour of training
     try:
         from mlops_tui.agent.process import Agent
 

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from mlops_tui.core.launch import launch
 from mlops_tui.serving.deployment import DEPLOYMENT, LOCK, read_state
 from mlops_tui.spool.process import is_alive
 
@@ -79,7 +80,7 @@ class Servers:
         _started[deployment] = time.monotonic()
         sink = os.open(self.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            _children[deployment] = subprocess.Popen(
+            _children[deployment] = launch(
                 [sys.executable, "-P", "-m", "mlops_tui.serving.supervisor", "--dir", str(self.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,

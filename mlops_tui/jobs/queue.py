@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 
 from mlops_tui.core.clock import SECOND, now_us
+from mlops_tui.core.launch import launch
 from mlops_tui.door import Caller, Context, House, every, keeps_awake
+from mlops_tui.jobs import leftover
 from mlops_tui.jobs.spec import Spec
 from mlops_tui.spool.process import ProcessId, is_alive
 from mlops_tui.store.session import Session
@@ -74,7 +76,7 @@ def _start(house: House, row: dict[str, Any]) -> None:
             [now_us(), row["id"]],
         )
     )
-    runner = subprocess.Popen(
+    runner = launch(
         [sys.executable, "-m", "mlops_tui.jobs.runner"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -110,6 +112,7 @@ def _look_after(house: House, row: dict[str, Any]) -> None:
 def _give_up(house: House, row: dict[str, Any], why: str) -> None:
     caller = Caller.system("job lost", row["tenant"])
     house.store.write(lambda session: end(Context(house, caller, session), row["id"], "lost", None, why))
+    leftover.end_soon(house.home.jobs / row["id"], _spec(row).grace_s)
 
 
 def end(ctx: Context, job: str, status: str, code: int | None, why: str) -> None:

@@ -19,6 +19,7 @@ from typing import IO
 import msgspec
 
 from mlops_tui.core.paths import Home, home, private_dir
+from mlops_tui.jobs import leftover
 from mlops_tui.jobs.spec import DataFile, Spec
 from mlops_tui.spool.writer import Writer
 
@@ -41,6 +42,7 @@ def main() -> int:
     writer = Writer(
         where.spool, spec.job, kind="job", job={"name": spec.name, "kind": spec.kind, "run": spec.run}, heartbeat=True
     )
+    leftover.end(folder, spec.grace_s)
     try:
         code, asked = _supervise(spec, where, folder, writer)
     except Exception as error:
@@ -65,6 +67,7 @@ def _supervise(spec: Spec, where: Home, folder: Path, writer: Writer) -> tuple[i
         pass_fds=list(descriptors.values()),
         process_group=0,
     )
+    leftover.note(folder, child.pid)
     asked = _pass_signals_on(child, spec.grace_s)
     assert child.stdin and child.stdout and child.stderr
     readers = [
