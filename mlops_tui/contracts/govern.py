@@ -42,7 +42,7 @@ class PolicyVerdict(Answer):
     permission: str
     allowed: bool
     rule: str
-    roles: list[str] = []
+    roles: list[str] = msgspec.field(default_factory=list)
 
 
 class ChainVerdict(Answer):

@@ -131,14 +131,15 @@ class RunGates(Request, frozen=True):
         default_factory=list
     )
     policy: Annotated[str, Meta(description="YAML file of thresholds; default: built in")] = ""
-    champion: Annotated[str, Meta(description="version to compare with; default: the champion, if any")] = ""
+    champion: Annotated[str, Meta(description="version to compare with; default: the champion of its experiment")] = ""
 
 
 class RecordGates(Request, frozen=True):
-    """Verdicts that a gate worker hands in."""
+    """Verdicts that a gate worker hands in, with the digest of the model file that it judged."""
 
     run: str
-    results: list[GateResult]
+    results: Annotated[list[GateResult], Meta(min_length=1)]
+    digest: str = ""
 
 
 class GateReport(Answer):

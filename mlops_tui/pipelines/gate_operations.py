@@ -13,10 +13,10 @@ from mlops_tui.contracts.operation import Change, Plan, Started
 from mlops_tui.core.errors import NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
-from mlops_tui.door.lookup import by_name_or_id
 from mlops_tui.jobs import start_job
+from mlops_tui.registry.versions import label, latest_gates, resolve_version
 from mlops_tui.store.listing import Listing, lists
-from mlops_tui.store.session import Session
+from mlops_tui.tracking.find import find_run
 
 lists(
     Listing(
@@ -48,18 +48,15 @@ lists(
 )
 
 
-def _run(ctx: Context, typed: str) -> dict[str, Any]:
-    return by_name_or_id(ctx.session, "run", "run", typed, ctx.tenant, newest="started", where="deleted IS NULL")
-
-
-def verdicts(session: Session, run: str) -> list[contract.GateResult]:
-    """Return the newest verdict of each gate on a run."""
-    rows = session.dicts(
-        """SELECT gate, passed, value, threshold, text, detail, epoch_us(ts) AS ts FROM gate_result WHERE run_id = ?
-           QUALIFY row_number() OVER (PARTITION BY gate ORDER BY gate_result.ts DESC) = 1 ORDER BY gate""",
-        [run],
+def _champion(ctx: Context, run: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the champion that another run of this experiment made; the newest where there are several."""
+    version = ctx.session.value(
+        """SELECT v.id FROM alias a JOIN model_version v ON v.id = a.version_id JOIN run r ON r.id = v.run_id
+           WHERE a.alias = 'champion' AND r.tenant = ? AND r.experiment_id = ? AND r.id <> ?
+           ORDER BY a.since DESC LIMIT 1""",
+        [ctx.tenant, run["experiment_id"], run["id"]],
     )
-    return [contract.GateResult(**{**row, "detail": msgspec.json.decode(row["detail"])}) for row in rows]
+    return resolve_version(ctx.session, ctx.tenant, version) if version else None
 
 
 @implements(contract.gate_run)
@@ -68,12 +65,21 @@ class RunGates:
 
     def plan(self, ctx: Context, request: contract.RunGates) -> Plan:
         """Find the run, the policy and the champion to compare with."""
-        run = _run(ctx, request.run)
+        run = find_run(ctx.session, ctx.tenant, request.run)
         policy = str(Path(ctx.caller.cwd or "/", request.policy)) if request.policy else ""
         if policy and not Path(policy).is_file():
             raise NotFound(f"there is no file {policy}", "", "give its path from where you are")
-        body = {"run": run["id"], "gates": request.gates, "policy": policy, "champion": request.champion}
+        champion = (
+            resolve_version(ctx.session, ctx.tenant, request.champion) if request.champion else _champion(ctx, run)
+        )
+        body = {
+            "run": run["id"],
+            "gates": request.gates,
+            "policy": policy,
+            "champion": label(champion) if champion else "",
+        }
         text = f"judge {run['name']} by {', '.join(request.gates) or 'every gate of the policy'}"
+        text += f", beside {body['champion']}" if champion else ""
         return Plan(
             operation="gate.run", object=f"run:{run['id']}", text=text, data={"body": body, "name": run["name"]}
         )
@@ -96,7 +102,7 @@ class RecordGates:
 
     def plan(self, ctx: Context, request: contract.RecordGates) -> Plan:
         """Name every verdict."""
-        run = _run(ctx, request.run)
+        run = find_run(ctx.session, ctx.tenant, request.run)
         changes = [
             Change(
                 object=f"run:{run['id']}",
@@ -120,38 +126,40 @@ class RecordGates:
     def apply(self, ctx: Context, request: contract.RecordGates, plan: Plan) -> contract.GateReport:
         """Insert them."""
         run = plan.data["run"]["id"]
-        digest = (
-            ctx.session.value(
-                "SELECT digest FROM run_artifact WHERE run = ? AND ends_with(path, '.onnx') ORDER BY ts DESC LIMIT 1",
-                [run],
-            )
-            or ""
-        )
         for one in request.results:
             ctx.session.insert(
-                "gate_result", id=uuid7(), run_id=run, gate=one.gate, passed=one.passed, value=one.value, threshold=one.threshold, text=one.text,
-                detail=msgspec.json.encode(one.detail).decode(), digest=digest, ts_us=ctx.now,
-            )  # fmt: skip
+                "gate_result",
+                id=uuid7(),
+                run_id=run,
+                gate=one.gate,
+                passed=one.passed,
+                value=one.value,
+                threshold=one.threshold,
+                text=one.text,
+                detail=msgspec.json.encode(one.detail).decode(),
+                digest=request.digest,
+                ts_us=ctx.now,
+            )
         ctx.emit("gate", run, "failed" if plan.data["failed"] else "passed", plan.text, f"run:{run}")
-        results = verdicts(ctx.session, run)
-        return contract.GateReport(run=run, passed=all(one.passed for one in results), results=results)
+        return _report(ctx, run, request.digest)
 
 
 @implements(contract.gate_show)
 def show(ctx: Context, request: contract.OneGateReport) -> contract.GateReport:
-    """Show the verdicts on a run, or on the run of a model version."""
-    name, at, version = request.subject.partition("@")
-    run = None
-    if at:
-        run = ctx.session.value(
-            """SELECT v.run_id FROM model_version v JOIN model m ON m.id = v.model_id LEFT JOIN alias a ON a.version_id = v.id
-               WHERE m.tenant = $tenant AND m.name = $name AND (v.version = TRY_CAST($version AS INTEGER) OR a.alias = $version) LIMIT 1""",
-            {"tenant": ctx.tenant, "name": name, "version": version},
-        )
-        if run is None:
-            raise NotFound(f"there is no model version {request.subject}", "", "mlops version list shows them")
-    run = run or _run(ctx, request.subject)["id"]
-    results = verdicts(ctx.session, run)
-    if not results:
-        raise NotFound(f"no gate has judged {request.subject}", "", f"mlops gate run {request.subject}")
+    """Show the verdicts on the file of a model version, or on the file of a run that was judged last."""
+    if "@" in request.subject:
+        version = resolve_version(ctx.session, ctx.tenant, request.subject)
+        run, digest = version["run_id"] or "", version["digest"]
+    else:
+        run = find_run(ctx.session, ctx.tenant, request.subject)["id"]
+        newest = "SELECT digest FROM gate_result WHERE run_id = ? ORDER BY ts DESC, id DESC LIMIT 1"
+        digest = ctx.session.value(newest, [run]) or ""
+    report = _report(ctx, run, digest)
+    if not report.results:
+        raise NotFound(f"no gate has judged {request.subject}", "", f"mlops gate run {run or 'RUN'}")
+    return report
+
+
+def _report(ctx: Context, run: str, digest: str) -> contract.GateReport:
+    results = latest_gates(ctx.session, run, digest)
     return contract.GateReport(run=run, passed=all(one.passed for one in results), results=results)

@@ -62,7 +62,8 @@ class Candidate:
         labels: truth, shape (n,).
         scores: what the model says of each row, shape (n,): a probability for a classifier.
         columns: the raw columns by name, shape (n,) each: features, groups, ids.
-        champion: the champion's scores on the same rows, shape (n,), or None when there is no champion.
+        champion: the champion's scores on the same rows, shape (n,), or None when there is none to compare with.
+        champion_note: why a champion that there is cannot be compared with.
         predict: scores for other rows, given all of the model's inputs by name.
         bounds: what the policy says for this gate.
         inputs: the model's inputs in its order, keys of ``columns``.
@@ -82,6 +83,7 @@ class Candidate:
     groups: Sequence[str] = ()
     forbidden: Sequence[str] = ()
     model: Path | None = None
+    champion_note: str = ""
 
 
 class Gate(Protocol):

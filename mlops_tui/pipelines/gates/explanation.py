@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from mlops_tui.contracts.model import GateResult
+from mlops_tui.pipelines.gates.verdict import unjudged
 from mlops_tui.plugins.hookspecs import Candidate
 from mlops_tui.stats import importance
 
@@ -18,13 +19,7 @@ class ExplanationGate:
         """Judge shares and the leading features."""
         bounds = candidate.bounds
         if candidate.predict is None:
-            return GateResult(
-                gate=self.name,
-                passed=False,
-                value=None,
-                threshold=None,
-                text="the run has no model that can be asked: nothing can be explained",
-            )
+            return unjudged(self.name, "the run has no model that can be asked: nothing can be explained")
         columns = {name: candidate.columns[name] for name in candidate.inputs}
         found = importance.permutation(
             candidate.predict, columns, candidate.labels, max_rows=int(bounds["rows"]), repeats=int(bounds["repeats"])

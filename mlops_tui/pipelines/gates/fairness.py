@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from mlops_tui.contracts.model import GateResult
+from mlops_tui.pipelines.gates.verdict import unjudged
 from mlops_tui.plugins.hookspecs import Candidate
 from mlops_tui.stats import fairness
 
@@ -27,27 +28,24 @@ class FairnessGate:
         """Judge demographic parity, equalised odds and the accuracy gap by every group column."""
         bounds = candidate.bounds
         if not candidate.groups:
-            return GateResult(
-                gate=self.name,
-                passed=False,
-                value=None,
-                threshold=None,
-                text="the run names no group columns: fairness cannot be judged",
-            )
+            return unjudged(self.name, "the run names no group columns: fairness cannot be judged")
         wrong, said, detail = [], [], {}
-        worst: tuple[float, float] = (0.0, float(bounds["max_demographic_parity"]))
+        worst: tuple[float | None, float] = (None, float(bounds["max_demographic_parity"]))
         for column in candidate.groups:
             found = self._analyse(candidate, column)
             detail[column] = msgspec.to_builtins(found)
             for measure, bound in MEASURES:
                 estimate, limit = getattr(found, measure), float(bounds[bound])
+                words = f"{measure.replace('_', ' ')} by {column}"
                 if estimate.value is None:
+                    wrong.append(f"{words} cannot be judged: {estimate.method}")
                     continue
-                words = f"{measure.replace('_', ' ')} by {column} {estimate.value:.3f}"
-                if (estimate.low or 0.0) > limit:
-                    wrong.append(f"{words} [{estimate.low:.3f}, {estimate.high:.3f}] is above {limit}")
+                words += f" {estimate.value:.3f}"
                 said.append(words)
-                worst = max(worst, (estimate.value, limit), key=lambda one: one[0] / one[1])
+                if estimate.low is not None and estimate.low > limit:
+                    wrong.append(f"{words} [{estimate.low:.3f}, {estimate.high:.3f}] is above {limit}")
+                if worst[0] is None or estimate.value - limit > worst[0] - worst[1]:
+                    worst = (estimate.value, limit)
         return GateResult(
             gate=self.name,
             passed=not wrong,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ DEFAULT: dict[str, dict[str, Any]] = {
 def load_policy(path: str) -> dict[str, dict[str, Any]]:
     """Return the bounds by gate: those of the file over the built-in ones.
 
+    Args:
+        path: the file; empty: the built-in bounds alone. It may hold bounds for gates of plugins.
+
     Raises:
-        BadInput: the file is not YAML of ``gate: {bound: number}``.
+        BadInput: the file is not YAML of ``gate: {bound: number}``, or names a bound that a built-in gate has not.
     """
     policy = {gate: dict(bounds) for gate, bounds in DEFAULT.items()}
     if not path:
@@ -35,12 +39,17 @@ def load_policy(path: str) -> dict[str, dict[str, Any]]:
             f"{path} is not a gate policy", "it must hold a mapping for each gate", "quality: {min_auc: 0.8}"
         )
     for gate, bounds in given.items():
-        known = policy.setdefault(gate, {})
-        if gate in DEFAULT and (unknown := set(bounds) - set(known)):
-            raise BadInput(
-                f"{path}: the gate {gate} has no bound {', '.join(sorted(unknown))}",
-                "",
-                "its bounds: " + ", ".join(known),
-            )
-        known.update(bounds)
+        if gate in DEFAULT:
+            _check(path, gate, bounds)
+        policy.setdefault(gate, {}).update(bounds)
     return policy
+
+
+def _check(path: str, gate: str, bounds: dict[str, Any]) -> None:
+    for bound, value in bounds.items():
+        if bound not in DEFAULT[gate]:
+            raise BadInput(
+                f"{path}: the gate {gate} has no bound {bound}", "", "its bounds: " + ", ".join(DEFAULT[gate])
+            )
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+            raise BadInput(f"{path}: {gate}.{bound} is {value!r}", "a bound is a number, not below 0", "mend the file")

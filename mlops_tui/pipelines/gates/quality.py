@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from mlops_tui.contracts.model import GateResult
+from mlops_tui.pipelines.gates.verdict import unjudged
 from mlops_tui.plugins.hookspecs import Candidate
 from mlops_tui.stats import quality
 
@@ -19,23 +20,20 @@ class QualityGate:
         bounds = candidate.bounds
         found = quality.evaluate(candidate.labels, candidate.scores)
         auc, accuracy = found.roc_auc, found.accuracy
-        wrong = []
-        if (accuracy.low or 0.0) < bounds["min_accuracy"]:
+        if auc.value is None or accuracy.value is None:
+            return unjudged(self.name, f"{found.n} labelled rows hold {_classes(found)}: quality cannot be judged")
+        wrong = [
+            f"{name} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}] is not surely ≥ {bounds[bound]}"
+            for name, one, bound in (("accuracy", accuracy, "min_accuracy"), ("AUC", auc, "min_auc"))
+            if one.against(float(bounds[bound]), "at_least") != "pass"
+        ]
+        champion = None if candidate.champion is None else quality.roc_auc(candidate.labels, candidate.champion)
+        if champion is not None and auc.value < champion - bounds["max_auc_drop"]:
             wrong.append(
-                f"accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] is not surely ≥ {bounds['min_accuracy']}"
+                f"AUC {auc.value:.3f} is more than {bounds['max_auc_drop']} below the champion's {champion:.3f}"
             )
-        if (auc.low or 0.0) < bounds["min_auc"]:
-            wrong.append(f"AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] is not surely ≥ {bounds['min_auc']}")
-        champion = None
-        if candidate.champion is not None:
-            champion = quality.roc_auc(candidate.labels, candidate.champion)
-            if champion is not None and (auc.value or 0.0) < champion - bounds["max_auc_drop"]:
-                wrong.append(
-                    f"AUC {auc.value:.3f} is more than {bounds['max_auc_drop']} below the champion's {champion:.3f}"
-                )
-        good = f"accuracy {accuracy.value:.3f}, AUC {auc.value:.3f}" + (
-            f" (champion {champion:.3f})" if champion is not None else ""
-        )
+        beside = candidate.champion_note if champion is None else f"champion {champion:.3f}"
+        good = f"accuracy {accuracy.value:.3f}, AUC {auc.value:.3f}" + (f" ({beside})" if beside else "")
         return GateResult(
             gate=self.name,
             passed=not wrong,
@@ -44,3 +42,7 @@ class QualityGate:
             text="; ".join(wrong) or good,
             detail={"quality": msgspec.to_builtins(found), "champion_auc": champion},
         )
+
+
+def _classes(found: quality.Quality) -> str:
+    return "one class only" if found.n else "nothing"
