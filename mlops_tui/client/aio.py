@@ -99,13 +99,13 @@ class AsyncClient:
             f"content-length: {len(body)}",
         ]
         message = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-        for attempt in (1, 2):
+        for attempt in range(1, wire.ATTEMPTS + 1):
             try:
                 status, answer = await self._exchange(message)
                 return wire.decode(operation, status, answer, dry_run)
             except (OSError, asyncio.IncompleteReadError, ValueError) as error:
                 await self.close()
-                if attempt == 2:
+                if attempt == wire.ATTEMPTS:
                     raise Unreachable(
                         "the agent does not answer", str(error) or type(error).__name__, "mlops agent status"
                     ) from error

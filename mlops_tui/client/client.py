@@ -160,15 +160,15 @@ class Client:
         return wire.decode(operation, status, answer, dry_run)
 
     def _exchange(self, path: str, body: bytes, context: dict[str, str]) -> tuple[int, bytes]:
-        """Send once; when a kept connection turns out to be dead, once more: the request id makes that safe."""
-        for attempt in (1, 2):
+        """Send until it is answered, though agents may die over it: the request id makes that safe."""
+        for attempt in range(1, wire.ATTEMPTS + 1):
             try:
                 self._connection.request("POST", path, body, context)
                 answer = self._connection.getresponse()
                 return answer.status, answer.read()
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
-                if attempt == 2 or isinstance(error, TimeoutError):
+                if attempt == wire.ATTEMPTS or isinstance(error, TimeoutError):
                     raise Unreachable(
                         "the agent does not answer", str(error) or type(error).__name__, "mlops agent status"
                     ) from error

@@ -9,15 +9,18 @@ import socket
 import subprocess
 import sys
 import time
+from io import RawIOBase
 
 import msgspec
 
 from mlops_tui import __version__
 from mlops_tui.contracts.operation import PROTOCOL
-from mlops_tui.core.errors import Conflict, ExitCode, MlopsError, Unreachable, from_record
+from mlops_tui.core.errors import Conflict, ExitCode, MlopsError, StoreLocked, Unreachable, from_record
 from mlops_tui.core.paths import Home, private_dir
 
 START_FD = "MLOPS_START_FD"
+PATIENCE_S = 1.0
+"""How long an agent that was faster than ours is waited for before we look again; doubled each time."""
 
 
 class Hello(msgspec.Struct, kw_only=True):
@@ -78,6 +81,20 @@ def reach(home: Home, *, start: bool, timeout: float, stay: bool = False) -> Hel
 
 
 def _start(home: Home, timeout: float, stay: bool) -> Hello:
+    """Start an agent and greet it; begin again when it is killed as it comes up, or gave way to one that was."""
+    deadline, patience = time.monotonic() + timeout, PATIENCE_S
+    while True:
+        child, word = _launch(home, deadline, stay)
+        if found := _greeting(home, child, word, deadline, patience):
+            return found
+        if time.monotonic() > deadline or not (child.returncode == ExitCode.CONFLICT or (child.returncode or 0) < 0):
+            state = "it is still starting" if child.returncode is None else f"it ended with code {child.returncode}"
+            raise Unreachable("the agent did not come up", state, f"look at {home.logs / 'agent.log'}")
+        patience *= 2
+
+
+def _launch(home: Home, deadline: float, stay: bool) -> tuple[subprocess.Popen[bytes], bytes]:
+    """Start an agent and return it with its first word, which is empty when it was killed before it said one."""
     private_dir(home.runtime.parent)
     private_dir(home.runtime)
     private_dir(home.logs)
@@ -102,33 +119,42 @@ def _start(home: Home, timeout: float, stay: bool) -> Hello:
     finally:
         os.close(log)
         os.close(theirs)
-    try:
-        return _greeting(home, ours, child, timeout)
-    finally:
-        os.close(ours)
+    with open(ours, "rb", buffering=0) as pipe:
+        return child, _word(pipe, deadline)
 
 
-def _greeting(home: Home, pipe: int, child: subprocess.Popen[bytes], timeout: float) -> Hello:
-    """Wait for the child's word; when another agent was faster, greet that one instead."""
-    deadline = time.monotonic() + timeout
+def _word(pipe: RawIOBase, deadline: float) -> bytes:
+    """Return what comes out of the pipe until it is closed at the other end."""
     word = b""
     while time.monotonic() < deadline:
         if select.select([pipe], [], [], 0.2)[0]:
-            part = os.read(pipe, 65536)
-            word += part
+            part = pipe.read(65536)
+            word += part or b""
             if not part:
                 break
-    if word.startswith(b'{"error"'):
-        record = msgspec.json.decode(word)["error"]
-        if record.get("code") != "MLOPS-E0602":
-            raise from_record(record)
-    pause = 0.02
-    while time.monotonic() < deadline and (child.poll() in (None, ExitCode.CONFLICT)):
+    return word
+
+
+def _greeting(
+    home: Home, child: subprocess.Popen[bytes], word: bytes, deadline: float, patience: float
+) -> Hello | None:
+    """Return the greeting of the child, or of an agent that was faster; None when neither comes up.
+
+    Raises:
+        MlopsError: the reason why the child refused to start.
+    """
+    record = msgspec.json.decode(word).get("error") if word else None
+    if record and record.get("code") != StoreLocked.code:
+        raise from_record(record)
+    began, pause = time.monotonic(), 0.02
+    while time.monotonic() < deadline:
         if found := hello(home, 1.0):
-            if word and not word.startswith(b'{"error"'):
+            if word and not record:
                 found.notice = msgspec.json.decode(word).get("notice", "")
             return found
+        code = child.poll()
+        if code is not None and (code != ExitCode.CONFLICT or time.monotonic() - began > patience):
+            return None
         time.sleep(pause)
         pause = min(pause * 2, 0.5)
-    state = "it is still starting" if child.returncode is None else f"it ended with code {child.returncode}"
-    raise Unreachable("the agent did not come up", state, f"look at {home.logs / 'agent.log'}")
+    return None

@@ -13,6 +13,8 @@ from mlops_tui.core.ids import uuid7
 
 Ans = TypeVar("Ans", bound=Answer)
 
+ATTEMPTS = 4
+"""How often a call is sent when one agent after the other dies before it answers."""
 REQUEST_ID, DRY_RUN, DIGEST, REASON, CWD, TENANT = (
     "x-request-id",
     "x-mlops-dry-run",
