@@ -50,7 +50,8 @@ def start_job(
     job = uuid7()
     spec = Spec(
         job=job, name=name, kind=kind, argv=argv or [sys.executable, "-m", module], lane=lane, cwd=cwd, run=run_id,
-        env={"MLOPS_TENANT": ctx.tenant, **(env or {})}, request=request or {}, data=data or [], grace_s=float(ctx.config.get("jobs.grace_s")),
+        env={"MLOPS_TENANT": ctx.tenant, **(env or {})}, request=request or {}, data=data or [],
+        grace_s=float(ctx.config.get("jobs.grace_s")),
     )  # fmt: skip
     ctx.session.insert(
         "job", id=job, tenant=ctx.tenant, name=name, kind=kind, status="queued", attempt=0, retries=retries,
