@@ -69,12 +69,13 @@ class AsyncClient:
             status, fields = await _head(reader)
             if status >= 400:
                 raise wire.failure(status, await reader.readexactly(int(fields.get("content-length", "0"))))
-            while size := int((await reader.readline()).strip() or b"0", 16):
+            while size := int(await reader.readuntil(b"\r\n"), 16):
                 block = await reader.readexactly(size)
                 await reader.readexactly(2)
                 for line in block.split(b"\n"):
                     if line.startswith(b"data: "):
                         yield msgspec.json.decode(line[6:])
+            raise Unreachable("the agent closed the change feed", "it leaves", "mlops agent status")
         except (OSError, asyncio.IncompleteReadError) as error:
             raise Unreachable("the agent is gone", str(error), "mlops agent start") from error
         finally:

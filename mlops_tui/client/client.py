@@ -125,7 +125,11 @@ class Client:
         return self.follow(self.call(operation, request, **context))
 
     def events(self, since: int | None = None) -> Iterator[dict[str, Any]]:
-        """Yield events of the change feed as they come, for ever."""
+        """Yield events of the change feed as they come.
+
+        Raises:
+            Unreachable: the agent is gone; go on with another from the last ``seq``.
+        """
         connection = UnixConnection(str(self.home.socket), 3600.0)
         path = "/events" + (f"?since={since}" if since is not None else "")
         connection.request("GET", path, headers={wire.TENANT: str(self._config.get("tenant"))})
@@ -136,6 +140,9 @@ class Client:
             while line := answer.readline():
                 if line.startswith(b"data: "):
                     yield msgspec.json.decode(line[6:])
+            raise Unreachable("the agent is gone", "it closed the change feed", "mlops agent status")
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable("the agent is gone", str(error), "mlops agent status") from error
         finally:
             connection.close()
 
