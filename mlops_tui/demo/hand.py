@@ -87,6 +87,11 @@ class Hand:
             "drift is judged",
         )
 
+    def watch(self) -> None:
+        """Watch the deployment against what its stable version was evaluated on."""
+        wanted = {"window_s": 8.0, "every_s": 1.0, "min_rows": 300, "k": 2, "n": 3}
+        self.client.run_job("monitor.add", {"deployment": self.name, **wanted})
+
     def canary(self, model: str, file: str) -> Any:
         """Bring a version in under replayed traffic and return the rollout once it is over."""
         steps = {"steps": [10.0, 30.0, 60.0], "step_s": 2.0, "look_s": 1.0, "min_requests": 150, "max_ratio": 1.5}

@@ -65,7 +65,9 @@ class Story:
             wanted = {"name": self.name, "run": run, "artifact": "model/model.onnx", "require_gates": not harmful}
             made = self.client.call("model.register", wanted)
             step.text = f"{self.name}@{made.version}, {made.size:,} bytes"
-            step.figures = {"version": made.version, "digest": made.digest, "datasets": made.datasets}
+            lineage = self.client.call("lineage.show", {"subject": f"{self.name}@{made.version}"})
+            names = [node.name for node in lineage.nodes]
+            step.figures = {"version": made.version, "digest": made.digest, "datasets": made.datasets, "lineage": names}
             if version == 1:
                 first = {"model": f"{self.name}@1", "alias": "champion"}
                 self.client.call("model.alias", first, reason="the first version")
@@ -102,8 +104,7 @@ class Story:
         with self.step("serve", "serve it and watch it") as step:
             self.client.call("deploy.create", {"name": self.name, "model": f"{self.name}@champion"})
             shown = self.hand.until(self.hand.deployment, lambda one: one.status == "serving", "the server is up")
-            watch = {"window_s": 8.0, "every_s": 1.0, "min_rows": 300, "k": 2, "n": 3}
-            self.client.run_job("monitor.add", {"deployment": self.name, **watch})
+            self.hand.watch()
             step.text, step.figures = shown.url, {"url": shown.url, "pid": shown.pid}
 
     def replay_a_year(self) -> None:
@@ -125,6 +126,8 @@ class Story:
                 raise MlopsError(f"the rollout of version 2 is {rollout.state}", rollout.text)
             champion = {"model": f"{self.name}@2", "alias": "champion", "expect": 1}
             self.client.call("model.alias", champion, reason="its canary did no harm")
+            self.client.call("monitor.remove", {"deployment": self.name}, reason="a new version, a new reference")
+            self.hand.watch()
 
     def watch_it_drift(self) -> None:
         """A later year, then a sub-population of it: the shift that this demo makes, openly."""
@@ -179,9 +182,7 @@ class Story:
         """Everything that was done is in the audit chain, and the chain verifies."""
         with self.step("audit", "verify the audit chain") as step:
             verdict = self.client.call("audit.verify")
-            lineage = self.client.call("lineage.show", {"subject": f"{self.name}@champion"})
-            names = [node.name for node in lineage.nodes]
-            step.figures = {"records": verdict.records, "root": verdict.root, "lineage": names}
+            step.figures = {"records": verdict.records, "root": verdict.root}
             step.text = verdict.text
             if not verdict.ok:
                 raise MlopsError("the audit chain does not verify", verdict.text)
