@@ -89,6 +89,8 @@ def _quoted(path: Path) -> str:
 
 def disk_failure(path: Path, error: BaseException) -> MlopsError | None:
     """Return what a person is told when the disk failed a statement, or None when that was not it."""
+    if isinstance(error, MlopsError):  # told already, perhaps of another disk than the store's
+        return None
     text = str(error)
     if INVALIDATED in text:
         return StoreGone(
