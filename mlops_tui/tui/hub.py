@@ -154,10 +154,15 @@ class Hub:
         self._last = max(self._last, event.seq)
         if event.seq:
             self._on_event(event)
-        ids = {event.topic: frozenset((event.object,))}
-        news = News(objects=ids) if event.seq else News(touched=ids)
+        ids = frozenset((event.object,))
+        # What is kept is also an event, for those who list events.
+        news = (
+            News({event.topic: ids, "event": frozenset((str(event.seq),))})
+            if event.seq
+            else News({}, {event.topic: ids})
+        )
         for listener, waiting in self._listeners.items():
-            if event.topic in listener.topics or (event.seq and "event" in listener.topics):
+            if news.touches(*listener.topics):
                 self._listeners[listener] = waiting.and_then(news)
         self._bell.set()
 

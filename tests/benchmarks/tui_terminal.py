@@ -51,7 +51,7 @@ class Terminal:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
         full = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **(env or {})}
-        for name in ("NO_COLOR", "TMUX", "COLUMNS", "LINES"):
+        for name in {"NO_COLOR", "TMUX", "COLUMNS", "LINES"} - set(env or {}):
             full.pop(name, None)
         self.began = time.perf_counter()
         self.process = subprocess.Popen(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 
+from mlops_tui.contracts.deploy import Deployment
 from mlops_tui.contracts.monitor import AbTest
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
@@ -97,14 +98,16 @@ class Ab(Browser):
         """The test as a command."""
         return f"mlops ab status {self.test.name or self.test.deployment}" if self.test else "mlops ab list"
 
-    def action_promote(self) -> None:
+    async def action_promote(self) -> None:
         """Make the better arm champion; without a verdict there is none."""
         test = self.test
         if test is None or test.difference is None or not decided(test):
             self.complain("there is no verdict yet: " + (test.text if test else "no test"))
             return
-        arm = test.arms[1] if test.difference > 0 else test.arms[0]
-        self.change("model.alias", {"model": arm.label, "alias": "champion"}, "promote")
+        label = test.arms[1 if test.difference > 0 else 0].label
+        found: Deployment = await self.door.call("deploy.show", {"deployment": test.deployment})
+        version = next((f"{one.model}@{one.version}" for one in found.revisions if one.label == label), label)
+        self.change("model.alias", {"model": version, "alias": "champion"}, "promote")
 
     def action_stop(self) -> None:
         """Stop the test."""

@@ -90,6 +90,7 @@ class Dataset(Face):
                         line(("class ", "dim"), found.classification),
                         line(("residency ", "dim"), found.residency or fmt.NONE),
                         line(("parent ", "dim"), found.parent or fmt.NONE),
+                        line(("tags ", "dim"), " ".join(f"{k}={v}" for k, v in found.tags.items()) or fmt.NONE),
                     ],
                     "   ",
                 ),

@@ -145,8 +145,12 @@ def open_app(settings):
 
 
 async def settle(pilot, seconds=0.25):
-    """Let news, reads and paints run their course."""
+    """Let news, reads and paints run their course: at least so long, and until no worker is at work."""
     await pilot.pause(seconds)
+    for _ in range(150):
+        if not any(worker.is_running and worker.group != "hub" for worker in pilot.app.workers):
+            break
+        await pilot.pause(0.02)
     await pilot.pause()
 
 
