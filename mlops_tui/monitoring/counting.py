@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from mlops_tui.deploy.evidence import READ_S, reach
 from mlops_tui.door import House
@@ -16,7 +16,15 @@ from mlops_tui.serving.segments import FALLBACK, OK
 from mlops_tui.stats import profile
 from mlops_tui.store.session import Session
 
-Columns = dict[str, list[Any]]
+
+class Counted(NamedTuple):
+    """Predictions of one bucket, feature and revision: the bucket's beginning in µs, rows, counts in the cells."""
+
+    minute: int
+    feature: str
+    revision: int
+    n: int
+    counts: NDArray[np.int64]
 
 
 def catch_up(house: House, monitor: Monitor) -> None:
@@ -33,16 +41,38 @@ def _take(house: House, monitor: Monitor, end: int) -> None:
 
     def keep(session: Session) -> None:
         if found:
-            session.insert_columns("drift_bucket", found)
+            _keep(session, monitor, found)
         session.execute("UPDATE monitor SET counted = ? WHERE id = ?", [end, monitor.id])
 
     house.store.write(keep)
     monitor.counted = end
 
 
-def _counted(session: Session, monitor: Monitor, end: int) -> Columns:
-    """Return the rows that new predictions add to the counts."""
-    found: Columns = defaultdict(list)
+def _keep(session: Session, monitor: Monitor, found: list[Counted]) -> None:
+    """Insert rows with their lists of counts; element by element, as the database takes long over lists of Python's."""
+    sizes = [len(one.counts) for one in found]
+    names = list(monitor.reference.profiles)
+    columns = {
+        "line": np.repeat(np.arange(len(found)), sizes),
+        "cell": np.concatenate([np.arange(size) for size in sizes]),
+        "count": np.concatenate([one.counts for one in found]),
+        "minute": np.repeat([one.minute for one in found], sizes),
+        "feature": np.repeat([names.index(one.feature) + 1 for one in found], sizes),
+        "revision": np.repeat([one.revision for one in found], sizes),
+        "n": np.repeat([one.n for one in found], sizes),
+    }
+    with session.incoming(columns):
+        session.execute(
+            """INSERT INTO drift_bucket (monitor_id, minute, feature, revision_no, n, counts)
+               SELECT ?, make_timestamp(first(minute)), (?::VARCHAR[])[first(feature)], first(revision), first(n),
+                      list("count" ORDER BY cell) FROM incoming GROUP BY line ORDER BY line""",
+            [monitor.id, names],
+        )
+
+
+def _counted(session: Session, monitor: Monitor, end: int) -> list[Counted]:
+    """Return what new predictions add to the counts."""
+    found = []
     for revision, places in _layouts(session, monitor).items():
         rows = _rows(session, monitor, revision, places, end)
         bucket = rows.pop("bucket")
@@ -51,11 +81,7 @@ def _counted(session: Session, monitor: Monitor, end: int) -> Columns:
         for start, which in zip(starts.tolist(), np.split(order, first[1:]), strict=False):
             for name, values in rows.items():
                 counts = profile.count(monitor.reference.profiles[name], values[which])
-                added = (monitor.id, start * monitor.bucket_us, name, revision, len(which), counts.tolist())
-                for column, value in zip(
-                    ("monitor_id", "minute_us", "feature", "revision_no", "n", "counts"), added, strict=True
-                ):
-                    found[column].append(value)
+                found.append(Counted(start * monitor.bucket_us, name, revision, len(which), counts))
     return found
 
 

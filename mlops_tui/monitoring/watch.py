@@ -89,22 +89,29 @@ def _keep_drift(session: Session, monitor: Monitor, results: Sequence[drift.Drif
             [monitor.id],
         )
     )
-    for one in results:
-        session.insert(
-            "drift_result",
-            monitor_id=monitor.id,
-            ts_us=now,
-            feature=one.column,
-            psi=one.psi,
-            js=one.js,
-            ks=one.ks_high,
-            w1=one.w1_sigma,
-            p_value=one.p_page,
-            n=one.n_live,
-            verdict=one.verdict,
-            method=f"{one.method}; {one.binning}",
-            history=[*before.get(one.column, []), one.js][-HISTORY:],
+    lines = [
+        (
+            monitor.id,
+            now,
+            one.column,
+            one.psi,
+            one.js,
+            one.ks_high,
+            one.w1_sigma,
+            one.p_page,
+            one.n_live,
+            one.verdict,
+            f"{one.method}; {one.binning}",
+            [*before.get(one.column, []), one.js][-HISTORY:],
         )
+        for one in results
+    ]
+    places = ", ".join(["(?, make_timestamp(?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(lines))
+    session.execute(
+        f"""INSERT INTO drift_result
+            (monitor_id, ts, feature, psi, js, ks, w1, p_value, n, verdict, method, history) VALUES {places}""",
+        [value for line in lines for value in line],
+    )
     oldest = now - max(KEPT_US, 2 * monitor.window_us)
     session.execute(
         "DELETE FROM drift_bucket WHERE monitor_id = ? AND minute < make_timestamp(?)", [monitor.id, oldest]
