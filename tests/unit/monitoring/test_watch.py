@@ -7,7 +7,7 @@ import pytest
 from mlops_tui.contracts.monitor import AddMonitor
 from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import Conflict, NotFound
-from mlops_tui.monitoring import counting, watch
+from mlops_tui.monitoring import brought, counting, watch
 from mlops_tui.monitoring.reference import SCORE, monitor_of
 from mlops_tui.stats import calibration, profile
 
@@ -320,3 +320,21 @@ def test_buckets_that_no_window_needs_are_dropped(watched):
     watched.judge()
     assert watched.value("SELECT count(*) FROM drift_bucket WHERE minute < now()::TIMESTAMP - INTERVAL 1 DAY") == 0
     assert watched.value("SELECT count(*) FROM drift_bucket") > 0
+
+
+def test_what_a_plugin_measures_stands_beside_the_verdict_and_in_a_curve(watched, monkeypatch):
+    class Most:
+        name, kinds = "most", ("numeric",)
+
+        def distance(self, reference, live, centres):
+            return float(centres[np.argmax(live)])
+
+    monkeypatch.setattr(brought, "statistics", lambda home: [Most()])
+    watched.watch()
+    watched.send(400, shifted=True)
+    watched.judge()
+    shown = watched.call("drift.show", deployment="census")
+    ages = {one.feature: one.others for one in shown.features}
+    assert 18 <= ages["age"]["most"] <= 30 and set(ages["hours"]) == set(shown.score.others) == {"most"}
+    keys = watched.house.read(lambda s: s.column("SELECT key FROM series WHERE scope = 'monitor' ORDER BY key"))
+    assert {"age/most", "hours/most", f"{SCORE}/most"} <= set(keys)
