@@ -92,7 +92,7 @@ async def stop(home):
         return
     from mlops_tui.client.start import hello
 
-    for _ in range(100):
+    for _ in range(300):
         if hello(home, 0.5) is None:
             return
         await asyncio.sleep(0.1)

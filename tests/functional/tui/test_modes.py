@@ -14,6 +14,7 @@ from textual.css.query import NoMatches
 from mlops_tui.contracts.operation import find
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.ids import uuid7
+from mlops_tui.tui.widgets.form import ActionMenu, Form
 from mlops_tui.tui.widgets.plan import PlanDialog
 from mlops_tui.tui.widgets.table import Table
 
@@ -120,8 +121,8 @@ def cells(app, selector, column):
 
 
 async def until(pilot, condition):
-    """Wait for what must come to be, five seconds at most, and assert it."""
-    for _ in range(100):
+    """Wait for what must come to be, ten seconds at most, and assert it."""
+    for _ in range(200):
         try:
             if condition():
                 return
@@ -232,11 +233,10 @@ async def test_data_versions_are_read_compared_and_tagged(door, open_app, settle
         await pilot.press("d")
         await until(pilot, lambda: "census@1 → census@2" in "\n".join(screen_text(app)))
         await pilot.press("x")
-        await settle(pilot, 0.2)
+        await until(pilot, lambda: isinstance(app.screen, ActionMenu))
         await pilot.press("j", "j", "enter")
-        await settle(pilot, 0.2)
+        await until(pilot, lambda: isinstance(app.screen, Form) and app.screen.focused)
         await pilot.press(*"stage=gold", "enter", "right", "enter")
-        await settle(pilot, 0.3)
         await confirm(app, pilot, settle)
         await until(pilot, lambda: "stage=gold" in "\n".join(screen_text(app)))
 
