@@ -10,11 +10,10 @@ import msgspec
 
 from mlops_tui.contracts.agent import DriftLine, JobLine, TrafficLine
 from mlops_tui.contracts.deploy import StartRollout
-from mlops_tui.core.clock import SECOND
 from mlops_tui.deploy.rollouts import TERMINAL
 from mlops_tui.door import Context
 
-SPARK, SHOWN, HISTORY = 24, 12, 24
+SPARK, SHOWN = 24, 12
 _WORST = "list_position(['drift', 'warn', 'ok'], r.verdict) NULLS LAST"
 
 
@@ -83,50 +82,25 @@ def drifts(ctx: Context) -> list[DriftLine]:
     """Return the worst feature of each watched deployment by its newest judgement, worst deployment first."""
     rows = ctx.session.dicts(
         f"""
-        SELECT m.id, d.name, r.feature, r.psi, r.verdict, epoch_us(m.judged) AS judged,
-          (m.spec::JSON->>'every_s')::DOUBLE AS every_s
-        FROM monitor m JOIN deployment d ON d.id = m.deployment_id
-        LEFT JOIN drift_result r ON r.monitor_id = m.id AND r.ts = m.judged
+        SELECT d.name, r.feature, r.psi, r.verdict, r.history FROM monitor m JOIN deployment d ON d.id = m.deployment_id
+        LEFT JOIN drift_result r ON r.monitor_id = m.id AND r.ts = m.resulted
         WHERE m.tenant = ? AND m.removed IS NULL AND d.removed IS NULL
         QUALIFY row_number() OVER (PARTITION BY m.id ORDER BY {_WORST}, r.js DESC NULLS LAST) = 1
         ORDER BY {_WORST}, r.psi DESC NULLS LAST, d.name LIMIT ?
         """,
         [ctx.tenant, SHOWN],
     )
-    curves = _histories(ctx, [row for row in rows if row["feature"]])
     return [
         DriftLine(
             deployment=row["name"],
             feature=row["feature"] or "",
             score=row["psi"],
             verdict=row["verdict"] or "nodata",
-            spark=curves.get(row["id"], []),
+            spark=[value for value in row["history"] or [] if value is not None],
             link=f"drift:{row['name']}",
         )
         for row in rows
     ]
-
-
-def _histories(ctx: Context, rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """Return the last scores of one feature a monitor; two periods too many are read, as judgements come late."""
-    if not rows:
-        return {}
-    since = min(row["judged"] - int((HISTORY + 2) * max(row["every_s"], 1.0) * SECOND) for row in rows)
-    found = ctx.session.rows(
-        """
-        SELECT monitor_id, list(psi ORDER BY ts)[-$history:] FROM drift_result
-        WHERE ts >= make_timestamp($since) AND psi IS NOT NULL
-          AND (monitor_id, feature) IN (SELECT unnest($monitors), unnest($features))
-        GROUP BY 1
-        """,
-        {
-            "history": HISTORY,
-            "since": since,
-            "monitors": [row["id"] for row in rows],
-            "features": [row["feature"] for row in rows],
-        },
-    )
-    return {monitor: scores for monitor, scores in found}  # noqa: C416  (dict() of tuples says nothing of their length)
 
 
 def rollouts(ctx: Context) -> list[dict[str, Any]]:

@@ -25,7 +25,8 @@ WORK_LANES = 2
 UNBORN_S = 10
 SETTLE_S = 2.0
 
-_children: list[subprocess.Popen[bytes]] = []
+_children: dict[str, subprocess.Popen[bytes]] = {}
+"""The supervisors that this agent started and that still run, by job."""
 _missed: dict[str, float] = {}
 
 
@@ -37,7 +38,8 @@ def _has_jobs(session: Session) -> bool:
 @every(1.0, "jobs.queue")
 def turn(house: House) -> None:
     """Reap, find the lost, start the queued."""
-    _children[:] = [child for child in _children if child.poll() is None]
+    for job in [job for job, child in _children.items() if child.poll() is not None]:
+        del _children[job]
     rows = house.read(
         lambda s: s.dicts(
             "SELECT *, epoch_us(started) AS began FROM job WHERE status IN ('queued', 'running') ORDER BY created"
@@ -87,13 +89,13 @@ def _start(house: House, row: dict[str, Any]) -> None:
     assert runner.stdin
     with runner.stdin as pipe:
         pipe.write(row["spec"].encode())
-    _children.append(runner)
+    _children[row["id"]] = runner
     house.touch("job", row["id"])
 
 
 def _look_after(house: House, row: dict[str, Any]) -> None:
     if row["pid"] is None:
-        if now_us() - row["began"] > UNBORN_S * SECOND:
+        if now_us() - row["began"] > UNBORN_S * SECOND and row["id"] not in _children:
             _give_up(house, row, "its supervisor never came up")
         return
     process = ProcessId(host=row["host"], boot=row["boot"], pid=row["pid"], created=row["proc_created"])
