@@ -45,7 +45,10 @@ class OneMonitor(Request, frozen=True):
 
 
 class DriftFeature(msgspec.Struct, kw_only=True):
-    """One feature's newest judgement: method and figures, the verdict, and the scores before it, oldest first."""
+    """One feature's newest judgement: method and figures, the verdict, and the scores before it, oldest first.
+
+    ``others`` are the distances that plugins tell, by the statistic's name.
+    """
 
     feature: str
     kind: str
@@ -58,6 +61,7 @@ class DriftFeature(msgspec.Struct, kw_only=True):
     verdict: str
     method: str
     history: list[float]
+    others: dict[str, float] = {}
 
 
 class QualityPoint(msgspec.Struct, kw_only=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from mlops_tui.contracts import monitor as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.core.errors import NotFound
@@ -85,7 +87,7 @@ def show(ctx: Context, request: contract.OneMonitor) -> contract.Drift:
 
 def _newest(session: Session, monitor: Monitor) -> list[contract.DriftFeature]:
     rows = session.dicts(
-        """SELECT r.feature, r.psi, r.js, r.ks, r.w1, r.p_value, r.n, r.verdict, r.method, r.history
+        """SELECT r.feature, r.psi, r.js, r.ks, r.w1, r.p_value, r.n, r.verdict, r.method, r.history, r.others
            FROM monitor m JOIN drift_result r ON r.monitor_id = m.id AND r.ts = m.resulted
            WHERE m.id = ?
            ORDER BY list_position(['drift', 'warn', 'ok'], r.verdict) NULLS LAST, r.js DESC NULLS LAST""",
@@ -94,7 +96,11 @@ def _newest(session: Session, monitor: Monitor) -> list[contract.DriftFeature]:
     profiles = monitor.reference.profiles
     kinds = {True: "numeric", False: "categorical"}
     return [
-        contract.DriftFeature(kind=kinds[isinstance(profiles[row["feature"]], NumericProfile)], **row) for row in rows
+        contract.DriftFeature(
+            kind=kinds[isinstance(profiles[row["feature"]], NumericProfile)],
+            **{**row, "others": msgspec.json.decode(row["others"], type=dict[str, float])},
+        )
+        for row in rows
     ]
 
 

@@ -10,12 +10,14 @@ import msgspec
 
 from mlops_tui.core.clock import DAY, SECOND, now_us
 from mlops_tui.door import Context, House, every
-from mlops_tui.monitoring import alerts, counting, performance
+from mlops_tui.monitoring import alerts, brought, counting, performance
 from mlops_tui.monitoring.reference import Monitor, monitor_of
 from mlops_tui.stats import drift
 from mlops_tui.store.session import Session
 
 log = logging.getLogger(__name__)
+Others = dict[str, dict[str, float]]
+"""What plugins' statistics say, by feature and name."""
 HISTORY = 24
 """Judgements that a feature remembers."""
 KEPT_US = DAY
@@ -52,16 +54,18 @@ def judge(house: House, monitor: Monitor) -> None:
     """Judge one window: drift of every feature and of the scores, quality, then alerts."""
     counting.catch_up(house, monitor)
     now = now_us()
-    results = house.read(lambda s: _compare(s, monitor, now))
+    sums = house.read(lambda s: counting.window(s, monitor, now))
+    results = _compare(monitor, sums)
+    others = brought.measure(brought.statistics(house.home), monitor.reference.profiles, sums)
     found = house.read(lambda s: performance.measure(s, monitor, now))
 
     def keep(session: Session) -> Context:
         ctx = Context(house, alerts.engine(monitor.tenant), session, now=now)
         if results:
-            _keep_drift(session, monitor, results, now)
+            _keep_drift(session, monitor, results, others, now)
         if found is not None:
             session.insert("quality_result", monitor_id=monitor.id, ts_us=now, **found)
-        _remember(ctx, monitor, results, found)
+        _remember(ctx, monitor, results, others, found)
         alarms = alerts.consider(ctx, monitor, results, found)
         session.execute(
             "UPDATE monitor SET judged = make_timestamp(?), alarms = ? WHERE id = ?",
@@ -73,14 +77,13 @@ def judge(house: House, monitor: Monitor) -> None:
     house.touch("drift", monitor.deployment, monitor.tenant)
 
 
-def _compare(session: Session, monitor: Monitor, now: int) -> list[drift.Drift]:
+def _compare(monitor: Monitor, sums: dict[str, Any]) -> list[drift.Drift]:
     policy = drift.Policy(min_rows=monitor.spec.min_rows, page_alpha=monitor.spec.alpha)
-    sums = counting.window(session, monitor, now)
     profiles = monitor.reference.profiles
     return drift.judge([drift.compare(profiles[name], counts, name, policy) for name, counts in sums.items()], policy)
 
 
-def _keep_drift(session: Session, monitor: Monitor, results: Sequence[drift.Drift], now: int) -> None:
+def _keep_drift(session: Session, monitor: Monitor, results: Sequence[drift.Drift], others: Others, now: int) -> None:
     """Write a judgement; each row carries the scores before it, so that nobody looks through all of them."""
     before = dict(
         session.rows(
@@ -103,13 +106,15 @@ def _keep_drift(session: Session, monitor: Monitor, results: Sequence[drift.Drif
             one.verdict,
             f"{one.method}; {one.binning}",
             [*before.get(one.column, []), one.js][-HISTORY:],
+            msgspec.json.encode(others[one.column]).decode(),
         )
         for one in results
     ]
-    places = ", ".join(["(?, make_timestamp(?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(lines))
+    places = ", ".join(["(?, make_timestamp(?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(lines))
     session.execute(
         f"""INSERT INTO drift_result
-            (monitor_id, ts, feature, psi, js, ks, w1, p_value, n, verdict, method, history) VALUES {places}""",
+            (monitor_id, ts, feature, psi, js, ks, w1, p_value, n, verdict, method, history, others)
+            VALUES {places}""",
         [value for line in lines for value in line],
     )
     oldest = now - max(KEPT_US, 2 * monitor.window_us)
@@ -119,9 +124,12 @@ def _keep_drift(session: Session, monitor: Monitor, results: Sequence[drift.Drif
     session.execute("UPDATE monitor SET resulted = make_timestamp(?) WHERE id = ?", [now, monitor.id])
 
 
-def _remember(ctx: Context, monitor: Monitor, results: Sequence[drift.Drift], found: dict[str, Any] | None) -> None:
+def _remember(
+    ctx: Context, monitor: Monitor, results: Sequence[drift.Drift], others: Others, found: dict[str, Any] | None
+) -> None:
     """Append the figures to the series, so that one chart draws them like any other curve."""
     points = [(f"{one.column}/{kind}", value) for one in results for kind, value in (("psi", one.psi), ("js", one.js))]
+    points += [(f"{feature}/{name}", value) for feature, told in others.items() for name, value in told.items()]
     if found is not None and found["accuracy"] is not None:
         points.append(("accuracy", found["accuracy"]))
     if points:
