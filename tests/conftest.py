@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from mlops_tui.core.runtime import SILENT
+
+os.environ[SILENT] = "1"
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from mlops_tui.core.errors import BadInput
+from mlops_tui.core.runtime import onnxruntime
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.tensors import DTYPES, ONNX_TYPES, Array, Tensor
 
@@ -121,8 +122,7 @@ class Model:
 
 
 def _session(data: bytes, threads: int) -> Any:
-    import onnxruntime as ort
-
+    ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_tui.core.errors import MlopsError, Refused
+from mlops_tui.core.runtime import onnxruntime
 
 if TYPE_CHECKING:
     import torch
@@ -201,13 +202,12 @@ def verify(model: torch.nn.Module, path: Path, sample: NDArray[np.float32], *, a
 
 
 def _session(path: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    ort = onnxruntime()
+    options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common error class
         raise Refused(f"{path.name} is not a model that ONNX Runtime can load", str(error).splitlines()[0]) from error
 

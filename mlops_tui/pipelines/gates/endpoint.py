@@ -121,6 +121,8 @@ def _port(server: subprocess.Popen[bytes], folder: Path) -> int:
             state = {}
         if state.get("ready"):
             return int(state["port"])
+        if refused := state.get("refused"):
+            raise MlopsError("the server refused it", str(refused["why"]))
         time.sleep(0.05)
     raise MlopsError(
         "the server did not become ready",

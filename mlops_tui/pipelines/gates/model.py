@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from mlops_tui.core.errors import BadInput
+from mlops_tui.core.runtime import onnxruntime
 
 FEATURES_KEY = "mlops.features"
 
@@ -29,12 +30,11 @@ class Model:
     """
 
     def __init__(self, file: Path, there: Sequence[str]) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
+        ort = onnxruntime()
+        options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's own errors have no common base
             raise BadInput("the model cannot be loaded", str(error).splitlines()[0]) from error
         given = self._session.get_inputs()[0]
