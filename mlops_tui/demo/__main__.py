@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+INTERRUPTED = 130
 
 
 def main() -> int:
@@ -10,10 +13,16 @@ def main() -> int:
     try:
         from mlops_tui.demo.show import show
 
-        return show()
+        code = show()
     except KeyboardInterrupt:
         print("interrupted; the next mlops demo begins afresh", file=sys.stderr)
-        return 130
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        # An interrupt that passed through exec() makes the interpreter end by the signal, whatever we return.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -54,6 +54,16 @@ def processes(home: Home) -> dict[str, list[psutil.Process]]:
     return found
 
 
+def served(home: Home) -> tuple[str, int] | None:
+    """Return name and port of the demo's deployment once its server has been ready."""
+    for folder in home.deployments.glob("*"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            state = json.loads((folder / "state.json").read_bytes())
+            if state["port"] and state["generation"] >= 0:
+                return json.loads((folder / "deployment.json").read_bytes())["name"], state["port"]
+    return None
+
+
 class Keeper(threading.Thread):
     """Hard-links every spool file as it appears: what was written is compared with the store after it was deleted."""
 
@@ -104,7 +114,7 @@ class Prober(threading.Thread):
         self._connection: http.client.HTTPConnection | None = None
 
     def run(self) -> None:
-        while not (place := self._place()):
+        while not (place := served(self.home)):
             if self.over.wait(0.1):
                 return
         name, port = place
@@ -114,14 +124,6 @@ class Prober(threading.Thread):
     def end(self) -> None:
         self.over.set()
         self.join()
-
-    def _place(self) -> tuple[str, int] | None:
-        for folder in self.home.deployments.glob("*"):
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                state = json.loads((folder / "state.json").read_bytes())
-                if state["ready"]:
-                    return json.loads((folder / "deployment.json").read_bytes())["name"], state["port"]
-        return None
 
     def _one(self, name: str, port: int, number: int) -> Probe:
         probe = Probe(f"probe-{number}", time.monotonic(), 0.0, 0)
@@ -183,6 +185,8 @@ class Killer(threading.Thread):
                     self._pass(0.1)
                 self._pass(self.rng.uniform(0.0, 2.5))
             self._strike()
+        while not self.over.wait(0.05):
+            self._observe()
 
     def end(self) -> None:
         self.over.set()
@@ -205,9 +209,14 @@ class Killer(threading.Thread):
         targets = {}
         for kind in self.plan[:1] if self.in_order else sorted(set(self.plan)):
             for process in found[kind]:
-                if kind != TRAINER or self._job_kills(process) < A_JOB_BEARS:
+                if self._is_due(kind, process):
                     targets[kind] = process
         return targets
+
+    def _is_due(self, kind: str, process: psutil.Process) -> bool:
+        if kind == TRAINER:
+            return self._job_kills(process) < A_JOB_BEARS
+        return kind == AGENT or served(self.home) is not None
 
     def _job_kills(self, process: psutil.Process) -> int:
         try:
