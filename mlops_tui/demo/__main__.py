@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 INTERRUPTED = 130
@@ -10,9 +11,12 @@ INTERRUPTED = 130
 
 def main() -> int:
     """Run the demo and return its exit code; an interrupt at any moment is one line, not a traceback."""
+    # An interrupt waits until everything is imported: in the middle of it, extension modules crash.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         from mlops_tui.demo.show import show
 
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         code = show()
     except KeyboardInterrupt:
         print("interrupted; the next mlops demo begins afresh", file=sys.stderr)
