@@ -17,6 +17,7 @@ from mlops_tui.tui.hub import News
 from mlops_tui.tui.widgets.bars import KeyLine, ModeLine, Notice, TopLine
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.panel import Panel
+from mlops_tui.tui.widgets.plugin_panel import PluginRow
 from mlops_tui.tui.work import start
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Face(Screen[None], inherit_bindings=False):
             yield ModeLine(self.MODE)
         with Container(id="body"):
             yield from self.panels()
+        if self.SCOPE == self.MODE:
+            yield PluginRow(self.MODE, self.door)
         yield KeyLine(self.SCOPE, self.mlops.status)
         yield Notice()
 
@@ -143,6 +146,8 @@ class Face(Screen[None], inherit_bindings=False):
 
     async def hear(self, news: News) -> None:
         """Load, one at a time; what comes meanwhile is put together into one more load."""
+        for row in self.query(PluginRow):
+            row.hear()
         before = self._waiting
         self._waiting = news if before is None else before.and_then(news)
         if not self._loading:
