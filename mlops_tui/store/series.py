@@ -127,20 +127,25 @@ def curve(session: Session, scope: str, owner: str, key: str, points: int) -> di
     Spikes survive because every bucket keeps its extremes; a value that is not finite makes its bucket's mean
     None where nothing finite is beside it. Returns None when there is no such series.
     """
-    sid = session.value("SELECT sid FROM series WHERE scope = ? AND owner = ? AND key = ?", [scope, owner, key])
-    if sid is None:
-        return None
-    rows = session.rows(
-        """
-        WITH p AS (SELECT step, ts, value FROM point WHERE sid = $sid),
-             r AS (SELECT min(step) AS low, greatest(max(step) - min(step), 1) AS width FROM p)
-        SELECT max(step), epoch_us(max(ts)), min(value) FILTER (isfinite(value)),
-          max(value) FILTER (isfinite(value)), avg(value) FILTER (isfinite(value)), count(*)
-        FROM p, r GROUP BY least(((step - low) * $points) // (width + 1), $points - 1) ORDER BY 1
-        """,
-        {"sid": sid, "points": points},
+    row = session.row(
+        "SELECT sid, nonfinite FROM series WHERE scope = ? AND owner = ? AND key = ?", [scope, owner, key]
     )
-    columns = list(zip(*rows, strict=True)) or [()] * 6
+    if row is None:
+        return None
+    sid, nonfinite = row
+    low, high = session.row("SELECT min(step), max(step) FROM point WHERE sid = ?", [sid]) or (None, None)
+    if low is None:
+        return {name: [] for name in ("step", "ts", "min", "max", "mean")} | {"n": [0]}
+    # Steps may be nanoseconds: their product with the number of buckets must fit into 64 bits.
+    shift = max(0, (high - low).bit_length() - 40)
+    rows = session.rows(
+        f"""
+        SELECT max(step), epoch_us(max(ts)), {_EXTREMES_OF_FINITE if nonfinite else _EXTREMES}, count(*) FROM point
+        WHERE sid = $sid GROUP BY ((step - $low) >> $shift) * $points // $width ORDER BY 1
+        """,
+        {"sid": sid, "low": low, "shift": shift, "points": points, "width": ((high - low) >> shift) + 1},
+    )
+    columns = list(zip(*rows, strict=True))
     return {
         "step": list(columns[0]),
         "ts": list(columns[1]),
@@ -149,3 +154,8 @@ def curve(session: Session, scope: str, owner: str, key: str, points: int) -> di
         "mean": list(columns[4]),
         "n": [sum(columns[5])],
     }
+
+
+_EXTREMES = "min(value), max(value), avg(value)"
+_EXTREMES_OF_FINITE = ", ".join(f"{name}(value) FILTER (isfinite(value))" for name in ("min", "max", "avg"))
+"""Filtering costs as much again, so only series that have something to leave out are filtered."""
