@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 
+from mlops_tui.plugins.loader import register_builtin
+
 ROOMS = (
     "jobs",
     "tracking",
@@ -18,9 +20,13 @@ ROOMS = (
     "hardware",
     "agent",
 )
+BUILTINS = ("pipelines.gates", "monitoring.notify")
+"""Modules with hooks of our own; they are asked like those of plugins, and before them."""
 
 
 def open_rooms() -> None:
-    """Import every room's ``operations`` module."""
+    """Import every room's ``operations`` module, and register what is built in."""
     for room in ROOMS:
         importlib.import_module(f"mlops_tui.{room}.operations")
+    for module in BUILTINS:
+        register_builtin(importlib.import_module(f"mlops_tui.{module}"))

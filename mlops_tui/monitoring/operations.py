@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mlops_tui.monitoring import drifts, incidents, monitors, responses, watch
+from mlops_tui.monitoring import drifts, incidents, monitors, notify, responses, watch
 
-__all__ = ["drifts", "incidents", "monitors", "responses", "watch"]
+__all__ = ["drifts", "incidents", "monitors", "notify", "responses", "watch"]

@@ -12,3 +12,5 @@ CREATE TABLE abtest (
   id VARCHAR PRIMARY KEY, tenant VARCHAR NOT NULL, name VARCHAR NOT NULL, deployment_id VARCHAR NOT NULL, spec VARCHAR NOT NULL, a_no INTEGER NOT NULL, b_no INTEGER NOT NULL, state VARCHAR NOT NULL, started TIMESTAMP NOT NULL, ended TIMESTAMP, actor VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
   generation BIGINT NOT NULL, n BIGINT NOT NULL DEFAULT 0, difference DOUBLE, low DOUBLE, high DOUBLE);
 CREATE TABLE abtest_look (abtest_id VARCHAR NOT NULL, ts TIMESTAMP NOT NULL, n_a BIGINT NOT NULL, n_b BIGINT NOT NULL, mean_a DOUBLE, mean_b DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE);
+-- The last event of an alert that a notifier was told, or that was given up.
+CREATE TABLE notifier (name VARCHAR PRIMARY KEY, told BIGINT NOT NULL);
