@@ -75,6 +75,10 @@ class Pages:
         rows[index % PAGE] = row
         return True
 
+    def has(self, index: int) -> bool:
+        """Tell whether the page of a row is here."""
+        return index // PAGE in self._kept
+
     def holds(self, identifier: str) -> bool:
         """Tell whether an object's row is in one of the pages that are here."""
         return any(row[0] == identifier for rows in self._kept.values() for row in rows)

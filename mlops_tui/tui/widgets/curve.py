@@ -95,14 +95,12 @@ class Curve(Panel):
         from mlops_tui.tui import raster
 
         shown = [self._scaled(raster.smooth(one, self.smoothing)) for one in self.series]
-        x0, x1 = raster.bounds([one.x for one in shown])
-        pad_x = (x1 - x0) * 0.02 / 1.04
-        x0, x1 = x1 - pad_x - (x1 - x0 - 2 * pad_x) * self.part, x1 - pad_x
+        x0, x1 = raster.span(shown)
+        x0 = x1 - (x1 - x0) * self.part
         rows = max(1, height - 2)
         self._seconds = self.time and x1 - x0 < 10 * MINUTE
-        inside = [(one.x >= x0) & (one.x <= x1) for one in shown]
-        ends = [part[keep] for one, keep in zip(shown, inside, strict=True) for part in (one.low, one.high)]
-        y0, y1 = raster.bounds([*ends, np.array([self._scale(level.value) for level in self.levels])])
+        values = [values for one in shown for values in raster.seen(one, x0, x1)]
+        y0, y1 = raster.bounds([*values, np.array([self._scale(level.value) for level in self.levels])])
         marks = (raster.decades if self.log_y else raster.ticks)(y0, y1, max(3, rows // 3))
         names = {self._row(value, y0, y1, rows): self._tick(value) for value in marks}
         left = max((len(name) for name in names.values()), default=0) + 1

@@ -453,7 +453,15 @@ class Table(Panel):
             # Nothing scrolled: only the row that was left and the one that was entered are painted.
             self._paint(before)
             self._paint(index)
+        self._look_ahead()
         self.post_message(self.Moved(self))
+
+    def _look_ahead(self) -> None:
+        """Read the page that two screens more would need, so that scrolling on finds it here."""
+        for by in (2, -2):
+            index = self.cursor + by * self.room[1]
+            if 0 <= index < self.total and not self._pages.has(index):
+                self._want(index // PAGE)
 
     def _keep_in_sight(self) -> bool:
         """Scroll if the cursor has left the window, by a third of it: most keys then paint two rows, not all."""
