@@ -39,6 +39,7 @@ class StartTraining(Request, frozen=True):
         default_factory=dict
     )
     retries: Annotated[int, Meta(ge=0, le=20, description="times to start again after a failure")] = 0
+    trainer: Annotated[str, Meta(description="what starts the script: python, or one that a plugin brings")] = "python"
 
 
 class Job(Answer):

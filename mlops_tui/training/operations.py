@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from mlops_tui.contracts import job as contract
@@ -12,6 +11,7 @@ from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import DataFile, start_job
 from mlops_tui.store.session import Session
+from mlops_tui.training import trainers
 
 
 @implements(contract.train)
@@ -19,10 +19,12 @@ class Train:
     """Run a training script as a supervised job."""
 
     def plan(self, ctx: Context, request: contract.StartTraining) -> Plan:
-        """Check that the script and the data sets are there."""
+        """Check that the script, the data sets and the trainer are there."""
         script = Path(ctx.caller.cwd or ".", request.script)
         if not script.is_file():
-            raise NotFound(f"there is no script {request.script}", f"looked in {script.parent}", "give its path from where you are")
+            raise NotFound(
+                f"there is no script {request.script}", f"looked in {script.parent}", "give its path from where you are"
+            )
         files = [data_file(ctx.session, ctx.tenant, given) for given in request.data]
         name = request.name or script.stem
         change = Change(object=f"job:{name}", field="status", after="queued")
@@ -31,18 +33,17 @@ class Train:
             object=f"job:{name}",
             text=f"run {script.name} as {name}",
             changes=[change],
-            data={"script": str(script), "name": name, "files": files},
+            data={"argv": trainers.command(request.trainer, str(script), request.args), "name": name, "files": files},
         )
 
     def apply(self, ctx: Context, request: contract.StartTraining, plan: Plan) -> Started:
         """Queue the job; its run's id is known from now on."""
-        script, name, run = plan.data["script"], plan.data["name"], uuid7()
-        program = [sys.executable, script] if script.endswith(".py") else [script]
+        name, run = plan.data["name"], uuid7()
         job = start_job(
             ctx,
             kind="train",
             name=name,
-            argv=[*program, *request.args],
+            argv=plan.data["argv"],
             lane="train",
             run_id=run,
             data=plan.data["files"],
@@ -66,7 +67,8 @@ def data_file(session: Session, tenant: str, given: str) -> DataFile:
     dataset, _, version = reference.partition("@")
     row = session.dict(
         """SELECT v.digest, v.format FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id
-           WHERE d.tenant = ? AND d.name = ? AND (? = '' OR v.version = TRY_CAST(? AS INTEGER)) ORDER BY v.version DESC LIMIT 1""",
+           WHERE d.tenant = ? AND d.name = ? AND (? = '' OR v.version = TRY_CAST(? AS INTEGER))
+           ORDER BY v.version DESC LIMIT 1""",
         [tenant, dataset, version, version],
     )
     if row is None:
