@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -131,6 +132,25 @@ def test_a_full_disk_is_one_message_and_nothing_is_lost(disk, monkeypatch, home,
     make_admin(again)
     again.call("agent.stop")
     gone(again.hello.pid)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux lets one limit another process")
+def test_a_file_that_may_not_grow_is_told_as_a_full_disk(home, agent):
+    client = agent.client()
+    make_admin(client)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (home.store / "mlops.duckdb.wal").stat().st_size
+    resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (size + 40_000, unlimited[1]))
+    kept = 1
+    with pytest.raises(MlopsError, match="the disk is full") as refused:
+        for _ in range(100):
+            make_admin(client, reason="r" * 3000)
+            kept += 1
+    assert one_message(str(refused.value)) and 1 < kept < 100
+    resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    make_admin(client)
+    verdict = client.call("audit.verify")
+    assert (verdict.ok, verdict.records) == (True, kept + 1)
 
 
 def test_when_the_database_gives_up_the_next_agent_takes_over(disk, monkeypatch, home, gone):
