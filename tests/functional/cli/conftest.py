@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 PROGRAM = [sys.executable, "-m", "mlops_tui"]
+SOURCE = Path(__file__).parents[3] / "plugins/mlops-energy"
 
 
 @pytest.fixture
@@ -58,3 +62,25 @@ def typed(home):
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen.decode(errors="replace")
 
     return call
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The plugin as pip installs it."""
+    target = tmp_path_factory.mktemp("site")
+    isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), *isolation, str(SOURCE)]
+    done = subprocess.run(pip, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode and "hatchling" in done.stderr:
+        pytest.skip("no build backend: neither hatchling nor an index that has it")
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture
+def installed(built, home, tmp_path, monkeypatch):
+    """A copy of it that a test may damage, on the path of every process that the test starts."""
+    site = tmp_path / "site"
+    shutil.copytree(built, site)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    return site

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 SOURCE = Path(__file__).parents[3] / "plugins/mlops-energy"
 
@@ -27,28 +24,6 @@ if gates:
     found["passed"] = gates["score-shift"].judge(candidate).passed
 print(json.dumps(found | {"problems": problems()}))
 """
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The plugin as pip installs it."""
-    target = tmp_path_factory.mktemp("site")
-    isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), *isolation, str(SOURCE)]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode and "hatchling" in done.stderr:
-        pytest.skip("no build backend: neither hatchling nor an index that has it")
-    assert done.returncode == 0, done.stderr
-    return target
-
-
-@pytest.fixture
-def installed(built, home, tmp_path, monkeypatch):
-    """A copy of it that a test may damage, on the path of every process that the test starts."""
-    site = tmp_path / "site"
-    shutil.copytree(built, site)
-    monkeypatch.setenv("PYTHONPATH", str(site))
-    return site
 
 
 def used():
