@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import signal
 import socket
@@ -81,7 +82,7 @@ def test_whatever_is_killed_comes_back_and_every_answer_is_counted_once(yard, cl
     assert not list((yard.home.spool / shown.id).glob("*")), "segments are deleted after the checkpoint"
 
 
-def test_a_port_in_use_is_one_clear_message(yard):
+def test_a_port_in_use_is_one_clear_message_and_a_removal_drains(yard):
     model = yard.model(GOOD, evaluation=False)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -109,19 +110,11 @@ def test_a_port_in_use_is_one_clear_message(yard):
         )
         assert yard.call("deploy.list", filter="status:down").total == 1
     assert port_of(yard.serving()) == port
-    yard.call("deploy.remove", deployment="census")
+    drains(yard, shown)
 
 
-def _bound(sock, port):
-    try:
-        sock.bind(("127.0.0.1", port))
-        return True
-    except OSError:
-        return False
-
-
-def test_requests_under_way_are_answered_while_it_drains(yard):
-    shown = yard.serve(yard.model(GOOD, evaluation=False))
+def drains(yard, shown):
+    """A request that is under way when the deployment is removed is answered; then nothing is left."""
     connection = http.client.HTTPConnection("127.0.0.1", port_of(shown), timeout=10)
     body = {"inputs": [{"name": "features", "shape": [1, 2], "datatype": "FP32", "data": [0.4, 0.9]}]}
     text = json.dumps(body)
@@ -133,8 +126,14 @@ def test_requests_under_way_are_answered_while_it_drains(yard):
     connection.send(text[10:].encode())
     answer = connection.getresponse()
     assert answer.status == 200
-    assert json.loads(answer.read())["outputs"][0]["data"][0] == pytest.approx(
-        1 / (1 + 2.718281828 ** -(3.6 - 2)), 1e-4
-    )
+    assert json.loads(answer.read())["outputs"][0]["data"][0] == pytest.approx(1 / (1 + math.exp(-1.6)), 1e-4)
     yard.until(lambda: ready(port_of(shown)), lambda there: not there)
     yard.until(lambda: (yard.home.deployments / shown.id).exists(), lambda there: not there)
+
+
+def _bound(sock, port):
+    try:
+        sock.bind(("127.0.0.1", port))
+        return True
+    except OSError:
+        return False

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-GOOD, BETTER = (0.0, 1.0, -0.7), (0.0, 8.0, -4.0)
+GOOD, POOR, BETTER = (0.0, 1.0, -0.7), (0.0, 1.0, -0.9), (0.0, 8.0, -4.0)
 
 
 def test_a_shift_is_seen_an_alert_opens_and_retraining_is_proposed(yard, people):
     shown = yard.serve(yard.model(GOOD))
     rows = people(6000, seed=11)
-    data = yard.data("people", {name: rows[name] for name in ("id", "age", "hours")})
-    labels = yard.data("labels", {name: rows[name] for name in ("id", "employed")})
-    send = {"deployment": "census", "data": data, "labels": labels, "batch": 8}
+    send = {"deployment": "census", "data": yard.data("people", rows), "batch": 8}
     yard.client.run_job("deploy.replay", {**send, "rows": 2000})
     yard.taken_in("outcome", 2000)
 
@@ -52,7 +50,7 @@ def counts(yard):
 
 
 def test_a_request_stays_with_its_arm_and_late_labels_reach_a_verdict(yard, clients):
-    shown = yard.serve(yard.model(GOOD, evaluation=False))
+    shown = yard.serve(yard.model(POOR, evaluation=False))
     port = int(shown.url.rpartition(":")[2])
     yard.call("ab.start", deployment="census", a="census@1", b=yard.model(BETTER, evaluation=False), margin=0.02)
     yard.serving()

@@ -101,8 +101,8 @@ def test_looks_are_kept_when_something_came_and_lead_to_a_verdict(tested):
 
 def test_two_equal_arms_reach_no_verdict_at_any_of_many_looks(tested):
     tested.begin(margin=0.001)
-    for _ in range(25):
-        send(tested, 200, 0.8, 0.8)
+    for _ in range(15):
+        send(tested, 300, 0.8, 0.8)
         engine.turn(tested.house)
         assert tested.value("SELECT verdict FROM abtest") == "needs_more_data"
     assert status(tested).needed > 0

@@ -7,8 +7,14 @@ _spec = importlib.util.spec_from_file_location("stage", Path(__file__).parent.wi
 _module = importlib.util.module_from_spec(_spec)
 
 
-@pytest.fixture
-def stage(house):
-    """A house with people, ready to serve models; see tests/unit/stage.py."""
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
     _spec.loader.exec_module(_module)
-    return _module.Stage(house)
+    with _module.opened(tmp_path_factory.mktemp("house")) as house:
+        yield house
+
+
+@pytest.fixture
+def stage(opened):
+    """A house with people, ready to serve models; see tests/unit/stage.py."""
+    return _module.Stage(opened)

@@ -138,7 +138,7 @@ def test_alpha_is_shared_by_the_events(served):
     seen = []
     original = looks.analyse
     row = {"id": "r", "canary_no": 2, "stable_no": 1, "deployment_id": served.id, "started_us": 0}
-    row |= { "strategy": "canary", "step": 0, "tenant": "default"}
+    row |= {"strategy": "canary", "step": 0, "tenant": "default"}
     try:
         looks.analyse = lambda log, spec: seen.append(spec) or original(log, spec)
         looks.take(served.house, row, StartRollout(deployment="d", model="m", alpha=0.04))
