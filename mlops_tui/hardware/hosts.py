@@ -10,7 +10,7 @@ from mlops_tui.contracts import agent as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.door import Context, implements
-from mlops_tui.hardware.gpu import GpuFacts, GpuSample, note, value
+from mlops_tui.hardware.devices import device
 from mlops_tui.hardware.probe import Facts
 from mlops_tui.hardware.samples import Sample
 from mlops_tui.hardware.watch import this_host, watch_of
@@ -42,7 +42,8 @@ lists(
             "mem_used": "(sample::JSON->>'mem_used')::BIGINT",
             "mem_total": "(sample::JSON->>'mem_total')::BIGINT",
             "disk_free": "(sample::JSON->>'disk_total')::BIGINT - (sample::JSON->>'disk_used')::BIGINT",
-            "gpus": "json_array_length(sample::JSON->'gpus')::INTEGER",
+            "gpus": """(json_array_length(sample::JSON->'gpus')
+                + coalesce(json_array_length(sample::JSON->'others'), 0))::INTEGER""",
             "os": "facts::JSON->>'os'",
             "limits": "facts::JSON->>'limits'",
             "seen": "epoch_us(seen)",
@@ -103,24 +104,7 @@ def shown(row: dict[str, Any]) -> contract.Host:
         disk_total=now.disk_total,
         net_down=now.net_down,
         net_up=now.net_up,
-        gpus=[device(known.get(one.index), one) for one in now.gpus],
-        gpu_state=now.gpu_state,
+        gpus=[*(device(known.get(one.index), one) for one in now.gpus), *now.others],
+        gpu_state=now.gpu_state + (f"; {len(now.others)} seen by plugins" if now.others else ""),
         limits=facts.limits,
-    )
-
-
-def device(facts: GpuFacts | None, now: GpuSample) -> contract.Device:
-    """Return a GPU, each figure as a number or None with the reason among the notes."""
-    total, used = value(now.mem_total), value(now.mem_used)
-    readings = {"load": now.util, "memory": now.mem_used, "temperature": now.temp_c, "power": now.power_w}
-    return contract.Device(
-        index=now.index,
-        name=facts.name if facts else f"GPU {now.index}",
-        uuid=facts.uuid if facts else "",
-        util=value(now.util),
-        mem_used=None if used is None else int(used),
-        mem_total=None if total is None else int(total),
-        temp_c=value(now.temp_c),
-        power_w=value(now.power_w),
-        notes=[f"{name}: {note(reading)}" for name, reading in readings.items() if note(reading)],
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from mlops_tui.contracts.agent import Device
 from mlops_tui.core.clock import now_us
 from mlops_tui.hardware.gpu import Gpus, GpuSample
 from mlops_tui.hardware.limits import Limits, read_limits
@@ -28,6 +29,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         mem_used: bytes; against the cgroup's limit where there is one, else the host's.
         net_down: bytes a second, and ``net_up``; without loopback and virtual interfaces.
         gpu_state: how many GPUs, or why there is none.
+        others: what the probes of plugins see, numbered after the GPUs.
     """
 
     ts: int
@@ -44,6 +46,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     net_up: float
     gpus: list[GpuSample]
     gpu_state: str
+    others: list[Device] = []
 
 
 class Sampler:

@@ -11,6 +11,7 @@ import msgspec
 
 from mlops_tui.core.clock import DAY, SECOND, now_us
 from mlops_tui.door import House, every
+from mlops_tui.hardware.devices import Others
 from mlops_tui.hardware.gpu import Gpus, GpuSample, value
 from mlops_tui.hardware.probe import Facts, probe
 from mlops_tui.hardware.processes import ProcessLine, processes
@@ -29,6 +30,7 @@ class Watch:
         gpus = Gpus()
         self.facts = probe(folder, gpus)
         self._sampler = Sampler(folder, gpus)
+        self._others = Others()
         self._guard = threading.Lock()
         self.last = -ALONE_S
         self.noted = False
@@ -37,7 +39,9 @@ class Watch:
         """Take a sample now."""
         with self._guard:
             self.last = time.monotonic()
-            return self._sampler.sample()
+            sample = self._sampler.sample()
+            others = self._others.devices(len(sample.gpus))
+            return msgspec.structs.replace(sample, others=others) if others else sample
 
     def processes(self) -> list[ProcessLine]:
         """Return the busiest processes; takes 0.2 s and more."""
@@ -110,6 +114,10 @@ def figures(sample: Sample) -> list[tuple[str, float]]:
     ]
     for gpu in sample.gpus:
         found += [(f"gpu{gpu.index}/{name}", number) for name, number in _gpu(gpu) if number is not None]
+    for one in sample.others:
+        memory = None if one.mem_used is None or not one.mem_total else _share(one.mem_used, one.mem_total)
+        told = {"util": one.util, "mem": memory, "temp": one.temp_c, "power": one.power_w}
+        found += [(f"gpu{one.index}/{name}", number) for name, number in told.items() if number is not None]
     return found
 
 

@@ -14,8 +14,8 @@ from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.door import Caller
 from mlops_tui.door.perform import perform
 from mlops_tui.hardware import watch
+from mlops_tui.hardware.devices import device
 from mlops_tui.hardware.gpu import Failed, GpuFacts, GpuSample, NotSupported
-from mlops_tui.hardware.hosts import device
 from mlops_tui.hardware.samples import Sample
 from mlops_tui.store.series import curve
 
