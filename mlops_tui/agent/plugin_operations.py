@@ -63,13 +63,18 @@ lists(
 
 
 def _rows() -> list[list[str]]:
-    where, problems = home(), loader.problems()
-    rows = [[name, "", side, "builtin", "built in", problems.get(name, "")] for name, side in loader.builtins()]
+    where, problems, unasked = home(), loader.problems(), loader.unasked()
+    rows = [
+        [name, "", side, "builtin", f"built in: {what}", problems.get(name, "")]
+        for name, side, what in loader.builtins()
+    ]
     for plugin in find_plugins(where):
         problem = problems.get(plugin.name, "")
         state = state_of(where, plugin)
         if state == "trusted" and problem:
             state = "broken"
+        elif state == "trusted" and plugin.name in unasked:
+            problem = f"nobody asks for {unasked[plugin.name]} yet"
         rows.append([plugin.name, plugin.version, ", ".join(sorted(plugin.modules)), state, plugin.summary, problem])
     return rows
 

@@ -26,6 +26,8 @@ Side = Literal["agent", "worker", "screen"]
 SIDES: tuple[Side, ...] = ("agent", "worker", "screen")
 SIDE_OF: dict[str, Side] = {}
 """Where each hook is asked, by the hook's name."""
+NOT_ASKED = frozenset(("mlops_registries",))
+"""Hooks that are specified and asked by nobody yet; ``mlops plugin list`` says so of a plugin that brings them."""
 
 hook = pluggy.HookimplMarker(PROJECT)
 """Marks a plugin's function as the answer to the hook of its name."""
@@ -221,7 +223,7 @@ def mlops_key_sources() -> Iterable[KeySource]:  # type: ignore[empty-body]
 
 @asked_on("agent")
 def mlops_registries() -> Iterable[Registry]:  # type: ignore[empty-body]
-    """Registries that several machines share."""
+    """Registries that several machines share. A spec only: asked from the issue "sync" on, until then by nobody."""
 
 
 @asked_on("screen")

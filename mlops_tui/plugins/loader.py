@@ -84,17 +84,33 @@ def load(side: Side) -> None:
     hooks(side)
 
 
-def builtins() -> list[tuple[str, str]]:
-    """Return what is registered of our own, with the sides it is asked on."""
+def builtins() -> list[tuple[str, str, str]]:
+    """Return what is registered of our own, with the sides it is asked on, and what it brings."""
     from mlops_tui.plugins.hookspecs import SIDE_OF
 
     with _guard:
         manager = _the_manager()
         own = [(name, thing) for name, thing in manager.list_name_plugin() if name.startswith(BUILTIN)]
+        hooks = {name: [caller.name for caller in manager.get_hookcallers(thing) or []] for name, thing in own}
         return [
-            (name, ", ".join(sorted({SIDE_OF[hook.name] for hook in manager.get_hookcallers(thing) or []})))
-            for name, thing in own
+            (name, ", ".join(sorted({SIDE_OF[hook] for hook in found})), ", ".join(_words(found)))
+            for name, found in hooks.items()
         ]
+
+
+def unasked() -> dict[str, str]:
+    """Return by plugin what it brings in this process that nobody asks for yet."""
+    from mlops_tui.plugins.hookspecs import NOT_ASKED
+
+    if _manager is None:
+        return {}
+    with _guard:
+        found = {
+            name.partition("/")[0]: [caller.name for caller in _manager.get_hookcallers(thing) or []]
+            for name, thing in _manager.list_name_plugin()
+        }
+    told = {name: _words([hook for hook in hooks if hook in NOT_ASKED]) for name, hooks in found.items()}
+    return {name: ", ".join(words) for name, words in told.items() if words}
 
 
 def problems() -> dict[str, str]:
@@ -176,6 +192,10 @@ def _warn(plugin: str, text: str) -> None:
     if _problems.get(plugin) != text:
         _problems[plugin] = text
         log.warning("plugin %s: %s", plugin, text)
+
+
+def _words(hooks: list[str]) -> list[str]:
+    return sorted(name.removeprefix("mlops_").replace("_", " ") for name in hooks)
 
 
 def _name_of(thing: Any) -> str:

@@ -156,7 +156,7 @@ def test_built_ins_and_trusted_plugins_are_asked_by_the_same_hook(home, install)
     loader.register_builtin(builtin)
     assert list(loader.brought("gates")) == ["quality", "mine"]
     assert loader.problems() == {}  # the untrusted one was never touched
-    assert ("builtin:Builtin", "worker") in loader.builtins()
+    assert ("builtin:Builtin", "worker", "gates") in loader.builtins()
     assert len(loader.hooks("worker").mlops_gates()) == 2
 
 
@@ -276,3 +276,13 @@ def test_a_new_plugin_never_overwrites(tmp_path):
     with pytest.raises(Conflict):
         write_skeleton(tmp_path / "x", "mlops-mine")
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["mine.txt"]
+
+
+def test_what_nobody_asks_for_yet_is_said(home, install):
+    source = "from mlops_tui.plugins import hook\n\n@hook\ndef mlops_registries():\n    return []\n"
+    install("x-shared", agent=source)
+    install("x-other", agent=source.replace("registries", "trainers"))
+    for name in ("x-shared", "x-other"):
+        set_trust(home, find_plugin(home, name))
+    loader.load("agent")
+    assert loader.unasked() == {"x-shared": "registries"}
