@@ -69,11 +69,14 @@ def down(ctx: Context, deployments: Sequence[dict[str, Any]]) -> list[Attention]
 def rollouts(ctx: Context, rows: Sequence[dict[str, Any]]) -> list[Attention]:
     """Return rollouts that were rolled back within a day, wait for somebody, or starve for rows.
 
+    A rollback that has an alert is left to the alert, which can be acknowledged.
+
     Args:
         ctx: the call.
         rows: the newest rollout of each deployment, see ``moving.rollouts``.
     """
-    told = [(row, _told(ctx, row)) for row in rows]
+    known = set(ctx.session.column("SELECT link FROM alert WHERE tenant = ? AND rule = 'rollout'", [ctx.tenant]))
+    told = [(row, _told(ctx, row)) for row in rows if f"rollout:{row['id']}" not in known]
     return [
         Attention(severity=said[0], kind=row["strategy"], text=said[1], ts=row["since"], link=f"rollout:{row['id']}")
         for row, said in told

@@ -12,6 +12,7 @@ from mlops_tui.agent import upkeep
 from mlops_tui.core.clock import DAY, HOUR, SECOND, now_us
 from mlops_tui.core.ids import uuid7
 from mlops_tui.hardware.watch import take, watch_of
+from mlops_tui.monitoring import incidents
 
 RUN = {
     "tenant": "default", "kind": "run", "host": "h", "boot": "b", "pid": 1, "actor": "alice", "command": "",
@@ -180,6 +181,9 @@ def test_a_rollout_under_way_its_evidence_and_its_end(shown, monkeypatch):
     [need] = shown.needs()
     assert need[:2] == ("fail", "canary") and need[2].startswith("census v2 was rolled back: ")
     assert "wrong" in need[2] and shown.now().traffic == []
+    incidents.turn(stage.house)
+    [need] = shown.needs()
+    assert need[:2] == ("fail", "rollout") and "wrong" in need[2], "its alert says it, once"
 
 
 def test_a_canary_that_starves_is_said_to_be_held(shown):
