@@ -27,7 +27,7 @@ class CreateDeployment(Request, frozen=True):
     positional = ("name", "model")
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="name of the deployment")]
     model: Annotated[str, Meta(description="model@version or model@alias")]
-    target: Annotated[str, Meta(description="where: 'local'")] = "local"
+    target: Annotated[str, Meta(description="where: local, or a place that a plugin brings")] = "local"
     port: Annotated[int, Meta(ge=0, le=65535, description="port on loopback; 0: a free one")] = 0
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     environment: Annotated[str, Meta(description="local, staging or prod")] = "local"

@@ -10,7 +10,7 @@ from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.contracts.run import LogLines
 from mlops_tui.core.errors import BadInput, Conflict, Refused
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import rollouts, traffic
+from mlops_tui.deploy import rollouts, targets, traffic
 from mlops_tui.deploy.evidence import Figures, quantile_ms
 from mlops_tui.deploy.find import find_deployment
 from mlops_tui.deploy.servers import Servers
@@ -119,10 +119,7 @@ class CreateDeployment:
 
 def _check_place(ctx: Context, request: contract.CreateDeployment) -> None:
     """Refuse a name that is taken, a target or environment that is not there, a port that is not free."""
-    if request.target != "local":
-        raise BadInput(
-            f"there is no target {request.target!r}", "this release serves on its own machine", "--target local"
-        )
+    targets.target_of(request.target)
     if request.environment not in ENVIRONMENTS:
         raise BadInput(f"there is no environment {request.environment!r}", "", "one of: " + ", ".join(ENVIRONMENTS))
     others = ctx.session.dicts("SELECT name, port, tenant, removed FROM deployment WHERE status <> 'removed'")

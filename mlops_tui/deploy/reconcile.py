@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
+from mlops_tui.contracts.deploy import Deployment
 from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
-from mlops_tui.deploy import traffic
+from mlops_tui.deploy import targets, traffic
 from mlops_tui.deploy.servers import Servers
 from mlops_tui.door import Caller, Context, House, every
 from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, read_routes, write_json
@@ -70,9 +71,32 @@ def _tend(house: House, row: dict[str, Any]) -> None:
         write_json(folder / DEPLOYMENT, {"deployment": row["id"], **facts, "spool": spool}, durable=True)
     servers = Servers(folder)
     _write_routes(house, row["id"], servers)
+    if row["target"] != targets.LOCAL:
+        _tend_elsewhere(house, row, servers)
+        return
     if not servers.alive:
         servers.start()
     _note(house, row, _seen(row, servers))
+
+
+def _tend_elsewhere(house: House, row: dict[str, Any], servers: Servers) -> None:
+    """Have a plugin's target bring the servers up, and note what it says."""
+    target, shown, at = targets.target_of(row["target"]), _shown(house, row), published(row["id"])
+    told = targets.ask(row["id"], lambda: targets.tended(target, shown, servers.folder, at[1]))
+    if told is not None:
+        news = {key: value for key, value in told.items() if key in row}
+        _note(house, row, {**news, "status": "down"} if "failed" in told else news)
+
+
+def _shown(house: House, row: dict[str, Any]) -> Deployment:
+    from mlops_tui.deploy.deployments import shown
+
+    def ask(session: Session) -> Deployment:
+        ctx = Context(house, Caller.system("deploy reconciler", row["tenant"]), session)
+        created = session.value("SELECT epoch_us(created) FROM deployment WHERE id = ?", [row["id"]])
+        return shown(ctx, {**row, "created_us": created})
+
+    return house.read(ask)
 
 
 def _write_routes(house: House, deployment: str, servers: Servers) -> None:
@@ -191,6 +215,13 @@ def _note(house: House, row: dict[str, Any], now: dict[str, Any]) -> None:
 
 def _end(house: House, row: dict[str, Any]) -> None:
     """Have the servers of a removed deployment drain; note when they are gone."""
-    if Servers(house.home.deployments / row["id"]).end():
+    folder = house.home.deployments / row["id"]
+    if row["target"] != targets.LOCAL and folder.exists():
+        target, shown = targets.target_of(row["target"]), _shown(house, row)
+        told = targets.ask(row["id"], lambda: targets.stopped(target, shown, folder))
+        if told is None or not told.get("gone"):
+            return
+    if Servers(folder).end():
         _published.pop(row["id"], None)
+        targets.forget(row["id"])
         _note(house, row, {"status": "removed", "text": "removed", "pid": None, "proc_created": None})
