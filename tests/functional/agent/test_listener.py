@@ -105,17 +105,13 @@ with socket.create_connection((host, int(port))) as s:
         agent.process.wait(timeout=1.5)
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "127.0.0.1", "[::2]:{port}", "", "a b"]
-)
-def test_a_foreign_name_is_refused(listener, host):
-    status, body = ask(listener.url, Host=host.format(port=urlsplit(listener.url).port))
-    assert status == 403 and b"does not answer to the name" in body
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}"])
-def test_our_own_names_are_answered(listener, host):
-    assert ask(listener.url, Host=host.format(port=urlsplit(listener.url).port))[0] == 200
+def test_only_our_own_names_are_answered(listener):
+    port = urlsplit(listener.url).port
+    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1:1", "127.0.0.1", f"[::2]:{port}", "", "a b"):
+        status, body = ask(listener.url, Host=host)
+        assert status == 403 and b"does not answer to the name" in body, host
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST:{port}", f"[::1]:{port}"):
+        assert ask(listener.url, Host=host)[0] == 200, host
 
 
 def test_a_page_of_another_site_cannot_use_the_browser_of_this_user(listener):
