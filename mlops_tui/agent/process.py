@@ -67,6 +67,8 @@ class Agent:
         self._schedules = Schedules(self.house)
         self._last_use = time.monotonic()
         self._lags: deque[float] = deque(maxlen=600)
+        self._hurry = threading.Event()
+        self.house.on_wake("agent.ingest", self._hurry.set)
 
     def used(self) -> None:
         """Remember that somebody is here."""
@@ -142,7 +144,9 @@ class Agent:
             files, behind = self.ingestor.behind
             self.house.facts.update(spool_files=files, spool_bytes_behind=behind, rows_ingested=self.ingestor.rows)
             pause = 0.02 if taken else min(pause * 1.5, 0.25)
-            self.house.leaving.wait(pause)
+            if self._hurry.wait(pause):
+                self._hurry.clear()
+                pause = 0.02
 
 
 def _lock(home: Home) -> int:

@@ -148,6 +148,7 @@ class FinishJob:
         ctx.session.execute(
             "UPDATE job SET result = ?, error = ?, progress = 1 WHERE id = ?", [*values, plan.data["id"]]
         )
+        ctx.wake("agent.ingest")  # the supervisor's last words come any moment
         return Done(object=plan.object, text=plan.text)
 
 

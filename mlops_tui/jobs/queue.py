@@ -122,11 +122,11 @@ def end(ctx: Context, job: str, status: str, code: int | None, why: str) -> None
     row = ctx.session.dict("SELECT * FROM job WHERE id = ? AND status = 'running'", [job])
     if row is None:
         return
+    ctx.wake("jobs.queue")  # its place is free for the next, or for itself
     died = status == "lost" or (code is not None and code < 0) or (status == "failed" and row["error"] is None)
     if died and row["stopping"] is None and row["attempt"] <= row["retries"]:
         ctx.session.execute("UPDATE job SET status = 'queued', pid = NULL WHERE id = ?", [job])
         ctx.emit("job", job, "requeued", f"{row['kind']} {row['name']} begins again: {why}", f"job:{job}")
-        ctx.wake("jobs.queue")
         return
     if row["error"] is None and status != "done":
         error = {
