@@ -64,7 +64,12 @@ _clocks: dict[str, Clock] = {}
 @every(TURN_S, "deploy.rollouts")
 def turn(house: House) -> None:
     """Move every rollout that can be moved; what one of them meets stops no other."""
+    if not rollouts.MOVING.is_set():
+        return
+    rollouts.MOVING.clear()
     rows = house.read(rollouts.active)
+    if rows:
+        rollouts.MOVING.set()
     for gone in _clocks.keys() - {row["id"] for row in rows}:
         del _clocks[gone]
     for row in rows:

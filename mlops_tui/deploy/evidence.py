@@ -6,6 +6,7 @@ on the other, so whoever judges (rollouts, A/B tests, monitors) reads a narrow t
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ OCTAVE = 8
 SLOTS = 200
 """Latencies are counted in eighths of an octave up to 2²⁵ µs (33 s): a quantile is right within 5 %."""
 READ_S = 60.0
+NEWS = threading.Event()
+"""Set when a batch was committed; an agent that comes up does not know and looks."""
+NEWS.set()
 
 
 class Marks(NamedTuple):
@@ -51,9 +55,16 @@ class News(NamedTuple):
 
 @every(0.5, "deploy.evidence")
 def turn(house: House) -> None:
-    """Take what is new, some at a time, until nothing is."""
-    while not house.leaving.is_set() and (news := house.read(_news, READ_S)) is not None:
-        _keep(house, news)
+    """Take what is new, some at a time, until nothing is; without news this costs nothing."""
+    if not NEWS.is_set():
+        return
+    NEWS.clear()
+    try:
+        while not house.leaving.is_set() and (news := house.read(_news, READ_S)) is not None:
+            _keep(house, news)
+    except BaseException:
+        NEWS.set()
+        raise
 
 
 def _news(session: Session) -> News | None:

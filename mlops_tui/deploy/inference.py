@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_tui.deploy.evidence import NEWS
 from mlops_tui.door import Context, absorbs, absorbs_segments
 from mlops_tui.serving.segments import SHADOW, Batch
 from mlops_tui.spool.records import Label
@@ -33,6 +34,7 @@ def predictions(ctx: Context, deployment: str, batch: Batch) -> None:
     if batch.features.shape[1]:
         columns["features"] = _padded(batch.features, len(which))
     ctx.session.insert_columns("inference", columns)
+    ctx.after.append(NEWS.set)
 
 
 def _padded(table: Any, rows: int) -> Any:
@@ -56,3 +58,4 @@ def labels(ctx: Context, deployment: str, records: list[Label]) -> None:
             "truth": [record.y for record in records],
         },
     )
+    ctx.after.append(NEWS.set)

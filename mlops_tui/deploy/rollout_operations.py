@@ -113,6 +113,7 @@ class _Steer:
 
     operation, verb, state = "", "", ""
     allowed: tuple[str, ...] = ()
+    weight: float | None = None
 
     def plan(self, ctx: Context, request: contract.RolloutRef) -> Plan:
         """Check that the rollout can be steered so."""
@@ -134,7 +135,8 @@ class _Steer:
     def apply(self, ctx: Context, request: contract.RolloutRef, plan: Plan) -> Done:
         """Enter the state; the engine goes on from there."""
         row = plan.data
-        rollouts.enter(ctx, row, self.state, row["step"], row["weight"], f"{self.verb} by {ctx.caller.name}")
+        weight = row["weight"] if self.weight is None else self.weight
+        rollouts.enter(ctx, row, self.state, row["step"], weight, f"{self.verb} by {ctx.caller.name}")
         return Done(object=plan.object, text=plan.text)
 
 
@@ -157,20 +159,21 @@ class Promote(_Steer):
     """Give the new version all traffic now."""
 
     operation, verb, state, allowed = "rollout.promote", "promoted", "Promoting", ("Shifting", "Paused")
+    weight = 100.0
 
 
 @implements(contract.rollout_abort)
 class Abort(_Steer):
     """Give the stable version all traffic and end."""
 
-    operation, verb, state = "rollout.abort", "aborted", "Aborting"
+    operation, verb, state, weight = "rollout.abort", "aborted", "Aborting", 0.0
     allowed = ("Pending", "Provisioning", "Shifting", "Paused", "Promoting")
 
     def apply(self, ctx: Context, request: contract.RolloutRef, plan: Plan) -> Done:
         """Give stable everything at once; the engine ends the rollout when the servers show it."""
-        row = {**plan.data, "weight": 0.0}
+        row = plan.data
         traffic.shift(ctx, row["deployment_id"], traffic.all_to(row["stable_no"]), row["strategy"], plan.text)
-        return super().apply(ctx, request, msgspec.structs.replace(plan, data=row))
+        return super().apply(ctx, request, plan)
 
 
 @implements(contract.rollout_rollback)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import msgspec
@@ -17,6 +18,9 @@ from mlops_tui.store.session import Session
 
 TERMINAL = ("Succeeded", "RolledBack", "Aborted", "Superseded")
 KEPT_LOOKS = 200
+MOVING = threading.Event()
+"""Set while a rollout may be under way, so that nobody looks for one all the time."""
+MOVING.set()
 _LAST = """(SELECT * FROM rollout_event QUALIFY row_number() OVER (PARTITION BY rollout_id ORDER BY seq DESC) = 1)"""
 _ROWS = f"""
     SELECT r.*, epoch_us(r.started) AS started_us, d.name AS deployment, d.acknowledged,
@@ -97,6 +101,7 @@ def enter(ctx: Context, rollout: dict[str, Any], state: str, step: int, weight: 
         ts_us=ctx.now,
     )
     ctx.emit("rollout", rollout["id"], state.lower(), f"{rollout['deployment']}: {text}", f"rollout:{rollout['id']}")
+    ctx.after.append(MOVING.set)
     ctx.wake("deploy.rollouts")
 
 

@@ -23,14 +23,22 @@ _UNTOLD = f"""{_ENDED} AND e.state = 'RolledBack' AND r.removed IS NULL
 _OVER = f"""{_ENDED} AND (e.state = 'Succeeded' OR r.removed IS NOT NULL)
     AND EXISTS (SELECT 1 FROM alert a WHERE a.rule = '{RULE}' AND a.subject = r.deployment AND a.closed IS NULL)"""
 
+_NEWEST = """SELECT (SELECT max(seq) FROM rollout_event),
+                    (SELECT count(*) FROM deployment WHERE removed IS NOT NULL)"""
+_seen: tuple[Any, ...] = ()
+
 
 @every(1.0, "monitoring.incidents")
 def turn(house: House) -> None:
     """Open an alert for each rollback once; close it when a later rollout succeeds or the deployment is gone."""
+    global _seen
+    if (now := (str(house.home.data), house.read(lambda s: s.row(_NEWEST)))) == _seen:
+        return
     for row in house.read(lambda s: s.dicts(_UNTOLD)):
         _write(house, row, opens=True)
     for row in house.read(lambda s: s.dicts(_OVER)):
         _write(house, row, opens=False)
+    _seen = now
 
 
 def _write(house: House, row: dict[str, Any], *, opens: bool) -> None:

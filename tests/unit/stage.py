@@ -18,12 +18,13 @@ from mlops_tui.core.clock import now_us
 from mlops_tui.core.config import load
 from mlops_tui.core.ids import uuid7
 from mlops_tui.core.paths import home, private_dir
-from mlops_tui.deploy import engine, evidence, inference, traffic
+from mlops_tui.deploy import engine, evidence, inference, rollouts, traffic
 from mlops_tui.door.context import Caller, Context
 from mlops_tui.door.house import House
 from mlops_tui.door.perform import perform
 from mlops_tui.governance.guard import RoleGuard
 from mlops_tui.keys import open_keys
+from mlops_tui.monitoring import incidents
 from mlops_tui.serving.segments import Batch, Header
 from mlops_tui.spool.records import Label
 from mlops_tui.store.store import Store
@@ -58,6 +59,9 @@ def emptied(house):
     house._counters.clear()
     house.series.forget()
     engine._clocks.clear()
+    incidents._seen = ()
+    evidence.NEWS.set()
+    rollouts.MOVING.set()
     return house
 
 
@@ -206,7 +210,13 @@ class Stage:
         self.label(deployment, ids, truth)
 
     def _take(self, work):
-        self.house.store.write(lambda s: work(Context(self.house, Caller.system("ingest"), s)))
+        def write(session):
+            ctx = Context(self.house, Caller.system("ingest"), session)
+            work(ctx)
+            return ctx
+
+        for step in self.house.store.write(write).after:
+            step()
 
     def evidence(self):
         """Let what has arrived be joined."""
