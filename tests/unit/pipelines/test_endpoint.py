@@ -99,7 +99,9 @@ def test_a_server_that_does_not_drain_is_killed(candidate, monkeypatch):
     popen = subprocess.Popen
 
     def stubborn(command, **options):
-        started.append(popen(["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], **options))
+        started.append(
+            popen(["/bin/sh", "-c", "trap '' TERM; for i in 1 2 3 4 5 6 7 8 9; do sleep 1; done"], **options)
+        )
         return started[0]
 
     monkeypatch.setattr(endpoint.subprocess, "Popen", stubborn)
