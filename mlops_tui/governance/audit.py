@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,13 +167,23 @@ class ExportAudit:
         try:
             with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 _write(ctx.session, file)
-            os.link(scratch, path)  # unlike a rename, this never replaces what somebody else has put there meanwhile
+            _settle(scratch, path)
         except OSError as error:
             why, fix = str(error.strerror or error), "free some space, or name another place"
             raise BadInput(f"cannot write {path}", why, fix) from error
         finally:
             scratch.unlink(missing_ok=True)
         return Done(object=str(path), text=plan.text)
+
+
+def _settle(scratch: Path, path: Path) -> None:
+    """Give a whole file its name; unlike a rename, a link never replaces what somebody has put there meanwhile."""
+    try:
+        os.link(scratch, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        scratch.rename(path)  # a disk without links: a memory stick, say
 
 
 def _write(session: Session, file: BinaryIO) -> None:

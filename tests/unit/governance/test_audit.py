@@ -184,6 +184,29 @@ def test_an_export_takes_no_place_that_is_taken(trail, house):
     assert (house.home.data / "there").read_text() == "mine"
 
 
+def test_an_export_goes_onto_a_disk_without_links(trail, house, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    trail("amal", "audit.export", path="audit.jsonl")
+    assert len((house.home.data / "audit.jsonl").read_bytes().splitlines()) == 5
+    assert [name for name in os.listdir(house.home.data) if "audit.jsonl" in name] == ["audit.jsonl"]
+
+
+def test_an_export_does_not_replace_what_came_meanwhile(trail, house, monkeypatch):
+    path, link = house.home.data / "audit.jsonl", os.link
+
+    def meanwhile(source, target):
+        path.write_text("mine")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    with pytest.raises(BadInput, match="cannot write"):
+        trail("amal", "audit.export", path="audit.jsonl")
+    assert path.read_text() == "mine"
+
+
 def test_an_export_that_fails_half_way_leaves_nothing(trail, house, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
