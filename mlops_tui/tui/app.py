@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from mlops_tui.core.config import Config
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.tui import clipboard, links, status, theme
+from mlops_tui.tui import clipboard, links, memory, status, theme
 from mlops_tui.tui.door import Door, Event
 from mlops_tui.tui.hub import STALE_AFTER, Contact, Hub
 from mlops_tui.tui.keys import CHANGING, MODES, PRESETS, bindings
@@ -259,6 +259,16 @@ class MlopsApp(App[None], inherit_bindings=False):
         if text:
             ways = clipboard.copy(self, text)
             self.notify(text[:200], title="copied to " + " and ".join(ways), markup=False)
+
+    def action_reset(self) -> None:
+        """Bring every list back to the order and filter that it began with."""
+        from mlops_tui.tui.widgets.table import Table
+
+        memory.forget()
+        self.screen.minimize()
+        for table in self.face.query(Table):
+            table.reset()
+        self.notify("sorts and filters are as they were at first")
 
     async def action_export(self) -> None:
         """Write what is shown into files of the working folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mlops_tui.contracts.listing import Column
 
 _RIGHT = frozenset(("int", "float", "percent", "bytes", "duration"))
+_EXACT = frozenset(("id", "time", "float", "bytes", "duration", "percent", "text"))
 _MOST = {"id": 12, "text": 44, "status": 16, "spark": 12}
 
 
@@ -27,10 +29,12 @@ def label(column: Column) -> str:
     return f"{column.label} {column.unit}".strip()
 
 
-def cell(column: Column, value: Any) -> Line:
-    """Return a value as its column's kind wants it shown."""
+def cell(column: Column, value: Any, whole: bool = False) -> Line:
+    """Return a value as its column's kind wants it shown; ``whole`` shows every digit of it."""
     if value is None or value == "":
         return line((fmt.NONE, "faint"))
+    if whole and column.kind in _EXACT:
+        return line((exact(column, value), "text"))
     match column.kind:
         case "id":
             return line((short(value) if opaque(value) else str(value), "dim"))
@@ -42,8 +46,7 @@ def cell(column: Column, value: Any) -> Line:
         case "int":
             return line(f"{value:,}" if isinstance(value, int) else str(value))
         case "percent":
-            # Shares travel between 0 and 1.
-            return line(fmt.percent(100 * float(value), 0))
+            return line(fmt.percent(float(value), 0))
         case "bytes":
             return line(fmt.size(value))
         case "time":
@@ -55,12 +58,21 @@ def cell(column: Column, value: Any) -> Line:
         case "spark":
             return line((fmt.spark(value), "accent"))
         case _:
-            return line(str(value))
+            return line(shortened(str(value)))
+
+
+_OPAQUE = re.compile(r"[0-9a-f-]{20,}")
 
 
 def opaque(value: Any) -> bool:
     """Tell whether an id is one that only machines can tell apart, so that people see its end alone."""
-    return isinstance(value, str) and len(value) >= 32
+    return isinstance(value, str) and _OPAQUE.fullmatch(value) is not None
+
+
+def shortened(text: str) -> str:
+    """Return a text with the id in ``noun:id`` as people see it."""
+    noun, colon, name = text.partition(":")
+    return f"{noun}:{short(name)}" if colon and opaque(name) else text
 
 
 def exact(column: Column, value: Any) -> str:
@@ -72,12 +84,13 @@ def exact(column: Column, value: Any) -> str:
     return str(value)
 
 
-def measure(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[int]:
+def measure(columns: Sequence[Column], rows: Sequence[Sequence[Any]], whole: bool = False) -> list[int]:
     """Return how wide each column would like to be, from its heading and some of its rows."""
     widths = [width(line(label(column))) + 1 for column in columns]
     for row in rows:
         for i, (column, value) in enumerate(zip(columns, row, strict=False)):
-            widths[i] = max(widths[i], min(_MOST.get(column.kind, 18), width(cell(column, value))))
+            most = 60 if whole else _MOST.get(column.kind, 18)
+            widths[i] = max(widths[i], min(most, width(cell(column, value, whole))))
     return widths
 
 

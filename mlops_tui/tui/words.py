@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mlops_tui.tui.text import Line, line
 
 SYMBOLS = {"ok": "✔", "warn": "!", "fail": "✖", "busy": "↻", "unknown": "?", "dim": "·"}
@@ -9,9 +11,9 @@ SYMBOLS = {"ok": "✔", "warn": "!", "fail": "✖", "busy": "↻", "unknown": "?
 _STATES: dict[str, str] = {
     "ok": (
         "ok done succeeded passed pass healthy ready serving active verified promoted resolved stable safe proven "
-        "accepted allowed finished trusted loaded whole better up info closed live b-better a-better"
+        "accepted allowed finished trusted built-in loaded whole better up info closed live b-better a-better"
     ),
-    "warn": "warn warning held holding paused acknowledged silenced pending waiting proposed degraded medium",
+    "warn": "warn warning held holding paused acknowledged silenced pending waiting proposed opened degraded medium",
     "fail": (
         "fail failed error open drift harm harmful rolledback rolled-back broken refused unhealthy lost killed denied "
         "critical page high worse down crashed dead invalid-split"
@@ -21,7 +23,8 @@ _STATES: dict[str, str] = {
         "rolling-back stopping canary shadow preempted collecting continue needs-more-data draining"
     ),
     "dim": (
-        "retired superseded removed stopped aborted inactive dismissed ended deleted none off skipped old no-difference"
+        "retired superseded removed stopped aborted inactive dismissed ended deleted none off skipped old idle "
+        "no-difference"
     ),
 }
 _TOKEN = {word: token for token, words in _STATES.items() for word in words.split()}
@@ -43,4 +46,9 @@ def state(word: str | None) -> Line:
     if not word:
         return line(("–", "faint"))
     tone = token(word)
-    return line((f"{SYMBOLS[tone]} {word.replace('_', ' ')}", tone))
+    return line((f"{SYMBOLS[tone]} {spoken(word)}", tone))
+
+
+def spoken(word: str) -> str:
+    """Return a state as people say it: ``RolledBack`` and ``rolled_back`` are ``rolled back``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", word).replace("_", " ").lower()

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, ClassVar
 
 from mlops_tui.core.errors import MlopsError
+from mlops_tui.tui import memory
 from mlops_tui.tui.door import command
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.screens.base import Face
@@ -67,6 +68,19 @@ class Browser(Face):
         """The nouns that are listed, and those that the previews show."""
         listed = self.LISTS.values()
         return self.TOPICS | frozenset(listed) | {other for noun in listed for other in _RELATED.get(noun, ())}
+
+    def on_mount(self) -> None:
+        """Sort the lists as the person left them."""
+        kept = memory.recall()
+        for name in self.LISTS:
+            self.table(name).sort = str(kept.get(self._place(name)) or self.table(name).sort)
+
+    def on_table_sorted(self, event: Table.Sorted) -> None:
+        """Keep the order for the next time."""
+        memory.remember(self._place(event.table.id or ""), event.table.sort)
+
+    def _place(self, name: str) -> str:
+        return f"sort.{self.MODE}.{name}"
 
     async def load(self, news: News) -> None:
         """Take the news into the lists, then into the previews."""

@@ -110,7 +110,7 @@ def _column(one: dict[str, Any]) -> list[Part]:
 
 
 def _end(value: Any) -> str:
-    return fmt.number(value) if isinstance(value, int | float) else fmt.NONE if value is None else str(value)[:12]
+    return fmt.round_number(value) if isinstance(value, int | float) else fmt.NONE if value is None else str(value)[:12]
 
 
 MODE_SCREEN = DataMode

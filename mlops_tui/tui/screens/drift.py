@@ -79,9 +79,11 @@ class DriftMode(Browser):
         await super().load(news)
 
     async def moved(self, table: Table) -> None:
-        """Read the feature under the cursor; the other lists have no preview."""
+        """Read the feature under the cursor; of an alert or a proposal the frame says what it says."""
         if table.id == "features":
             await self.preview()
+        elif text := table.value("text"):
+            table.figure = line((str(text), "dim"))
 
     async def preview(self) -> None:
         """Show histogram, quality and history of the feature under the cursor."""
@@ -97,7 +99,8 @@ class DriftMode(Browser):
             self.drift = await self.fill([quality, history], self.door.call("drift.show", {"deployment": deployment}))
         if self.drift is not None:
             quality.show(judgement(self.drift, quality.room[0]))
-            values = next((one.history for one in self.drift.features if one.feature == feature), [])
+            judged = [*self.drift.features, *([self.drift.score] if self.drift.score else [])]
+            values = next((one.history for one in judged if one.feature == feature), [])
             history.title = f"{feature}, last {len(values)} judgements"
             history.show([steps(feature, values)] if len(values) > 1 else [])
         request = {"deployment": deployment, "feature": feature, "bins": max(4, min(12, bins.room[1] - 1))}
@@ -182,9 +185,10 @@ def quality(points: list[QualityPoint], cells: int) -> list[Line]:
         return [line(("no labels have come yet", "dim"))]
     newest = points[-1]
     rows: list[list[Part]] = []
+    room = max(6, min(24, cells - 20))
     for name, values in (("accuracy", [p.accuracy for p in points]), ("auc", [p.auc for p in points])):
         if any(value is not None for value in values):
-            rows.append([(name, "dim"), fmt.fixed(values[-1], 3), (fmt.spark(values, min(24, cells // 2)), "accent")])
+            rows.append([(name, "dim"), fmt.fixed(values[-1], 3), (fmt.spark(values, room), "accent")])
     kind = "estimated without labels" if newest.estimated else f"labels for {newest.coverage:.0%} of {newest.n:,} rows"
     return [*grid(rows), line((kind, "dim"))]
 
@@ -203,7 +207,8 @@ def histogram(bins: Bins, cells: int) -> list[Line]:
         ]
         for label, then, now in zip(bins.labels, bins.reference, bins.live, strict=True)
     ]
-    return [*grid(rows, "llrlr", gap=1), line((f"n {bins.n_reference:,} / {bins.n_live:,}", "dim"))]
+    none = ("  no live traffic in this window", "warn") if not bins.n_live else ()
+    return [*grid(rows, "llrlr", gap=1), line((f"n {bins.n_reference:,} / {bins.n_live:,}", "dim"), none)]
 
 
 MODE_SCREEN = DriftMode

@@ -29,13 +29,13 @@ class Govern(Browser):
     }
     BINDINGS = bindings("govern")
     DEFAULT_CSS = """
-    Govern > #body { layout: grid; grid-size: 20 3; grid-rows: 5fr 4 5fr; }
+    Govern > #body { layout: grid; grid-size: 20 4; grid-rows: 5fr 4 3fr 2fr; }
     Govern #audit, Govern #chain { column-span: 20; }
-    Govern #events { column-span: 10; }
-    Govern #identities, Govern #plugins { column-span: 5; }
+    Govern #events { column-span: 13; row-span: 2; }
+    Govern #identities, Govern #plugins { column-span: 7; }
     Govern.-narrow #events { column-span: 12; }
-    Govern.-narrow #identities { column-span: 8; }
-    Govern.-narrow #plugins { display: none; }
+    Govern.-narrow #identities, Govern.-narrow #plugins { column-span: 8; }
+    Govern.-narrow > #body { grid-rows: 5fr 4 2fr 2fr; }
     """
 
     def __init__(self) -> None:

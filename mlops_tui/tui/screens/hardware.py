@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 
 from mlops_tui.contracts.agent import Host
 from mlops_tui.contracts.govern import Cost
+from mlops_tui.core.clock import HOUR
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
@@ -50,7 +51,7 @@ class Hardware(Browser):
         yield Table(
             "Jobs",
             "panel.open app.logs=log hardware.stop",
-            empty="no jobs yet — mlops job train script.py",
+            empty="no jobs yet — mlops train script.py",
             ident="jobs",
         )
         yield Lines("This machine", ident="machine")
@@ -108,8 +109,8 @@ def used(cost: Cost) -> list[Line]:
         [
             one.owner,
             (one.kind, "dim"),
-            line(f"{one.cpu_hours:.2f}", (" CPU h", "dim")),
-            line(f"{one.gpu_hours:.2f}", (" GPU h", "dim")),
+            line(fmt.duration(one.cpu_hours * HOUR), (" CPU", "dim")),
+            line(fmt.duration(one.gpu_hours * HOUR), (" GPU", "dim")) if one.gpu_hours else "",
             f"{one.amount:.2f} {cost.currency}" if one.amount is not None else "",
         ]
         for one in cost.lines

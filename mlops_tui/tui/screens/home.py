@@ -13,18 +13,27 @@ from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens import tiles
 from mlops_tui.tui.screens.base import Face
-from mlops_tui.tui.text import line, spread
+from mlops_tui.tui.text import grid, line, spread
 from mlops_tui.tui.widgets.lines import Lines, Row
 
 if TYPE_CHECKING:
     from mlops_tui.contracts.agent import HomeSnapshot
 
+_BEGIN = (
+    ("mlops demo", "the whole lifecycle on real data, in about two minutes"),
+    ("mlops train script.py", "run a training script and follow it here"),
+    ("import mlops_tui as mlops", "with mlops.start_run() as run: run.log({…}) in your own script"),
+    ("mlops data add NAME FILE", "take in a data set as its first version"),
+    ("mlops doctor", "check this machine"),
+)
+"""What a store without anything in it offers."""
+
 _EMPTY = {
     "needs": "nothing needs you",
-    "running": "nothing runs — start something: mlops job train script.py",
+    "running": "nothing runs — start something: mlops train script.py",
     "drift": "no monitor yet — mlops monitor add DEPLOYMENT",
     "traffic": "no rollout and no test in progress — mlops rollout start DEPLOYMENT MODEL@VERSION",
-    "latest": "no runs yet — mlops job train script.py, or mlops demo",
+    "latest": "no runs yet — mlops train script.py, or mlops demo",
     "events": "nothing has happened yet",
 }
 
@@ -146,10 +155,11 @@ class Home(Face):
         needs, running = self.lines("needs"), self.lines("running")
         needs.title = f"Needs you ({len(shot.attention)})" if shot.attention else "Needs you"
         cells = needs.room[0]
+        wide = max((len(one.kind) for one in shot.attention), default=0)
         needs.show(
             Row(
                 spread(
-                    line(words.symbol(one.severity), " ", (one.kind.ljust(7), "*text"), one.text),
+                    line(words.symbol(one.severity), " ", (one.kind.ljust(wide), "*text"), "  ", one.text),
                     line((fmt.when(one.ts, now), "dim")),
                     cells,
                 ),
@@ -158,7 +168,11 @@ class Home(Face):
             for one in shot.attention
         )
         running.title = f"Running now ({len(shot.jobs)})" if shot.jobs else "Running now"
-        running.show(tiles.jobs(shot.jobs, running.room[0], now))
+        if not (shot.jobs or shot.runs or shot.models or shot.deployments):
+            running.title = "Begin here"
+            running.show(grid([[(command, "accent"), (what, "dim")] for command, what in _BEGIN]))
+        else:
+            running.show(tiles.jobs(shot.jobs, running.room[0], now))
         self.lines("hardware").show(tiles.hardware(shot.host, self.lines("hardware").room[0]))
         drift = self.lines("drift")
         drift.title = "Drift · A/B" if self.small else "Drift, worst feature"

@@ -148,20 +148,16 @@ def aliases(model: Model) -> list[Row]:
     return [*([Row(now), Row(())] if model.aliases else []), *(Row(each) for each in grid(rows))]
 
 
-def lineage(graph: LineageGraph, links: bool = True) -> list[Row]:
+def lineage(graph: LineageGraph) -> list[Row]:
     """Return a lineage graph as an indented walk; each object leads to its screen."""
-    return [
-        Row(
-            line(
-                ("  " * node.depth, "faint"),
-                (f"{node.relation} " if node.depth else "", "faint"),
-                (f"{_NOUNS.get(node.kind, node.kind)} ", "dim"),
-                node.name,
-            ),
-            f"{_NOUNS.get(node.kind, node.kind)}:{node.name}" if links and node.depth else "",
-        )
-        for node in graph.nodes
-    ]
+    rows = []
+    for node in graph.nodes:
+        noun = _NOUNS.get(node.kind, node.kind)
+        name = node.name.removeprefix(f"{noun}:")
+        relation = f"{node.relation.replace('_', ' ')} " if node.depth else ""
+        told = line(("  " * node.depth + relation, "faint"), (f"{noun} ", "dim"), name)
+        rows.append(Row(told, f"{noun}:{name}" if node.depth else ""))
+    return rows
 
 
 MODE_SCREEN = Models

@@ -13,18 +13,19 @@ OVER = ("Succeeded", "RolledBack", "Aborted", "Superseded")
 
 
 def steps(rollout: Rollout, cells: int) -> Line:
-    """Return the steps as a track: what is done, where it stands, what is to come."""
+    """Return the steps as a track: what is done, where it stands or was stopped, what is to come."""
     stops = [0.0, *rollout.steps, 100.0]
-    at = rollout.step + 1 if rollout.state not in ("Succeeded",) else len(stops) - 1
+    over, won = rollout.state in OVER, rollout.state == "Succeeded"
+    at = len(stops) - 1 if won else rollout.step + 1
     gap = max(2, min(8, (cells - 8 * len(stops)) // len(stops)))
-    parts: list[Part] = []
-    for i, stop in enumerate(stops):
-        name = f"{stop:g} %"
-        if i:
-            track = "━" * gap if i == at + 1 and rollout.state not in OVER else "─" * gap
-            parts.append((f" {'✔' if i <= at else track} ", "ok" if i <= at else "busy" if "━" in track else "line"))
-        here = i == at and rollout.state not in OVER
-        parts.append((name + (" ●" if here else ""), "*busy" if here else "text" if i <= at else "dim"))
+    parts: list[Part] = [("0 %", "text")]
+    for i, stop in enumerate(stops[1:], 1):
+        moving = i == at + 1 and not over
+        track = "✔" if i <= at else ("━" if moving else "─") * gap
+        parts.append((f" {track} ", "ok" if i <= at else "busy" if moving else "line"))
+        parts.append((f"{stop:g} %", "text" if i <= at else "dim"))
+        if i == at and not won:
+            parts.append((" ✖", "fail") if over else (" ●", "*busy"))
     return line(*parts)
 
 
@@ -115,7 +116,7 @@ def timeline(rollout: Rollout, cells: int) -> list[Line]:
     rows: list[list[Part]] = [
         [
             (fmt.hour(one.ts), "dim"),
-            words.state(one.state.lower()),
+            words.state(one.state),
             (f"{one.weight:g} %", "dim"),
             one.text,
             (one.actor, "faint"),

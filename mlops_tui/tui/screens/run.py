@@ -15,7 +15,7 @@ from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.charts import series_of
 from mlops_tui.tui.screens.runs import code, headline
-from mlops_tui.tui.text import Line, Part, grid, join, line, wrap
+from mlops_tui.tui.text import Part, grid, join, line, width, wrap
 from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.lines import Lines, Row
 from mlops_tui.tui.widgets.prompt import Prompt
@@ -116,7 +116,7 @@ class RunScreen(Face):
         )
         metrics = self.lines("metrics")
         metrics.title = f"Metrics ({len(run.metrics)})"
-        metrics.show(figures(run.metrics))
+        metrics.show(figures(run.metrics, metrics.room[0]))
         params: list[list[Part]] = [[(key, "dim"), value] for key, value in sorted(run.params.items())]
         self.lines("params").title = f"Params ({len(params)})"
         self.lines("params").show(grid(params, room=self.lines("params").room[0]))
@@ -140,7 +140,7 @@ class RunScreen(Face):
         tags = [
             Row(line((f"{key} ", "dim"), value))
             for key, value in sorted(run.tags.items())
-            if not key.startswith(("mlflow.", "env."))
+            if not key.startswith(("mlflow.", "mlops.", "env."))
         ]
         note = [Row(each) for each in wrap(run.note, cells)] if run.note else [Row(line(("no note yet", "faint")))]
         return [*rows, *note, *tags]
@@ -198,19 +198,15 @@ def drawable(run: Run) -> list[Metric]:
     return sorted((metric for metric in run.metrics if metric.n > 1), key=lambda metric: metric.key)
 
 
-def figures(metrics: list[Metric]) -> list[Row]:
-    """Return last, lowest and highest figure of each metric; curves lead to their drawing."""
+def figures(metrics: list[Metric], cells: int) -> list[Row]:
+    """Return the last figure of each metric, its range where there is room; curves lead to their drawing."""
     found = sorted(metrics, key=lambda metric: metric.key)
-    head: list[Part] = [("", "dim"), ("last", "dim"), ("min", "dim"), ("max", "dim")]
-    body: list[list[Part]] = [
-        [
-            one.key,
-            line(fmt.number(one.last, 4), (" NaN!", "fail") if one.nonfinite else ()),
-            (fmt.number(one.min), "dim") if one.n > 1 else "",
-            (fmt.number(one.max), "dim") if one.n > 1 else "",
-        ]
-        for one in found
-    ]
-    lines: list[Line] = grid([head, *body], "lrrr")
+    body: list[list[Part]] = [["", ("last", "dim"), ("min", "dim"), ("max", "dim")]]
+    for one in found:
+        last = line(fmt.number(one.last, 4), (" NaN!", "fail") if one.nonfinite else ())
+        ends = [(fmt.number(one.min), "dim"), (fmt.number(one.max), "dim")] if one.n > 1 else []
+        body.append([one.key, last, *ends])
+    if width(max(grid(body, "lrrr"), key=width)) > cells:
+        body = [row[:2] for row in body]
     links = ["", *(one.key if one.n > 1 else "" for one in found)]
-    return [Row(made, link) for made, link in zip(lines, links, strict=True)]
+    return [Row(made, link) for made, link in zip(grid(body, "lrrr", room=cells), links, strict=True)]

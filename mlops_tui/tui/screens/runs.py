@@ -42,7 +42,7 @@ class Runs(Browser):
         yield Table(
             "Runs",
             "panel.open table.select runs.compare",
-            empty="no runs yet — mlops job train script.py, or in your own script: with mlops.start_run() as run: …",
+            empty="no runs yet — mlops train script.py, or in your own script: with mlops.start_run() as run: …",
             ident="runs",
         )
         yield Table("Experiments", "panel.open=only_these", empty="no experiments yet", ident="experiments")

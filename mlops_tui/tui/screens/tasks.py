@@ -41,7 +41,7 @@ class Tasks(Dialog[None]):
             yield Table(
                 "Jobs",
                 "panel.open app.back=close",
-                empty="no jobs yet — start one: mlops job train script.py",
+                empty="no jobs yet — start one: mlops train script.py",
                 source=ViewSource(self.mlops.door, "job"),
             )
 

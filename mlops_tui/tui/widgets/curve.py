@@ -104,7 +104,7 @@ class Curve(Panel):
         marks = (raster.decades if self.log_y else raster.ticks)(y0, y1, max(3, rows // 3))
         names = {self._row(value, y0, y1, rows): self._tick(value) for value in marks}
         left = max((len(name) for name in names.values()), default=0) + 1
-        right = 9 if width >= 50 else 2
+        right = 11 if width >= 50 else 2
         cells = max(4, width - left - right)
         canvas = self._canvas(shown, x0, x1, y0, y1, rows, cells, set(names))
         ends_at = self._ends(shown, y0, y1, rows, right)

@@ -65,6 +65,13 @@ class Table(Panel):
             """The table it came from."""
             return self.table
 
+    class Sorted(Message):
+        """Somebody chose another order."""
+
+        def __init__(self, table: Table) -> None:
+            super().__init__()
+            self.table = table
+
     class FilterAsked(Message):
         """Somebody wants to type a filter."""
 
@@ -85,13 +92,14 @@ class Table(Panel):
         super().__init__(title, hints, empty=empty, ident=ident)
         self.source = source
         self.name_of_list = title
-        self.filter, self.sort = "", sort
+        self.filter, self.sort, self._first_sort = "", sort, sort
         self.columns: list[Column] = []
         self.total = 0
         self.cursor = 0
         self.selected: dict[str, list[Any]] = {}
         self._news: set[str] = set()
         self.opened = False
+        self.whole = False
         self._view = ""
         self._pages = Pages()
         self._widths: list[int] = []
@@ -163,7 +171,7 @@ class Table(Panel):
             return (*spans, (f"{str(row[0])[-8:]} was deleted", "faint"))
         for i in self._shown():
             column = self.columns[i]
-            spans += pad(cellar.cell(column, row[i]), self._widths[i], cellar.align(column))
+            spans += pad(cellar.cell(column, row[i], self.whole), self._widths[i], cellar.align(column))
             spans.append(("  ", "text"))
         return tuple((text, "faint") for text, _ in spans) if self.stale else tuple(spans[:-1])
 
@@ -340,7 +348,7 @@ class Table(Panel):
     def _measure(self) -> None:
         self._strips.clear()
         sample = [row for i in range(self.top, min(self.total, self.top + 60)) if (row := self._pages.row(i))]
-        wide = cellar.measure(self.columns, sample)
+        wide = cellar.measure(self.columns, sample, self.whole)
         cells = self.size.width - 4 - _GUTTER
         # An id that is a name or a number says something; the others give way in a narrow list.
         self._from = 1 if cells < 96 and sample and cellar.opaque(sample[0][0]) else 0
@@ -392,6 +400,12 @@ class Table(Panel):
         if self.current:
             self.post_message(self.Opened(self, self.current))
 
+    def action_inspect(self) -> None:
+        """Show values whole (ids, times to the second, every digit), or short again."""
+        self.whole = not self.whole
+        self._measure()
+        self.refresh()
+
     def action_select(self) -> None:
         """Select the row or take it back, and go on to the next."""
         row = self.current
@@ -410,6 +424,12 @@ class Table(Panel):
             name = self.columns[self.marked].name
             self.sort = name if self.sort == f"-{name}" else f"-{name}"
             self._open_anew()
+            self.post_message(self.Sorted(self))
+
+    def reset(self) -> None:
+        """Go back to the order that the list began with, without a filter."""
+        self.filter, self.sort, self.whole = "", self._first_sort, False
+        self._open_anew()
 
     def action_filter(self) -> None:
         """Ask for a filter."""

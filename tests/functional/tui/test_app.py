@@ -467,3 +467,40 @@ async def test_q_leaves(open_app, scripted):
     async with open_app(scripted()) as (app, pilot):
         await pilot.press("q")
         assert app._exit
+
+
+async def test_a_sort_is_remembered_and_forgotten_with_the_rest(open_app, scripted, settle):
+    async with open_app(scripted()) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        await pilot.press("s")
+        await settle(pilot)
+    door = scripted()
+    async with open_app(door) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        assert app.face.query_one("#runs", Table).sort == "-name"
+        await pilot.press("0")
+        await settle(pilot)
+        assert app.face.query_one("#runs", Table).sort == ""
+    async with open_app(scripted()) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        assert app.face.query_one("#runs", Table).sort == ""
+
+
+async def test_a_damaged_memory_is_an_empty_one(open_app, scripted, settle, tmp_path):
+    (tmp_path / "home/state").mkdir(parents=True)
+    (tmp_path / "home/state/tui.json").write_text("{broken")
+    async with open_app(scripted()) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        assert app.face.query_one("#runs", Table).total == 300
+
+
+async def test_a_store_without_anything_says_how_to_begin(open_app, written, screen_text):
+    home = written.answers["home.show"]
+    home.jobs, home.runs, home.models, home.deployments = [], [], 0, 0
+    async with open_app(written) as (app, _):
+        text = "\n".join(screen_text(app))
+        assert "Begin here" in text and "mlops demo" in text and "mlops doctor" in text

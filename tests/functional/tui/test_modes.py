@@ -285,7 +285,7 @@ async def test_a_rollout_is_watched_held_and_aborted(door, open_app, settle, scr
         await pilot.press("H")
         await settle(pilot, 0.2)
         await confirm(app, pilot, settle)
-        await until(pilot, lambda: "! Paused" in "\n".join(lines_of(app, "#rollout")) and stage.state() == "Paused")
+        await until(pilot, lambda: "! paused" in "\n".join(lines_of(app, "#rollout")) and stage.state() == "Paused")
         await pilot.press("H")
         await settle(pilot, 0.2)
         await confirm(app, pilot, settle)

@@ -123,8 +123,8 @@ async def test_the_filter_stands_in_the_title_and_nothing_found_says_so(opened, 
 
 
 async def test_an_empty_list_says_what_fills_it(opened, many_rows, screen_text):
-    async with opened(many_rows(0), empty="no runs yet — mlops job train script.py") as (app, _, _table):
-        assert "no runs yet — mlops job train script.py" in screen_text(app)[1]
+    async with opened(many_rows(0), empty="no runs yet — mlops train script.py") as (app, _, _table):
+        assert "no runs yet — mlops train script.py" in screen_text(app)[1]
 
 
 async def test_selection_is_kept_by_id_and_counted(opened, many_rows, screen_text):
@@ -239,3 +239,20 @@ async def test_the_mouse_moves_scrolls_and_opens(opened, many_rows):
         assert table.cursor == 3
         await pilot.double_click(Table, offset=(10, 5))
         assert app.got == ["resnet-000003"]
+
+
+async def test_inspect_shows_values_whole_and_short_again(opened, many_rows, screen_text):
+    async with opened(many_rows(), size=(140, 12)) as (app, pilot, _table):
+        assert "0193a000-0000" not in screen_text(app)[2]
+        await pilot.press("i")
+        assert "0193a000-0000-7000-8000-000000000000" in screen_text(app)[2] and "2026-09-2" in screen_text(app)[2]
+        await pilot.press("i")
+        assert "0193a000-0000" not in screen_text(app)[2]
+
+
+async def test_the_page_that_comes_next_is_read_before_it_is_needed(opened, many_rows, settle):
+    source = many_rows()
+    async with opened(source) as (_, pilot, table):
+        table._go(PAGE - 2 * table.room[1] + 1)
+        await settle(pilot, 0.05)
+        assert [offset for _, offset, _ in source.pages] == [0, PAGE]

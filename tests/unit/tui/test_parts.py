@@ -56,7 +56,8 @@ def test_cells_show_by_kind_and_copy_whole():
     assert shown("id", "amal") == "amal"
     assert shown("status", "rolledback").startswith("✖")
     assert shown("float", "NaN") == "NaN"
-    assert shown("percent", 0.42) == "42 %"
+    assert shown("percent", 42.0) == "42 %"
+    assert shown("text", "alert:01a208fb-b36f-74a7-bfb6-ef5b8f9b0353") == "alert:8f9b0353"
     assert shown("bytes", 1500) == "1.5 kB"
     assert shown("flag", True) == "✔"
     assert shown("text", None) == "–"
@@ -78,6 +79,7 @@ def test_states_are_symbol_and_word():
     assert plain(words.state("running")) == "↻ running"
     assert words.token("RolledBack") == "fail" == words.token("rolling-back".replace("rolling-back", "failed"))
     assert plain(words.state("something new")) == "? something new"
+    assert plain(words.state("RolledBack")) == "✖ rolled back" and plain(words.state("too_few")) == "? too few"
     assert plain(words.state("")) == "–"
 
 
