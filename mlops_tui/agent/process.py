@@ -24,7 +24,7 @@ from mlops_tui.agent.rooms import open_rooms
 from mlops_tui.agent.schedules import Schedules
 from mlops_tui.blobs import Blobs
 from mlops_tui.core.config import load
-from mlops_tui.core.errors import StoreLocked
+from mlops_tui.core.errors import MlopsError, StoreLocked
 from mlops_tui.core.paths import Home, private_dir
 from mlops_tui.door.house import House
 from mlops_tui.door.registry import AWAKE
