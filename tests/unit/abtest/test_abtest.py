@@ -133,6 +133,14 @@ def test_a_stop_gives_the_traffic_back_to_what_was_stable_before(tested):
     tested.begin()
 
 
+def test_a_stop_without_news_keeps_no_look_twice(tested):
+    tested.begin()
+    send(tested, 400, 0.7, 0.7)
+    engine.turn(tested.house)
+    tested.call("ab.stop", test="census")
+    assert tested.value("SELECT count(*) FROM abtest_look") == 1
+
+
 def test_a_removed_deployment_ends_its_test(tested):
     tested.begin(name="one")
     tested.call("deploy.remove", deployment="census")

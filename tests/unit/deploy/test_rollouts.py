@@ -65,6 +65,19 @@ def test_a_harmless_canary_climbs_its_steps_and_takes_everything(served):
     assert served.split(served.id) == {2: ("stable", 100.0)}
 
 
+def test_a_step_does_not_pass_before_the_servers_show_it(served):
+    start(served, steps=[10.0, 50.0], events=["wrong"])
+    to_first_step(served)
+    served.judged(served.id, 1, 300, 30)
+    served.judged(served.id, 2, 300, 30)
+    for _ in range(4):
+        served.turn()
+    assert served.split(served.id)[2] == ("canary", 50.0)
+    served.servers(served.id)
+    served.turn()
+    assert served.state() == "Promoting"
+
+
 def test_wrong_labels_roll_a_harmful_canary_back(served):
     start(served, steps=[50.0])
     to_first_step(served)
