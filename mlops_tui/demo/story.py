@@ -80,7 +80,8 @@ class Story:
             table = self.client.run_job(
                 "feature.training-set", {"data": data, "name": f"train-v{version}", "view": self.name}
             )
-            job = {"script": self.hand.file("train"), "args": wanted["args"], "name": run, "experiment": self.name}
+            arguments = [*wanted["args"], "--dataset", table["data"]]
+            job = {"script": self.hand.file("train"), "args": arguments, "name": run, "experiment": self.name}
             self.client.run_job("job.train", {**job, "data": [f"train={table['data']}"], "retries": 3})
             shown = self.hand.settled_run(run)
             metrics = {metric.key: metric.last for metric in shown.metrics}
