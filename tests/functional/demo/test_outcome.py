@@ -28,6 +28,7 @@ def sample(tmp_path):
 
 
 @pytest.mark.train
+@pytest.mark.soak
 def test_a_version_that_does_no_harm_is_not_reported_as_caught(home, sample):
     command = [sys.executable, "-m", "mlops_tui.demo", "--headless", "--json", "--until", "harm"]
     given = ["--home", str(home.data), "--sample", str(sample)]
