@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import logging
 import os
@@ -21,6 +22,9 @@ def main() -> int:
     stay = parser.parse_args().stay
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     give_way(5)  # a good neighbour of training
+    if importlib.util.find_spec("pandas") is None:
+        # The database asks for pandas at every object that it reads; a remembered no is a hundred times faster.
+        sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     try:
         from mlops_tui.agent.process import Agent
 

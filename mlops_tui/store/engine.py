@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,9 +37,6 @@ def open_database(path: Path, key: str | None, *, memory_mb: int, threads: int) 
     """
     import duckdb
 
-    if importlib.util.find_spec("pandas") is None:
-        # The database asks for pandas at every object that it reads; a remembered no is a hundred times faster.
-        sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     connection = duckdb.connect(
         ":memory:",
         config={
