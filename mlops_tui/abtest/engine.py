@@ -74,7 +74,6 @@ def _write(house: House, row: dict[str, Any], change: Any) -> None:
         return ctx
 
     ctx = house.store.write(write)
-    house.feed.publish(ctx.events)
     for step in ctx.after:
         step()
     house.touch("ab", row["id"], row["tenant"])

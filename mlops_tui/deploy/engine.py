@@ -212,7 +212,6 @@ def _change(house: House, row: dict[str, Any], change: Any) -> None:
         return ctx
 
     ctx = house.store.write(write)
-    house.feed.publish(ctx.events)
     for step in ctx.after:
         step()
 

@@ -196,7 +196,7 @@ def _note(house: House, row: dict[str, Any], now: dict[str, Any]) -> None:
     if not news:
         return
 
-    def write(session: Session) -> Context:
+    def write(session: Session) -> None:
         ctx = Context(house, Caller.system("deploy reconciler", row["tenant"]), session)
         columns = ", ".join(f"{key} = ?" for key in news)
         session.execute(f"UPDATE deployment SET {columns} WHERE id = ?", [*news.values(), row["id"]])
@@ -205,9 +205,8 @@ def _note(house: House, row: dict[str, Any], now: dict[str, Any]) -> None:
         if news.get("status") in ("serving", "down"):
             words = f"{row['name']} is {now['status']}" + (f": {now['text']}" if now["status"] == "down" else "")
             ctx.emit("deploy", row["id"], now["status"], words, f"deploy:{row['name']}")
-        return ctx
 
-    house.feed.publish(house.store.write(write).events)
+    house.store.write(write)
     house.touch("deploy", row["id"], row["tenant"])
     if "acknowledged" in news:
         house.wake("deploy.rollouts")

@@ -59,7 +59,6 @@ class Context:
     caller: Caller
     session: Session
     now: int = field(default_factory=now_us)
-    events: list[Event] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
 
     @property
@@ -120,7 +119,6 @@ class Context:
             text=text,
             link=link,
         )
-        self.events.append(event)
         self.house.post(event)
 
     def wake(self, schedule: str) -> None:

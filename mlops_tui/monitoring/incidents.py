@@ -44,13 +44,12 @@ def turn(house: House) -> None:
 def _write(house: House, row: dict[str, Any], *, opens: bool) -> None:
     name = row["deployment"]
 
-    def write(session: Session) -> Context:
+    def write(session: Session) -> None:
         ctx = Context(house, alerts.engine(row["tenant"]), session)
         alerts.resolve(ctx, RULE, name, "a later rollout ended" if not row["gone"] else "the deployment was removed")
         if opens:
             text = f"{name} {row['canary']} was rolled back: {row['text']}"
             detail = {"rollout": row["id"], "canary": row["canary"]}
             alerts.open_alert(ctx, RULE, name, "fail", text, detail, f"rollout:{row['id']}")
-        return ctx
 
-    house.feed.publish(house.store.write(write).events)
+    house.store.write(write)

@@ -59,7 +59,7 @@ def judge(house: House, monitor: Monitor) -> None:
     others = brought.measure(brought.statistics(house.home), monitor.reference.profiles, sums)
     found = house.read(lambda s: performance.measure(s, monitor, now))
 
-    def keep(session: Session) -> Context:
+    def keep(session: Session) -> None:
         ctx = Context(house, alerts.engine(monitor.tenant), session, now=now)
         if results:
             _keep_drift(session, monitor, results, others, now)
@@ -71,9 +71,8 @@ def judge(house: House, monitor: Monitor) -> None:
             "UPDATE monitor SET judged = make_timestamp(?), alarms = ? WHERE id = ?",
             [now, msgspec.json.encode(alarms).decode(), monitor.id],
         )
-        return ctx
 
-    house.feed.publish(house.store.write(keep).events)
+    house.store.write(keep)
     house.touch("drift", monitor.deployment, monitor.tenant)
 
 
@@ -144,12 +143,10 @@ def _remember(
 def _retire(house: House, row: dict[str, Any]) -> None:
     """End the monitor of a deployment that was removed, and its alerts with it."""
 
-    def write(session: Session) -> Context:
-        ctx = Context(house, alerts.engine(row["tenant"]), session)
-        retire(ctx, row["id"], row["name"])
-        return ctx
+    def write(session: Session) -> None:
+        retire(Context(house, alerts.engine(row["tenant"]), session), row["id"], row["name"])
 
-    house.feed.publish(house.store.write(write).events)
+    house.store.write(write)
 
 
 def retire(ctx: Context, monitor: str, name: str) -> None:

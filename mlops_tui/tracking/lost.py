@@ -40,8 +40,7 @@ def lost(house: House) -> None:
         del _since[name]
     for row in rows:
         if house.read(partial(_gone, house=house, row=row)):
-            ctx = house.store.write(partial(_mark, house=house, seen=row))
-            house.feed.publish(ctx.events)
+            house.store.write(partial(_mark, house=house, seen=row))
 
 
 def _gone(session: Session, house: House, row: dict[str, Any]) -> bool:
@@ -62,13 +61,12 @@ def _gone(session: Session, house: House, row: dict[str, Any]) -> bool:
     return waited > STUCK_S or not unread(session, house.home.spool, row["id"])
 
 
-def _mark(session: Session, house: House, seen: dict[str, Any]) -> Context:
+def _mark(session: Session, house: House, seen: dict[str, Any]) -> None:
     """End the run at its last sign of life, unless something was heard of it since."""
-    ctx = Context(house, Caller.system("run lost"), session)
     row = row_of(session, seen["id"])
     if row is None or row["status"] != "running":
-        return ctx
-    ctx.caller = Caller.system("run lost", row["tenant"])
+        return
+    ctx = Context(house, Caller.system("run lost", row["tenant"]), session)
     points = session.value("SELECT epoch_us(max(last_ts)) FROM series WHERE scope = 'run' AND owner = ?", [row["id"]])
     last = max(seen["sign"], min(points or 0, ctx.now))
     stopped = row["job_id"] and session.value(
@@ -76,4 +74,3 @@ def _mark(session: Session, house: House, seen: dict[str, Any]) -> Context:
     )
     why = "its job was stopped" if stopped else "its process ended without a word"
     end_run(ctx, row, "killed" if stopped else "lost", last, why)
-    return ctx
