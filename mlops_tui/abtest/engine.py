@@ -8,8 +8,7 @@ from typing import Any
 from mlops_tui.abtest import comparing
 from mlops_tui.deploy import traffic
 from mlops_tui.deploy.reconcile import refusal
-from mlops_tui.door import Caller, Context, House, every
-from mlops_tui.store.session import Session
+from mlops_tui.door import Caller, Context, House, act, every
 
 log = logging.getLogger(__name__)
 LOOK_S = 1.0
@@ -67,13 +66,9 @@ def stop(ctx: Context, row: dict[str, Any], why: str) -> str:
 def _write(house: House, row: dict[str, Any], change: Any) -> None:
     """Make a change in one transaction, unless somebody has ended the test since we looked."""
 
-    def write(session: Session) -> Context:
-        ctx = Context(house, Caller.system("A/B engine", row["tenant"]), session)
-        if session.value("SELECT state FROM abtest WHERE id = ?", [row["id"]]) == "running":
+    def unless_ended(ctx: Context) -> None:
+        if ctx.session.value("SELECT state FROM abtest WHERE id = ?", [row["id"]]) == "running":
             change(ctx)
-        return ctx
 
-    ctx = house.store.write(write)
-    for step in ctx.after:
-        step()
+    act(house, Caller.system("A/B engine", row["tenant"]), unless_ended)
     house.touch("ab", row["id"], row["tenant"])

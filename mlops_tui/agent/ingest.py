@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.door.context import Caller, Context
+from mlops_tui.door.context import Caller, Context, act
 from mlops_tui.door.registry import ABSORBERS, PREPARERS, SEGMENT_ABSORBERS
 from mlops_tui.serving.segments import SegmentName, read_segment
 from mlops_tui.spool.process import born_us
@@ -198,13 +198,14 @@ class Ingestor:
             )
 
     def _commit(self, file: Tracked, offset: int, closed: bool, absorb: Any, touched: list[str]) -> None:
-        done: list[Context] = []
+        def moved() -> None:
+            file.offset, file.closed = offset, file.closed or closed
 
-        def transaction(session: Session) -> None:
-            ctx = Context(self._house, Caller.system("ingest"), session)
+        def work(ctx: Context) -> None:
+            ctx.after.append(moved)
             absorb(ctx)
-            session.execute("DELETE FROM spool WHERE path = ?", [self._name(file)])
-            session.insert(
+            ctx.session.execute("DELETE FROM spool WHERE path = ?", [self._name(file)])
+            ctx.session.insert(
                 "spool",
                 path=self._name(file),
                 owner=file.owner,
@@ -212,13 +213,8 @@ class Ingestor:
                 updated_us=ctx.now,
                 closed=file.closed or closed,
             )
-            done.append(ctx)
 
-        self._house.store.write(transaction)
-        file.offset, file.closed = offset, file.closed or closed
-        for ctx in done:
-            for step in ctx.after:
-                step()
+        act(self._house, Caller.system("ingest"), work)
         for topic in touched:
             self._house.touch(topic, file.owner)
 

@@ -28,7 +28,7 @@ import uvicorn
 from mlops_tui.agent.peers import LoopbackProtocol
 from mlops_tui.contracts import agent as contract
 from mlops_tui.core.errors import Conflict, MlopsError, NotAllowed
-from mlops_tui.door import Context, implements
+from mlops_tui.door import Context, act, implements
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -231,7 +231,7 @@ def listen(ctx: Context, request: contract.Listen) -> contract.Listener:
     """Open the loopback listener, or say where it is."""
     loopback: Loopback = ctx.house.loopback
     if loopback.open(request.port):
-        ctx.house.store.write(lambda session: _write_down(Context(ctx.house, ctx.caller, session), loopback.url))
+        act(ctx.house, ctx.caller, lambda ctx: _write_down(ctx, loopback.url))
     return contract.Listener(url=loopback.url, token=loopback.token)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 
 from mlops_tui.core.clock import DAY, now_us
-from mlops_tui.door import Caller, Context, House, every
+from mlops_tui.door import Caller, Context, House, act, every
 from mlops_tui.governance import audit
 from mlops_tui.governance.chain import Verdict
-from mlops_tui.store.session import Session
 
 EVERY_S, LIMIT_S = 60.0, 120.0
 ANSWERS_US = 7 * DAY
@@ -37,11 +36,11 @@ def verify(house: House) -> None:
 def _tell(house: House, found: Verdict) -> None:
     text = f"the audit chain breaks at record {found.first_broken}: {found.why}"
 
-    def work(session: Session) -> None:
-        ctx = Context(house, Caller.system("audit verification"), session)
-        ctx.emit("audit", str(found.first_broken), "broken", text, "audit")
-
-    house.store.write(work)
+    act(
+        house,
+        Caller.system("audit verification"),
+        lambda ctx: ctx.emit("audit", str(found.first_broken), "broken", text, "audit"),
+    )
 
 
 @every(3600.0, "agent.retain")

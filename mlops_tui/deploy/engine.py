@@ -17,7 +17,7 @@ from mlops_tui.contracts.deploy import StartRollout
 from mlops_tui.deploy import looks, rollouts, traffic
 from mlops_tui.deploy.reconcile import refusal
 from mlops_tui.deploy.traffic import Share, Split
-from mlops_tui.door import Caller, Context, House, every
+from mlops_tui.door import Caller, Context, House, act, every
 from mlops_tui.stats.harm import HarmResult
 from mlops_tui.store.session import Session
 
@@ -203,17 +203,12 @@ def _enter(
 def _change(house: House, row: dict[str, Any], change: Any) -> None:
     """Make a change in one transaction, unless somebody else has moved the rollout since we looked."""
 
-    def write(session: Session) -> Context:
-        caller = Caller("system", -1, row["tenant"], reason="rollout engine", request_id=row["id"])
-        ctx = Context(house, caller, session)
-        last = session.value("SELECT max(seq) FROM rollout_event WHERE rollout_id = ?", [row["id"]])
-        if last == row["seq"] and _still_there(session, row["deployment_id"]):
+    def unless_moved(ctx: Context) -> None:
+        last = ctx.session.value("SELECT max(seq) FROM rollout_event WHERE rollout_id = ?", [row["id"]])
+        if last == row["seq"] and _still_there(ctx.session, row["deployment_id"]):
             change(ctx)
-        return ctx
 
-    ctx = house.store.write(write)
-    for step in ctx.after:
-        step()
+    act(house, Caller("system", -1, row["tenant"], reason="rollout engine", request_id=row["id"]), unless_moved)
 
 
 def _still_there(session: Session, deployment: str) -> bool:

@@ -11,7 +11,7 @@ from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
 from mlops_tui.deploy import targets, traffic
 from mlops_tui.deploy.servers import Servers
-from mlops_tui.door import Caller, Context, House, every
+from mlops_tui.door import Caller, Context, House, act, every
 from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, read_routes, write_json
 from mlops_tui.spool.process import boot_id
 from mlops_tui.store.session import Session
@@ -196,8 +196,8 @@ def _note(house: House, row: dict[str, Any], now: dict[str, Any]) -> None:
     if not news:
         return
 
-    def write(session: Session) -> None:
-        ctx = Context(house, Caller.system("deploy reconciler", row["tenant"]), session)
+    def write(ctx: Context) -> None:
+        session = ctx.session
         columns = ", ".join(f"{key} = ?" for key in news)
         session.execute(f"UPDATE deployment SET {columns} WHERE id = ?", [*news.values(), row["id"]])
         if news.get("acknowledged") and traffic.since(session, row["id"], news["acknowledged"]) is None:
@@ -206,7 +206,7 @@ def _note(house: House, row: dict[str, Any], now: dict[str, Any]) -> None:
             words = f"{row['name']} is {now['status']}" + (f": {now['text']}" if now["status"] == "down" else "")
             ctx.emit("deploy", row["id"], now["status"], words, f"deploy:{row['name']}")
 
-    house.store.write(write)
+    act(house, Caller.system("deploy reconciler", row["tenant"]), write)
     house.touch("deploy", row["id"], row["tenant"])
     if "acknowledged" in news:
         house.wake("deploy.rollouts")

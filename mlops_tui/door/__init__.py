@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_tui.door.context import Caller, Context, Guard
+from mlops_tui.door.context import Caller, Context, Guard, act
 from mlops_tui.door.house import House
 from mlops_tui.door.registry import absorbs, absorbs_segments, every, implements, keeps_awake, prepares
 
@@ -13,6 +13,7 @@ __all__ = [
     "House",
     "absorbs",
     "absorbs_segments",
+    "act",
     "every",
     "implements",
     "keeps_awake",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlops_tui.contracts.operation import Operation, Plan
 from mlops_tui.core.clock import now_us
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mlops_tui.core.paths import Home
     from mlops_tui.door.house import House
     from mlops_tui.keys import Keys
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -128,3 +130,23 @@ class Context:
     def link(self, src: str, rel: str, dst: str) -> None:
         """Add an edge to the lineage graph; ids are ``kind:id``."""
         self.session.insert("link", src=src, rel=rel, dst=dst, ts_us=self.now)
+
+
+def act(house: House, caller: Caller, work: Callable[[Context], T]) -> T:
+    """Do ``work`` as ``caller`` in one transaction, and once it is committed what ``work`` has left for then.
+
+    Raises:
+        Exception: whatever ``work`` raises; nothing of it remains.
+    """
+    after: list[Callable[[], None]] = []
+
+    def transaction(session: Session) -> T:
+        ctx = Context(house, caller, session)
+        answer = work(ctx)
+        after.extend(ctx.after)
+        return answer
+
+    answer = house.store.write(transaction)
+    for step in after:
+        step()
+    return answer

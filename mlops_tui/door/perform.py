@@ -10,7 +10,7 @@ import msgspec
 
 from mlops_tui.contracts.operation import Answer, Effect, Kind, Operation, Plan, Request, Started, find
 from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotAllowed, Refused
-from mlops_tui.door.context import Caller, Context
+from mlops_tui.door.context import Caller, Context, act
 from mlops_tui.door.registry import IMPLEMENTATIONS
 
 if TYPE_CHECKING:
@@ -73,12 +73,9 @@ def perform(house: House, name: str, request: Request, caller: Caller, wish: Wis
 def _change(
     house: House, operation: Operation[Any, Any], code: Any, request: Request, caller: Caller, wish: Wish
 ) -> Answer | Plan:
-    made: list[Context] = []
-
-    def transaction(session: Session) -> Answer | Plan:
-        ctx = Context(house, caller, session)
-        house.guard.check(session, caller, operation.permission)
-        if (earlier := _answered(session, operation, caller)) is not None:
+    def work(ctx: Context) -> Answer | Plan:
+        house.guard.check(ctx.session, caller, operation.permission)
+        if (earlier := _answered(ctx.session, operation, caller)) is not None:
             return earlier
         plan: Plan = code.plan(ctx, request).sealed(request)
         if wish.dry_run:
@@ -87,18 +84,13 @@ def _change(
         answer: Answer = code.apply(ctx, request, plan)
         house.guard.record(ctx, operation, plan, "done")
         _remember(ctx, operation, answer)
-        made.append(ctx)
         return answer
 
     try:
-        answer = house.store.write(transaction)
+        return act(house, caller, work)
     except (NotAllowed, Refused) as error:
         _write_down(house, operation, request, caller, error)
         raise
-    for ctx in made:
-        for step in ctx.after:
-            step()
-    return answer
 
 
 def _answered(session: Session, operation: Operation[Any, Any], caller: Caller) -> Answer | None:
@@ -137,10 +129,6 @@ def _write_down(
     # There may be no plan that names the object: what was asked for is what the call's first word says.
     subject = f"{operation.noun}:{getattr(request, request.positional[0])}" if request.positional else operation.noun
     refused = Plan(operation=operation.name, object=subject, text=str(error))
-
-    def record(session: Session) -> None:
-        house.guard.record(Context(house, caller, session), operation, refused, "refused")
-
     # The caller must hear the refusal even when it cannot be written down (a full disk).
     with contextlib.suppress(Exception):
-        house.store.write(record)
+        act(house, caller, lambda ctx: house.guard.record(ctx, operation, refused, "refused"))

@@ -14,7 +14,7 @@ import msgspec
 
 from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.launch import launch
-from mlops_tui.door import Caller, Context, House, every, keeps_awake
+from mlops_tui.door import Caller, Context, House, act, every, keeps_awake
 from mlops_tui.jobs import leftover
 from mlops_tui.jobs.spec import Spec
 from mlops_tui.spool.process import ProcessId, is_alive
@@ -113,7 +113,7 @@ def _look_after(house: House, row: dict[str, Any]) -> None:
 
 def _give_up(house: House, row: dict[str, Any], why: str) -> None:
     caller = Caller.system("job lost", row["tenant"])
-    house.store.write(lambda session: end(Context(house, caller, session), row["id"], "lost", None, why))
+    act(house, caller, lambda ctx: end(ctx, row["id"], "lost", None, why))
     leftover.end_soon(house.home.jobs / row["id"], _spec(row).grace_s)
 
 

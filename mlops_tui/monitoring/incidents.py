@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mlops_tui.deploy.rollouts import TERMINAL
-from mlops_tui.door import Context, House, every
+from mlops_tui.door import Context, House, act, every
 from mlops_tui.monitoring import alerts
-from mlops_tui.store.session import Session
 
 RULE = "rollout"
 _ENDED = f"""
@@ -44,12 +43,11 @@ def turn(house: House) -> None:
 def _write(house: House, row: dict[str, Any], *, opens: bool) -> None:
     name = row["deployment"]
 
-    def write(session: Session) -> None:
-        ctx = Context(house, alerts.engine(row["tenant"]), session)
+    def write(ctx: Context) -> None:
         alerts.resolve(ctx, RULE, name, "a later rollout ended" if not row["gone"] else "the deployment was removed")
         if opens:
             text = f"{name} {row['canary']} was rolled back: {row['text']}"
             detail = {"rollout": row["id"], "canary": row["canary"]}
             alerts.open_alert(ctx, RULE, name, "fail", text, detail, f"rollout:{row['id']}")
 
-    house.store.write(write)
+    act(house, alerts.engine(row["tenant"]), write)

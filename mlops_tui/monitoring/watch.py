@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mlops_tui.core.clock import DAY, SECOND, now_us
-from mlops_tui.door import Context, House, every
+from mlops_tui.door import Context, House, act, every
 from mlops_tui.monitoring import alerts, brought, counting, performance
 from mlops_tui.monitoring.reference import Monitor, monitor_of
 from mlops_tui.stats import drift
@@ -59,8 +59,8 @@ def judge(house: House, monitor: Monitor) -> None:
     others = brought.measure(brought.statistics(house.home), monitor.reference.profiles, sums)
     found = house.read(lambda s: performance.measure(s, monitor, now))
 
-    def keep(session: Session) -> None:
-        ctx = Context(house, alerts.engine(monitor.tenant), session, now=now)
+    def keep(ctx: Context) -> None:
+        session, ctx.now = ctx.session, now
         if results:
             _keep_drift(session, monitor, results, others, now)
         if found is not None:
@@ -72,7 +72,7 @@ def judge(house: House, monitor: Monitor) -> None:
             [now, msgspec.json.encode(alarms).decode(), monitor.id],
         )
 
-    house.store.write(keep)
+    act(house, alerts.engine(monitor.tenant), keep)
     house.touch("drift", monitor.deployment, monitor.tenant)
 
 
@@ -142,11 +142,7 @@ def _remember(
 
 def _retire(house: House, row: dict[str, Any]) -> None:
     """End the monitor of a deployment that was removed, and its alerts with it."""
-
-    def write(session: Session) -> None:
-        retire(Context(house, alerts.engine(row["tenant"]), session), row["id"], row["name"])
-
-    house.store.write(write)
+    act(house, alerts.engine(row["tenant"]), lambda ctx: retire(ctx, row["id"], row["name"]))
 
 
 def retire(ctx: Context, monitor: str, name: str) -> None:

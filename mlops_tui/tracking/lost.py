@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from mlops_tui.core.clock import now_us
-from mlops_tui.door import Caller, Context, House, every
+from mlops_tui.door import Caller, Context, House, act, every
 from mlops_tui.spool.process import ProcessId, is_alive
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.find import row_of
@@ -27,7 +27,7 @@ _since: dict[str, tuple[Any, float]] = {}
 """Per run: what was last seen of it, and since when (monotonic seconds, in which a sleeping laptop does not age)."""
 
 _RUNNING = """
-SELECT id, host, boot, pid, proc_created, epoch_us(greatest(started, resumed, heartbeat)) AS sign
+SELECT id, tenant, host, boot, pid, proc_created, epoch_us(greatest(started, resumed, heartbeat)) AS sign
 FROM run WHERE status = 'running'
 """
 
@@ -40,7 +40,7 @@ def lost(house: House) -> None:
         del _since[name]
     for row in rows:
         if house.read(partial(_gone, house=house, row=row)):
-            house.store.write(partial(_mark, house=house, seen=row))
+            act(house, Caller.system("run lost", row["tenant"]), partial(_mark, seen=row))
 
 
 def _gone(session: Session, house: House, row: dict[str, Any]) -> bool:
@@ -61,12 +61,11 @@ def _gone(session: Session, house: House, row: dict[str, Any]) -> bool:
     return waited > STUCK_S or not unread(session, house.home.spool, row["id"])
 
 
-def _mark(session: Session, house: House, seen: dict[str, Any]) -> None:
+def _mark(ctx: Context, seen: dict[str, Any]) -> None:
     """End the run at its last sign of life, unless something was heard of it since."""
-    row = row_of(session, seen["id"])
+    session, row = ctx.session, row_of(ctx.session, seen["id"])
     if row is None or row["status"] != "running":
         return
-    ctx = Context(house, Caller.system("run lost", row["tenant"]), session)
     points = session.value("SELECT epoch_us(max(last_ts)) FROM series WHERE scope = 'run' AND owner = ?", [row["id"]])
     last = max(seen["sign"], min(points or 0, ctx.now))
     stopped = row["job_id"] and session.value(

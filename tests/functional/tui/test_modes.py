@@ -90,19 +90,9 @@ def desk(house):
 @pytest.fixture
 def within(house):
     """Write as the agent does, and publish what it says."""
-    from mlops_tui.door.context import Caller, Context
+    from mlops_tui.door import Caller, act
 
-    def run(work):
-        def transaction(session):
-            context = Context(house, Caller.system("test"), session)
-            result = work(context)
-            return context.events, result
-
-        events, result = house.store.write(transaction)
-        house.feed.publish(events)
-        return result
-
-    return run
+    return lambda work: act(house, Caller.system("test"), work)
 
 
 async def confirm(app, pilot, settle, answer="done"):
