@@ -125,9 +125,8 @@ def test_a_lease_that_nobody_renews_ends_and_a_new_agent_goes_on(home, tmp_path,
     assert late and set(late) == {"v1"}, "stable takes everything"
     yard.agent.start()
     yard.client = yard.agent.client()
-    after = yard.serving()
-    state = yard.state(shown.id)
-    assert after.generation == before.generation and not state["reverted"]
+    yard.until(lambda: yard.state(shown.id), lambda state: not state["reverted"], what="the lease is renewed")
+    assert yard.serving().generation == before.generation
     assert yard.rollout().state == "Shifting"
     mark = len(load.told)
     yard.until(lambda: set(list(load.told.values())[mark + 5 :]), lambda labels: labels == {"v1", "v2"})

@@ -166,7 +166,7 @@ def test_a_drain_answers_everything_and_leaves_nobody(make: Any, kit: Any) -> No
 
 def test_who_connects_during_the_last_turn_of_a_drain_is_answered(make: Any, kit: Any) -> None:
     server = make()
-    server.routes(1, server.revision(1, kit.linear(0.0, slow=40)))
+    server.routes(1, server.revision(1, kit.linear(0.0, slow=200)))  # half a second and more on any machine
     server.start()
     (worker,) = server.workers
     body = json.dumps(kit.request([[1, 2, 3, 4]])).encode()

@@ -57,10 +57,9 @@ def test_a_sample_is_shown_listed_and_kept_as_series(house, machine):
     kept = house.read(lambda s: s.rows("SELECT key, n FROM series WHERE scope = 'host' ORDER BY key"))
     assert kept == [(key, 2) for key in ("cpu", "disk", "load", "mem", "net_down", "net_up")]
     memory = house.read(lambda s: curve(s, "host", machine.facts.id, "mem", 10))
-    assert memory["ts"][-1] == second.ts and memory["max"][-1] == pytest.approx(
-        100 * second.mem_used / second.mem_total
-    )
-    assert first.ts < second.ts
+    used = [100 * sample.mem_used / sample.mem_total for sample in (first, second)]
+    assert memory["ts"][-1] == second.ts and max(memory["max"]) == pytest.approx(max(used))
+    assert min(memory["min"]) == pytest.approx(min(used)) and first.ts < second.ts
 
 
 def test_the_facts_are_written_anew_by_the_next_agent(house, machine):
