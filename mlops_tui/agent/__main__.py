@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import logging
 import os
 import sys
 
-from mlops_tui.client.start import START_FD
-from mlops_tui.core.errors import MlopsError
+from mlops_tui.client.start import START_FD, refused
+from mlops_tui.core.errors import MlopsError, StoreLocked
 from mlops_tui.core.launch import give_way
 from mlops_tui.core.paths import home
 
@@ -38,12 +39,16 @@ def main() -> int:
         why = f"{type(error).__name__}: {error}"
         _tell({"error": MlopsError("the agent cannot start", why, f"look at {home().logs / 'agent.log'}").record()})
         raise
+    refused(home()).unlink(missing_ok=True)
     agent.run(ready=lambda: _tell({"notice": agent.notice}))
     return 0
 
 
 def _refuse(error: MlopsError) -> int:
     _tell({"error": error.record()})
+    if not isinstance(error, StoreLocked):  # the other one runs
+        with contextlib.suppress(OSError):  # nobody can be told later of a disk that takes nothing
+            refused(home()).write_text(json.dumps(error.record()))
     print(error, file=sys.stderr)
     return int(error.exit_code)
 

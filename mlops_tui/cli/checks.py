@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from mlops_tui import __version__
 from mlops_tui.core.config import load
-from mlops_tui.core.errors import MlopsError
+from mlops_tui.core.errors import MlopsError, from_record
 from mlops_tui.core.paths import Home, home
 
 SOCKET_LIMIT = 104
@@ -200,10 +201,15 @@ def _socket(where: Home) -> Iterator[Check]:
 
 def _agent(where: Home) -> Iterator[Check]:
     from mlops_tui.client import Client
-    from mlops_tui.client.start import hello
+    from mlops_tui.client.start import hello, refused
     from mlops_tui.contracts.operation import PROTOCOL
 
     found = hello(where, 2.0)
+    if found is None and (reason := refused(where)).exists():
+        error = from_record(json.loads(reason.read_text()))
+        why = " · ".join(part for part in (error.what, error.why) if part)
+        yield Check("agent", "fail", f"not running; the last one refused to start: {why}", error.fix)
+        return
     if found is None:
         stale = where.socket.exists()
         yield Check(

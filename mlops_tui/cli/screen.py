@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,10 @@ from mlops_tui.cli.shapes import Block, Facts, Grid, Lines
 
 if TYPE_CHECKING:
     from mlops_tui.cli.options import Wishes
+
+GAP = 2
+READABLE = 24
+"""Columns of the screen to which a long cell may be cut before its column is left out instead."""
 
 
 def paint(blocks: Sequence[Block], wishes: Wishes) -> None:
@@ -25,7 +30,7 @@ def paint(blocks: Sequence[Block], wishes: Wishes) -> None:
     )
     first = True
     for block in blocks:
-        drawn = _drawn(block)
+        drawn = _drawn(block, console.width)
         if drawn is None:
             continue
         if not first:
@@ -36,13 +41,13 @@ def paint(blocks: Sequence[Block], wishes: Wishes) -> None:
         console.print(drawn)
 
 
-def _drawn(block: Block) -> Table | Text | None:
+def _drawn(block: Block, width: int) -> Table | Text | None:
     if isinstance(block, Lines):
         return Text("\n".join(cells.clean(line) for line in block.text))
     if isinstance(block, Facts):
         known = [one for one in block.values if one[2] not in (None, "", [], {})]
         return _facts(known) if known else None
-    return _grid(block)
+    return _grid(block, width)
 
 
 def _facts(values: Sequence[tuple[str, str, object]]) -> Table:
@@ -54,19 +59,36 @@ def _facts(values: Sequence[tuple[str, str, object]]) -> Table:
     return table
 
 
-def _grid(grid: Grid) -> Table:
+def _grid(grid: Grid, width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
-    for column in grid.columns:
-        table.add_column(
-            Text(f"{column.label} {column.unit}".strip()),
-            justify="right" if column.kind in cells.RIGHT else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=8 if column.kind == "id" else None,
-        )
-    for row in grid.rows:
-        table.add_row(*(_cell(column.kind, value) for column, value in zip(grid.columns, row, strict=True)))
+    drawn = [[_cell(column.kind, row[i]) for row in grid.rows] for i, column in enumerate(grid.columns)]
+    heads = [Text(f"{column.label} {column.unit}".strip()) for column in grid.columns]
+    wanted = [max(text.cell_len for text in (head, *below)) for head, below in zip(heads, drawn, strict=True)]
+    rooms = _rooms(wanted, width)
+    for column, head, room in zip(grid.columns, heads, rooms, strict=False):
+        justify: JustifyMethod = "right" if column.kind in cells.RIGHT else "left"
+        table.add_column(head, justify=justify, no_wrap=True, overflow="ellipsis", width=room)
+    for row in zip(*drawn[: len(rooms)], strict=True):
+        table.add_row(*row)
+    if left := [column.label or column.name for column in grid.columns[len(rooms) :]]:
+        table.caption = Text(f"no room for {', '.join(left)}", "bright_black")
+        table.caption_justify = "left"
     return table
+
+
+def _rooms(wanted: Sequence[int], width: int) -> list[int]:
+    """Return the widths of the columns that are shown: long cells are cut first, then columns are left out.
+
+    They are left out from the right: a list says first what matters most.
+    """
+    least = [min(READABLE, one) for one in wanted]
+    kept = max(1, sum(used - GAP <= width for used in accumulate(one + GAP for one in least)))
+    rooms, spare = least[:kept], width - sum(least[:kept]) - GAP * (kept - 1)
+    for i, one in enumerate(wanted[:kept]):
+        more = max(0, min(one - rooms[i], spare))
+        rooms[i] += more
+        spare -= more
+    return rooms
 
 
 def _cell(kind: str, value: object) -> Text:

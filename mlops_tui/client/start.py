@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from io import RawIOBase
+from pathlib import Path
 
 import msgspec
 
@@ -44,6 +45,11 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def refused(home: Home) -> Path:
+    """Return where an agent that refused to start leaves the reason for the doctor, until one starts."""
+    return home.logs / "agent.refused"
 
 
 def hello(home: Home, timeout: float = 5.0) -> Hello | None:

@@ -118,6 +118,8 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
         return {}
+    except NotADirectoryError as error:
+        raise BadInput(f"{path.parent} is not a folder", "", "set MLOPS_HOME to a folder of your own") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"cannot read the configuration {path}", str(error), "mend or move the file") from error
 

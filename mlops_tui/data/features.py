@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from mlops_tui.data.labels import joined
 from mlops_tui.data.online.transform import FeatureFile, FeatureSet
 from mlops_tui.data.versions import WORKER, label, resolve
 from mlops_tui.door import Context, implements
+from mlops_tui.door.files import callers_file
 from mlops_tui.jobs import start_job
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
@@ -61,9 +61,7 @@ class ApplyFeatures:
 
     def plan(self, ctx: Context, request: contract.ApplyFeatures) -> Plan:
         """Read and check the file, and say which definitions are new."""
-        path = Path(ctx.caller.cwd or "/", request.path)
-        if not path.is_file():
-            raise NotFound(f"there is no file {path}", "", "give its path from where you are")
+        path = callers_file(ctx, request.path)
         if path.stat().st_size > MAX_BYTES:
             raise BadInput(f"{path} is not a feature file", f"it is larger than {MAX_BYTES:,} bytes")
         features = FeatureSet.load(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from mlops_tui.core.ids import uuid7
 from mlops_tui.data import profile
 from mlops_tui.data.labels import check_labels
 from mlops_tui.door import Context, implements
+from mlops_tui.door.files import callers_file
 from mlops_tui.jobs import start_job
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
@@ -93,11 +93,8 @@ class AddData:
         """Check files, labels and parent, before a job is spent on them."""
         check_labels(request.classification, request.residency)
         parent = label(resolve(ctx.session, ctx.tenant, request.parent)) if request.parent else ""
-        path = Path(ctx.caller.cwd or "/", request.path)
-        checks = Path(ctx.caller.cwd or "/", request.checks) if request.checks else None
-        for wanted in (path, checks):
-            if wanted and not wanted.is_file():
-                raise NotFound(f"there is no file {wanted}", "", "give its path from where you are")
+        path = callers_file(ctx, request.path)
+        checks = callers_file(ctx, request.checks) if request.checks else None
         body = {**msgspec.to_builtins(request), "path": str(path), "checks": str(checks or ""), "parent": parent}
         change = Change(
             object=f"data:{request.name}", field="version", before=_latest(ctx, request.name), after="the next"
@@ -209,9 +206,7 @@ class CheckData:
     def plan(self, ctx: Context, request: contract.CheckData) -> Plan:
         """Find the version and the checks."""
         row = resolve(ctx.session, ctx.tenant, request.data)
-        checks = Path(ctx.caller.cwd or "/", request.checks)
-        if not checks.is_file():
-            raise NotFound(f"there is no file {checks}", "", "give its path from where you are")
+        checks = callers_file(ctx, request.checks)
         body = {
             "work": "check",
             "digest": row["digest"],

@@ -15,7 +15,7 @@ def find_deployment(session: Session, tenant: str, typed: str) -> dict[str, Any]
         NotFound: there is none.
         BadInput: an id fragment fits several.
     """
-    row = by_name_or_id(session, "deploy", "deployment", typed, tenant, newest="created", where="removed IS NULL")
+    row = by_name_or_id(session, "deployment", "deployment", typed, tenant, newest="created", where="removed IS NULL")
     row["created_us"] = session.value("SELECT epoch_us(created) FROM deployment WHERE id = ?", [row["id"]])
     return row
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from mlops_tui.contracts.operation import Change, Plan, Started
 from mlops_tui.core.errors import NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
+from mlops_tui.door.files import callers_file
 from mlops_tui.jobs import start_job
 from mlops_tui.registry.versions import label, latest_gates, resolve_version
 from mlops_tui.store.listing import Listing, lists
@@ -66,9 +66,7 @@ class RunGates:
     def plan(self, ctx: Context, request: contract.RunGates) -> Plan:
         """Find the run, the policy and the champion to compare with."""
         run = find_run(ctx.session, ctx.tenant, request.run)
-        policy = str(Path(ctx.caller.cwd or "/", request.policy)) if request.policy else ""
-        if policy and not Path(policy).is_file():
-            raise NotFound(f"there is no file {policy}", "", "give its path from where you are")
+        policy = str(callers_file(ctx, request.policy)) if request.policy else ""
         champion = (
             resolve_version(ctx.session, ctx.tenant, request.champion) if request.champion else _champion(ctx, run)
         )

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from mlops_tui.cli import checks
 from mlops_tui.client import Client
 from mlops_tui.core.config import load
 from mlops_tui.core.errors import Conflict, MlopsError, NotAllowed, StoreTooNew
@@ -57,6 +58,8 @@ def test_a_store_newer_than_the_program_is_refused_and_left_alone(home):
         Client(home)
     assert refused.value.exit_code == 6 and "upgrade" in refused.value.fix
     assert (home.store / "mlops.duckdb").read_bytes() == before
+    said = next(check for check in checks.everything() if check.name == "agent")
+    assert said.state == "fail" and "schema 9999" in said.text and "upgrade" in said.fix
 
 
 def test_a_wrong_key_is_exit_4_and_says_which_key_is_wanted(home, agent):

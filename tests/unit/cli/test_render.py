@@ -204,7 +204,7 @@ def test_on_a_terminal_rich_draws_in_colour_and_cuts_to_the_width(capsys, monkey
     monkeypatch.setenv("COLUMNS", "60")
     out = printed(capsys, table(), "table", color="always")
     assert "\x1b[31m✖ failed" in out or "\x1b[31m✖" in out
-    assert "…" in out
+    assert "no room for" in out
 
 
 @pytest.mark.parametrize(
@@ -250,3 +250,19 @@ def test_home_says_first_what_needs_a_person(capsys):
         Attention(severity="fail", kind="alert", text="drift of age", ts=now_us(), link="drift fraud age")
     ]
     assert printed(capsys, home, "table", "home.show").startswith("attention\n")
+
+
+def test_a_narrow_screen_leaves_columns_out_and_names_them(monkeypatch, capsys):
+    from mlops_tui.cli.screen import paint
+    from mlops_tui.cli.shapes import blocks_of
+
+    columns = [Column(name=name, label=name) for name in ("name", "experiment", "parameters", "host")]
+    answer = Table(noun="run", columns=columns, rows=[["a-long-name", "churn", "x" * 40, "vm"]], total=1)
+    drawn = {}
+    for width in (30, 60, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        paint(blocks_of(answer), Wishes())
+        drawn[width] = capsys.readouterr().out
+    assert "a-long-name  churn" in drawn[30] and "no room for parameters, host" in " ".join(drawn[30].split())
+    assert "…" in drawn[60] and "vm" in drawn[60]  # a long cell is cut before a column is left out
+    assert "x" * 40 in drawn[120] and "no room" not in drawn[60] + drawn[120]

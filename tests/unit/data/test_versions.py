@@ -101,7 +101,7 @@ def test_what_is_wrong_is_told_before_a_job_is_spent(call, tmp_path, house):
     (tmp_path / "a.csv").write_text("id\n1\n")
     cases = [
         ({"path": "none.csv"}, NotFound, "there is no file"),
-        ({"path": "."}, NotFound, "there is no file"),
+        ({"path": "."}, BadInput, "is a folder"),
         ({"checks": "none.yaml"}, NotFound, "there is no file"),
         ({"parent": "gone"}, NotFound, "there is no data set gone"),
         ({"classification": "secret"}, BadInput, "there is no classification 'secret'"),
@@ -207,3 +207,11 @@ class TestFeatures:
             call("feature.training-set", data=["people"], name="train", features=["height"])
         with pytest.raises(Refused, match="may not be put together"):
             call("feature.training-set", data=["people", "abroad"], name="train")
+
+
+def test_what_is_no_file_is_said_to_be_what_it_is(call, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="pipe is not a file"):
+        call("data.add", name="people", path="pipe", dry_run=True)
+    with pytest.raises(NotFound, match="there is no file"):
+        call("data.add", name="people", path="gone.csv", dry_run=True)
