@@ -133,7 +133,7 @@ def _folder(name: str, folder: Path) -> Check:
 
 
 def _disk(where: Home) -> Iterator[Check]:
-    from mlops_tui.cli.cells import size
+    from mlops_tui.core.figures import size
 
     there = next(folder for folder in (where.data, *where.data.parents) if folder.exists())
     free = shutil.disk_usage(there).free

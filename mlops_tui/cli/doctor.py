@@ -6,11 +6,12 @@ import sys
 
 import typer
 
-from mlops_tui.cli import cells
 from mlops_tui.cli.checks import Check, everything
 from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.render import render
 from mlops_tui.core.errors import ExitCode, MlopsError
+from mlops_tui.core.printable import clean
+from mlops_tui.core.states import SYMBOLS
 
 _PAINT = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
 
@@ -46,8 +47,8 @@ def _print(checks: list[Check], wishes: Wishes) -> None:
     for check in checks:
         if wishes.quiet and check.state == "ok":
             continue
-        symbol = cells.SYMBOLS[check.state]
+        symbol = SYMBOLS[check.state]
         mark = f"{_PAINT[check.state]}{symbol}\x1b[0m" if paints else symbol
-        print(f"{mark} {check.name:<{room}}  {cells.clean(check.text)}")
+        print(f"{mark} {check.name:<{room}}  {clean(check.text)}")
         if check.fix:
-            print(f"  {'':<{room}}  → {cells.clean(check.fix)}")
+            print(f"  {'':<{room}}  → {clean(check.fix)}")

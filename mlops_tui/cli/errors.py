@@ -18,7 +18,7 @@ def report(error: MlopsError, arguments: Sequence[str]) -> None:
 
     The flags are looked for in the bare arguments: an error may come before they could be read in order.
     """
-    from mlops_tui.cli.cells import clean
+    from mlops_tui.core.printable import clean
 
     words = clean(" · ".join(part for part in (error.what, error.why, error.fix, error.code) if part))
     if _paints(arguments):

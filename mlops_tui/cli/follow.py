@@ -6,12 +6,14 @@ import sys
 import time
 from typing import Any
 
-from mlops_tui.cli import cells
 from mlops_tui.cli.options import Wishes
 from mlops_tui.client import Client
 from mlops_tui.contracts.operation import Operation, Started
 from mlops_tui.core.errors import MlopsError, from_record
+from mlops_tui.core.figures import duration
 from mlops_tui.core.ids import short
+from mlops_tui.core.printable import clean
+from mlops_tui.core.states import SYMBOLS, tone
 
 EVERY_S = 0.1
 SHOWS_LOG = frozenset(("job.train",))
@@ -85,19 +87,19 @@ class _Watch:
             self._tell_log()
         progress = "" if job.progress is None else f" · {100 * job.progress:.0f} %"
         attempt = "" if job.attempt < 2 else f" · attempt {job.attempt}"
-        words = cells.clean(f"{job.kind} {job.name} · {job.status}{progress}{attempt}")
+        words = clean(f"{job.kind} {job.name} · {job.status}{progress}{attempt}")
         if self._wishes.shows_progress:
-            taken = cells.duration((time.monotonic() - self._began) * 1e6)
-            sys.stderr.write(f"\r\x1b[K{cells.SYMBOLS[cells.tone(job.status)]} {words} · {taken}")
+            taken = duration((time.monotonic() - self._began) * 1e6)
+            sys.stderr.write(f"\r\x1b[K{SYMBOLS[tone(job.status)]} {words} · {taken}")
             sys.stderr.flush()
             self._on_line = True
         elif (state := f"{job.kind} {job.name} · {job.status}{attempt}") != self._told:
             self._told = state
-            print(cells.clean(state), file=sys.stderr)
+            print(clean(state), file=sys.stderr)
 
     def _tell_log(self) -> None:
         found = self._client.call("job.log", {"job": self._started.job, "lines": 1000, "after": self._log_at})
         if found.lines and found.last != self._log_at:
             self.end_line()
-            print("\n".join(cells.clean(line) for line in found.lines), file=sys.stderr)
+            print("\n".join(clean(line) for line in found.lines), file=sys.stderr)
         self._log_at = found.last or self._log_at

@@ -9,6 +9,8 @@ from typing import Any
 
 from mlops_tui.cli import cells
 from mlops_tui.cli.shapes import Block, Facts, Grid, Lines
+from mlops_tui.core.figures import RIGHT
+from mlops_tui.core.printable import clean
 
 
 def aligned(grid: Grid) -> list[str]:
@@ -26,7 +28,7 @@ def aligned(grid: Grid) -> list[str]:
         parts = []
         for column, text, room in zip(grid.columns, row, widths, strict=True):
             gap = " " * (room - width(text))
-            parts.append(gap + text if column.kind in cells.RIGHT else text + gap)
+            parts.append(gap + text if column.kind in RIGHT else text + gap)
         return "  ".join(parts).rstrip()
 
     return [line(row) for row in texts]
@@ -45,7 +47,7 @@ def as_table(blocks: Sequence[Block]) -> str:
     parts = []
     for block in blocks:
         if isinstance(block, Lines):
-            lines = [cells.clean(line) for line in block.text]
+            lines = [clean(line) for line in block.text]
         elif isinstance(block, Facts):
             known = _filled(block)
             room = max((len(label) for label, _, _ in known), default=0)
@@ -54,7 +56,7 @@ def as_table(blocks: Sequence[Block]) -> str:
             lines = aligned(block)
         title = getattr(block, "title", "")
         if lines:
-            parts.append("\n".join([cells.clean(title)] * bool(title) + lines) + "\n")
+            parts.append("\n".join([clean(title)] * bool(title) + lines) + "\n")
     return "\n".join(parts)
 
 
@@ -63,7 +65,7 @@ def _as_plain(blocks: Sequence[Block]) -> str:
     lines: list[str] = []
     for block in blocks:
         if isinstance(block, Lines):
-            lines += [cells.clean(line) for line in block.text]
+            lines += [clean(line) for line in block.text]
         elif isinstance(block, Facts):
             head = f"{block.title} " if block.title else ""
             lines += [f"{head}{label}: {cells.spoken(kind, value)}" for label, kind, value in _filled(block)]
@@ -107,14 +109,14 @@ def _as_md(blocks: Sequence[Block]) -> str:
     parts = []
     for block in blocks:
         if isinstance(block, Lines):
-            parts.append("\n".join(cells.clean(line) for line in block.text))
+            parts.append("\n".join(clean(line) for line in block.text))
             continue
         if isinstance(block, Facts):
             heads, aligns = ["", ""], ["---", "---"]
             rows = [[label, cells.shown(kind, value)] for label, kind, value in _filled(block)]
         else:
             heads = [_label(column) for column in block.columns]
-            aligns = ["---:" if column.kind in cells.RIGHT else "---" for column in block.columns]
+            aligns = ["---:" if column.kind in RIGHT else "---" for column in block.columns]
             rows = [[cells.shown(c.kind, v) for c, v in zip(block.columns, row, strict=True)] for row in block.rows]
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (heads, aligns, *rows)]
         parts.append("\n".join(([f"### {block.title}", ""] if block.title else []) + lines))

@@ -13,6 +13,9 @@ from rich.text import Text
 
 from mlops_tui.cli import cells
 from mlops_tui.cli.shapes import Block, Facts, Grid, Lines
+from mlops_tui.core.figures import NONE, RIGHT
+from mlops_tui.core.printable import clean
+from mlops_tui.core.states import tone
 
 if TYPE_CHECKING:
     from mlops_tui.cli.options import Wishes
@@ -37,13 +40,13 @@ def paint(blocks: Sequence[Block], wishes: Wishes) -> None:
             console.print()
         first = False
         if title := getattr(block, "title", ""):
-            console.print(Text(cells.clean(title), "bold"))
+            console.print(Text(clean(title), "bold"))
         console.print(drawn)
 
 
 def _drawn(block: Block, width: int) -> Table | Text | None:
     if isinstance(block, Lines):
-        return Text("\n".join(cells.clean(line) for line in block.text))
+        return Text("\n".join(clean(line) for line in block.text))
     if isinstance(block, Facts):
         known = [one for one in block.values if one[2] not in (None, "", [], {})]
         return _facts(known) if known else None
@@ -55,7 +58,7 @@ def _facts(values: Sequence[tuple[str, str, object]]) -> Table:
     table.add_column(style="bright_black", no_wrap=True)
     table.add_column(overflow="fold")
     for label, kind, value in values:
-        table.add_row(cells.clean(label), _cell(kind, value))
+        table.add_row(clean(label), _cell(kind, value))
     return table
 
 
@@ -66,7 +69,7 @@ def _grid(grid: Grid, width: int) -> Table:
     wanted = [max(text.cell_len for text in (head, *below)) for head, below in zip(heads, drawn, strict=True)]
     rooms = _rooms(wanted, width)
     for column, head, room in zip(grid.columns, heads, rooms, strict=False):
-        justify: JustifyMethod = "right" if column.kind in cells.RIGHT else "left"
+        justify: JustifyMethod = "right" if column.kind in RIGHT else "left"
         table.add_column(head, justify=justify, no_wrap=True, overflow="ellipsis", width=room)
     for row in zip(*drawn[: len(rooms)], strict=True):
         table.add_row(*row)
@@ -93,6 +96,6 @@ def _rooms(wanted: Sequence[int], width: int) -> list[int]:
 
 def _cell(kind: str, value: object) -> Text:
     text = cells.shown(kind, value)
-    if text == cells.NONE or kind in ("id", "time", "duration"):
+    if text == NONE or kind in ("id", "time", "duration"):
         return Text(text, "bright_black")
-    return Text(text, cells.COLORS[cells.tone(value)] if kind == "status" else "")
+    return Text(text, cells.COLORS[tone(str(value))] if kind == "status" else "")

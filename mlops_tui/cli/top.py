@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from mlops_tui.cli import cells
 from mlops_tui.cli.call import connect
 from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.render import render
 from mlops_tui.contracts.agent import HomeSnapshot
+from mlops_tui.core.figures import number
+from mlops_tui.core.printable import clean
+from mlops_tui.core.states import SYMBOLS, tone
 
 
 def top(
@@ -34,10 +36,10 @@ def top(
 def one_line(home: HomeSnapshot) -> str:
     """Return the state of everything in one line: what needs a person first."""
     worst = next((one for one in home.attention if one.severity == "fail"), None) or next(iter(home.attention), None)
-    parts = [f"{cells.SYMBOLS[cells.tone(worst.severity)]} {worst.text}" if worst else "✔ all well"]
+    parts = [f"{SYMBOLS[tone(worst.severity)]} {worst.text}" if worst else "✔ all well"]
     if home.jobs:
         first = home.jobs[0]
-        figure = f" {first.metric} {cells.number(first.value)}" if first.metric and first.value is not None else ""
+        figure = f" {first.metric} {number(first.value, 4)}" if first.metric and first.value is not None else ""
         parts.append(f"↻ {first.name}{figure}" + (f" +{len(home.jobs) - 1}" if len(home.jobs) > 1 else ""))
     if home.host:
         parts.append(f"cpu {home.host.cpu:.0f} %")
@@ -46,4 +48,4 @@ def one_line(home: HomeSnapshot) -> str:
     drifting = [one for one in home.drift if one.verdict == "drift"]
     parts += [f"! drift {drifting[0].deployment} {drifting[0].feature}"] if drifting else []
     parts += [f"{one.kind} {one.name} {one.text}" for one in home.traffic[:1]]
-    return cells.clean(" · ".join(parts))
+    return clean(" · ".join(parts))

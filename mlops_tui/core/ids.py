@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from typing import Any
+
+_OPAQUE = re.compile(r"[0-9a-f-]{20,}")
 
 
 def uuid7() -> str:
@@ -27,6 +31,11 @@ def short(identifier: str) -> str:
     A UUIDv7 begins with the clock, so ids of one minute share their beginning; the end is random.
     """
     return identifier[-8:]
+
+
+def opaque(value: Any) -> bool:
+    """Tell whether an id is one that only machines can tell apart, so that people see its end alone."""
+    return isinstance(value, str) and _OPAQUE.fullmatch(value) is not None
 
 
 def matches(identifier: str, typed: str) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlops_tui.core.ids import short
+from mlops_tui.core.figures import RIGHT
+from mlops_tui.core.ids import opaque, short
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
 from mlops_tui.tui.text import Line, cut, line, width
@@ -14,14 +14,13 @@ from mlops_tui.tui.text import Line, cut, line, width
 if TYPE_CHECKING:
     from mlops_tui.contracts.listing import Column
 
-_RIGHT = frozenset(("int", "float", "percent", "bytes", "duration"))
 _EXACT = frozenset(("id", "time", "float", "bytes", "duration", "percent", "text"))
 _MOST = {"id": 12, "text": 44, "status": 16, "spark": 12}
 
 
 def align(column: Column) -> str:
     """Return ``right`` for figures, ``left`` for words."""
-    return "right" if column.kind in _RIGHT else "left"
+    return "right" if column.kind in RIGHT else "left"
 
 
 def label(column: Column) -> str:
@@ -59,14 +58,6 @@ def cell(column: Column, value: Any, whole: bool = False) -> Line:
             return line((fmt.spark(value), "accent"))
         case _:
             return line(shortened(str(value)))
-
-
-_OPAQUE = re.compile(r"[0-9a-f-]{20,}")
-
-
-def opaque(value: Any) -> bool:
-    """Tell whether an id is one that only machines can tell apart, so that people see its end alone."""
-    return isinstance(value, str) and _OPAQUE.fullmatch(value) is not None
 
 
 def shortened(text: str) -> str:

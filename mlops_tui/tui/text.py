@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.strip import Strip
 
+from mlops_tui.core.printable import clean
 from mlops_tui.tui.theme import Ink
 
 Span = tuple[str, str]
@@ -16,16 +16,6 @@ Line = tuple[Span, ...]
 Part = str | Span | Line
 
 BLANK: Line = ()
-
-
-def clean(text: str) -> str:
-    """Return text from elsewhere without what could move the cursor or turn the reading direction."""
-    if text.isprintable():
-        return text
-    return "".join(" " if c in "\n\t" else c for c in text if c in "\n\t " or unicodedata.category(c) not in _UNSAFE)
-
-
-_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def line(*parts: Part) -> Line:

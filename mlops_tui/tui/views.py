@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops_tui.tui.door import Door
 
 if TYPE_CHECKING:
-    from mlops_tui.contracts.listing import Column, View
+    from mlops_tui.contracts.listing import View
 
 PAGE = 200
 KEPT = 32
@@ -87,10 +87,63 @@ class Pages:
         return len(self._kept)
 
 
-def position(columns: Sequence[Column], *names: str) -> int:
-    """Return where the first of ``names`` that exists stands among the columns, or 0 (the id)."""
-    for name in names:
-        for index, column in enumerate(columns):
-            if column.name == name:
-                return index
-    return 0
+class Window:
+    """One opened view of a list: its length, its columns, and those of its pages that were read last.
+
+    Opening the list anew makes another window, so that an answer that comes late falls into the one it was for.
+    """
+
+    def __init__(self, source: Source, view: View) -> None:
+        self._source, self._view = source, view.view
+        self.total, self.columns = view.total, view.columns
+        self.pages = Pages()
+        self._wanted: list[int] = []
+
+    @classmethod
+    async def open(cls, source: Source, filter: str, sort: str, at: int = 0) -> Window:
+        """Open a list and read the page that row ``at`` lies on.
+
+        Raises:
+            MlopsError: the filter is malformed, or the agent doesn't answer.
+        """
+        window = cls(source, await source.open(filter, sort))
+        if window.total:
+            await window._read(min(at, window.total - 1) // PAGE)
+        return window
+
+    def want(self, index: int) -> bool:
+        """Wish for the page of a row; tell whether somebody must :meth:`fetch` now."""
+        number = index // PAGE
+        if self.pages.has(index) or number in self._wanted:
+            return False
+        self._wanted.append(number)
+        return len(self._wanted) == 1
+
+    async def fetch(self, arrived: Callable[[int], None]) -> None:
+        """Read the wished-for pages, the newest wish first: it is what is on the screen now.
+
+        Raises:
+            NotFound: the agent holds the view no longer.
+            MlopsError: the agent doesn't answer; the wishes are forgotten.
+        """
+        try:
+            while self._wanted:
+                number = self._wanted[-1]
+                await self._read(number)
+                if number in self._wanted:
+                    self._wanted.remove(number)
+                arrived(number)
+        finally:
+            self._wanted.clear()
+
+    async def reread(self, first: int, number: int) -> list[int]:
+        """Read rows once more in the order that stands; return the places of those that changed."""
+        rows = await self.rows(first, number)
+        return [index for index, row in enumerate(rows, first) if self.pages.patch(index, row)]
+
+    async def rows(self, offset: int, limit: int) -> list[list[Any]]:
+        """Return rows, read now."""
+        return await self._source.page(self._view, offset, limit)
+
+    async def _read(self, number: int) -> None:
+        self.pages.put(number, await self.rows(number * PAGE, PAGE))

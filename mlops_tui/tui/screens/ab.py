@@ -82,8 +82,8 @@ class Ab(Browser):
         self.mlops.face.restate()
         verdict.title = f"{found.name} on {found.deployment}"
         verdict.figure = words.state(found.state)
-        verdict.show(summary(found, verdict.room[0]))
-        arms.show(sides(found, arms.room[0]))
+        verdict.show(lambda cells: summary(found, cells))
+        arms.show(lambda cells: sides(found, cells))
         lift.show(interval(found), [Level(0.0, "no difference", "dim")])
 
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:

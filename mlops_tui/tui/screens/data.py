@@ -53,7 +53,7 @@ class DataMode(Browser):
         if found is not None:
             panel.title = f"{found.name}@{found.version}"
             panel.figure = state(found)
-            panel.show(columns(found, panel.room[0]))
+            panel.show(lambda cells: columns(found, cells))
 
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:
         """Open a data set version or a feature."""

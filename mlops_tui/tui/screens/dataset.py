@@ -7,9 +7,8 @@ from typing import ClassVar
 from textual.app import ComposeResult
 
 from mlops_tui.contracts.data import DataDiff, DataVersion
-from mlops_tui.core.ids import short
+from mlops_tui.core.ids import opaque, short
 from mlops_tui.tui import format as fmt
-from mlops_tui.tui.cells import opaque
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens.base import Face
@@ -69,7 +68,7 @@ class Dataset(Face):
         got: DataDiff | None = await self.fill(panel, self.door.call("data.diff", {"base": base, "other": self.ref}))
         if got is not None:
             panel.title = f"{base} → {self.ref}  rows {got.rows:+,}"
-            panel.show(changes(got, panel.room[0]))
+            panel.show(lambda cells: changes(got, cells))
 
     def _show(self, found: DataVersion) -> None:
         self.lines("about").title = self.ref
@@ -100,7 +99,7 @@ class Dataset(Face):
         panel = self.lines("columns")
         if not self.diff:
             panel.title = f"Columns ({len(found.schema)})"
-            panel.show(columns(found, panel.room[0]))
+            panel.show(lambda cells: columns(found, cells))
         self.lines("checks").show(checks(found))
         self.lines("users").show(consumer(one) for one in found.consumers)
 

@@ -89,19 +89,15 @@ class Deploy(Browser):
 
     def _show(self, found: Deployment, rollout: Rollout | None) -> None:
         panel = self.lines("rollout")
-        cells = panel.room[0]
         panel.tone = "prod" if found.environment == "prod" else "line"
         panel.title = f"{found.name} · {found.environment}"
         panel.figure = line((found.url, "dim"))
-        told = written.head(rollout, cells) if rollout else [line(("no rollout has been started", "dim"))]
-        panel.show(
-            [*told[:-1], written.traffic(found, cells), told[-1]] if rollout else [*told, written.traffic(found, cells)]
-        )
-        shown = rollout if rollout else None
-        self.lines("analysis").title = f"Analysis {shown.canary} against {shown.stable}" if shown else "Analysis"
-        self.lines("analysis").show(written.analysis(shown, cells) if shown else [])
-        self.lines("revisions").show(written.revisions(found, cells))
-        self.lines("timeline").show(written.timeline(shown, cells) if shown else [])
+        panel.show(lambda cells: written.state(found, rollout, cells))
+        title = f"Analysis {rollout.canary} against {rollout.stable}" if rollout else "Analysis"
+        self.lines("analysis").title = title
+        self.lines("analysis").show(lambda cells: written.analysis(rollout, cells) if rollout else [])
+        self.lines("revisions").show(lambda cells: written.revisions(found, cells))
+        self.lines("timeline").show(lambda cells: written.timeline(rollout, cells) if rollout else [])
 
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:
         """Open one deployment; a rollout opens as its deployment."""

@@ -8,12 +8,13 @@ import msgspec
 from textual.app import ComposeResult
 
 from mlops_tui.core.ids import short
+from mlops_tui.core.printable import clean
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
 from mlops_tui.tui.door import command
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.screens.base import Face
-from mlops_tui.tui.text import Line, Part, clean, grid, line
+from mlops_tui.tui.text import Line, Part, grid, line
 from mlops_tui.tui.widgets.lines import Lines
 
 SHOWS = {
@@ -75,7 +76,8 @@ class Detail(Face):
         answer = await self.fill(panel, self.door.call(*self._call()))
         if answer is not None:
             panel.title = self.crumb
-            panel.show(laid_out(msgspec.to_builtins(answer), panel.room[0]))
+            told = msgspec.to_builtins(answer)
+            panel.show(lambda cells: laid_out(told, cells))
 
     def cli(self) -> str:
         """The same as a command."""

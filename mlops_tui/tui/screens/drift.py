@@ -18,6 +18,7 @@ from mlops_tui.tui.text import Line, Part, grid, join, line
 from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.table import Table
+from mlops_tui.tui.work import start
 
 
 class DriftMode(Browser):
@@ -72,6 +73,10 @@ class DriftMode(Browser):
             parts = [f'deployment:"{self.only}"', f'feature:"{self.feature}"' if self.feature else ""]
             self.table("features").filter = " ".join(part for part in parts if part)
 
+    def on_resize(self) -> None:
+        """Ask for as many bins as are seen now."""
+        self.call_after_refresh(start, self, self.preview, group="preview", replace=True)
+
     async def load(self, news: News) -> None:
         """Forget the judgement that is shown when there may be a newer one."""
         if news.touches("drift", "monitor", "label"):
@@ -97,9 +102,9 @@ class DriftMode(Browser):
             return
         if self.drift is None or self.drift.deployment != deployment:
             self.drift = await self.fill([quality, history], self.door.call("drift.show", {"deployment": deployment}))
-        if self.drift is not None:
-            quality.show(judgement(self.drift, quality.room[0]))
-            judged = [*self.drift.features, *([self.drift.score] if self.drift.score else [])]
+        if (drift := self.drift) is not None:
+            quality.show(lambda cells: judgement(drift, cells))
+            judged = [*drift.features, *([drift.score] if drift.score else [])]
             values = next((one.history for one in judged if one.feature == feature), [])
             history.title = f"{feature}, last {len(values)} judgements"
             history.show([steps(feature, values)] if len(values) > 1 else [])
@@ -107,7 +112,7 @@ class DriftMode(Browser):
         got: Bins | None = await self.fill(bins, self.door.call("drift.bins", request))
         if got is not None:
             bins.title = f"{feature}   reference ░  live █"
-            bins.show(histogram(got, bins.room[0]))
+            bins.show(lambda cells: histogram(got, cells))
 
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:
         """Open a deployment's features, or an alert or proposal whole."""

@@ -68,7 +68,7 @@ class Govern(Browser):
         panel.figure = ()
         if found is not None:
             self.verdict = found
-            panel.show(told(found, panel.room[0]))
+            panel.show(lambda cells: told(found, cells))
 
     def action_verify(self) -> None:
         """Verify the chain now."""

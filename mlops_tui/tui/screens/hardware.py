@@ -79,7 +79,7 @@ class Hardware(Browser):
             return
         machine.title = host.name
         machine.figure = line((f"{host.os} · {host.cpu_model[:24]}", "dim"))
-        machine.show([*tiles.hardware(host, machine.room[0]), *(Row(each) for each in notes(host))])
+        machine.show(lambda cells: [*tiles.hardware(host, cells), *(Row(each) for each in notes(host))])
         if not self._samples or host.ts > self._samples[-1][0]:
             self._samples.append((host.ts, host.cpu, 100 * host.mem_used / (host.mem_total or 1)))
             del self._samples[:-_KEPT]

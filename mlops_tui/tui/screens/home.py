@@ -154,33 +154,33 @@ class Home(Face):
         now = now_us()
         needs, running = self.lines("needs"), self.lines("running")
         needs.title = f"Needs you ({len(shot.attention)})" if shot.attention else "Needs you"
-        cells = needs.room[0]
         wide = max((len(one.kind) for one in shot.attention), default=0)
         needs.show(
-            Row(
-                spread(
-                    line(words.symbol(one.severity), " ", (one.kind.ljust(wide), "*text"), "  ", one.text),
-                    line((fmt.when(one.ts, now), "dim")),
-                    cells,
-                ),
-                one.link,
+            lambda cells: (
+                Row(
+                    spread(
+                        line(words.symbol(one.severity), " ", (one.kind.ljust(wide), "*text"), "  ", one.text),
+                        line((fmt.when(one.ts, now), "dim")),
+                        cells,
+                    ),
+                    one.link,
+                )
+                for one in shot.attention
             )
-            for one in shot.attention
         )
         running.title = f"Running now ({len(shot.jobs)})" if shot.jobs else "Running now"
         if not (shot.jobs or shot.runs or shot.models or shot.deployments):
             running.title = "Begin here"
             running.show(grid([[(command, "accent"), (what, "dim")] for command, what in _BEGIN]))
         else:
-            running.show(tiles.jobs(shot.jobs, running.room[0], now))
-        self.lines("hardware").show(tiles.hardware(shot.host, self.lines("hardware").room[0]))
+            running.show(lambda cells: tiles.jobs(shot.jobs, cells, now))
+        self.lines("hardware").show(lambda cells: tiles.hardware(shot.host, cells))
         drift = self.lines("drift")
         drift.title = "Drift · A/B" if self.small else "Drift, worst feature"
-        rows = tiles.drifts(shot.drift, drift.room[0])
-        traffic = tiles.traffics(shot.traffic, drift.room[0])
-        drift.show([*rows, *traffic] if self.small else rows)
-        self.lines("traffic").show(tiles.traffics(shot.traffic, self.lines("traffic").room[0]))
-        self.lines("latest").show(tiles.runs(shot.runs, self.lines("latest").room[0], now))
+        also = shot.traffic if self.small else []
+        drift.show(lambda cells: [*tiles.drifts(shot.drift, cells), *tiles.traffics(also, cells)])
+        self.lines("traffic").show(lambda cells: tiles.traffics(shot.traffic, cells))
+        self.lines("latest").show(lambda cells: tiles.runs(shot.runs, cells, now))
         self.lines("fleet").show(tiles.fleet(shot, self.small))
         self.lines("cost").show(tiles.cost(shot))
         self.lines("events").show(

@@ -7,11 +7,12 @@ from typing import Any
 from textual.app import ComposeResult
 
 from mlops_tui.core.ids import short
+from mlops_tui.core.printable import clean
 from mlops_tui.tui.door import command
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens.base import Face
-from mlops_tui.tui.text import Line, clean, line
+from mlops_tui.tui.text import Line, line
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.prompt import Prompt
 

@@ -71,7 +71,7 @@ class Models(Browser):
             found: ModelVersion | None = await self.fill(gates, self.door.call("version.show", {"model": version}))
             if found is not None:
                 gates.title = f"Gates of {found.model}@{found.version}"
-                gates.show(verdicts(found.gates, gates.room[0]))
+                gates.show(lambda cells: verdicts(found.gates, cells))
         else:
             gates.show([])
         name = self.table("models").value("name")

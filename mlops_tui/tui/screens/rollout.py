@@ -29,9 +29,17 @@ def steps(rollout: Rollout, cells: int) -> Line:
     return line(*parts)
 
 
+def state(found: Deployment, rollout: Rollout | None, cells: int) -> list[Line]:
+    """Return the rollout, if there is one, and how the traffic is split meanwhile."""
+    if rollout is None:
+        return [line(("no rollout has been started", "dim")), traffic(found, cells)]
+    *before, last = head(rollout, cells)
+    return [*before, traffic(found, cells), last]
+
+
 def head(rollout: Rollout, cells: int) -> list[Line]:
     """Return strategy, track and reason of a rollout."""
-    state = join([words.state(rollout.state), line((rollout.text, "dim"))])
+    told = join([words.state(rollout.state), line((rollout.text, "dim"))])
     about = join(
         [
             line(rollout.stable, (" → ", "faint"), (rollout.canary, "*text")),
@@ -41,7 +49,7 @@ def head(rollout: Rollout, cells: int) -> list[Line]:
         "   ",
     )
     track = [steps(rollout, cells)] if rollout.strategy == "canary" else []
-    return [about, *track, state]
+    return [about, *track, told]
 
 
 def traffic(found: Deployment, cells: int) -> Line:

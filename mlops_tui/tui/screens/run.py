@@ -116,18 +116,18 @@ class RunScreen(Face):
         )
         metrics = self.lines("metrics")
         metrics.title = f"Metrics ({len(run.metrics)})"
-        metrics.show(figures(run.metrics, metrics.room[0]))
+        metrics.show(lambda cells: figures(run.metrics, cells))
         params: list[list[Part]] = [[(key, "dim"), value] for key, value in sorted(run.params.items())]
         self.lines("params").title = f"Params ({len(params)})"
-        self.lines("params").show(grid(params, room=self.lines("params").room[0]))
+        self.lines("params").show(lambda cells: grid(params, room=cells))
         files: list[list[Part]] = [
             [one.path, (fmt.size(one.size), "dim"), (one.digest[:8], "faint")] for one in run.artifacts
         ]
-        self.lines("files").show(grid(files, "lr", room=self.lines("files").room[0]))
-        self.lines("lineage").show(self._lineage(run))
+        self.lines("files").show(lambda cells: grid(files, "lr", room=cells))
+        self.lines("lineage").show(lambda cells: self._lineage(run, cells))
 
-    def _lineage(self, run: Run) -> list[Row]:
-        cells = self.lines("lineage").room[0]
+    @staticmethod
+    def _lineage(run: Run, cells: int) -> list[Row]:
         rows = [
             Row(line(("data   ", "dim"), one.name, (f"  {one.context}", "faint")), f"data:{one.name}")
             for one in run.datasets

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_tui.core.ids import short
+from mlops_tui.core.states import tone
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
 from mlops_tui.tui.text import BLANK, Part, grid, join, line
@@ -36,7 +37,7 @@ def hardware(host: Host | None, cells: int) -> list[Row]:
     """Return the machine as bars: GPUs first, or the reason why there is none."""
     if host is None:
         return [Row(line(("no sample yet", "dim")))]
-    bar = 10 if cells >= 34 else 6
+    bar = 10 if cells >= 38 else 6
     rows: list[list[Part]] = [_device(one, bar, cells >= 40) for one in host.gpus]
     if not host.gpus:
         rows.append([("GPU", "dim"), line((host.gpu_state, "dim"))])
@@ -80,7 +81,7 @@ def drifts(found: list[DriftLine], cells: int) -> list[Row]:
             one.deployment,
             fmt.fixed(one.score),
             words.symbol(one.verdict),
-            (fmt.spark(one.spark, 12 if cells >= 50 else 8), words.token(one.verdict)),
+            (fmt.spark(one.spark, 12 if cells >= 50 else 8), tone(one.verdict)),
             (one.feature, "dim"),
         ]
         for one in found

@@ -104,7 +104,7 @@ class Version(Face):
                 Row(line(found.description or "", ("" if found.description else "no description", "faint"))),
             ]
         )
-        self.lines("gates").show(verdicts(found.gates, self.lines("gates").room[0]))
+        self.lines("gates").show(lambda cells: verdicts(found.gates, cells))
         figures: list[list[Part]] = [
             [(key, "dim"), fmt.number(value, 4)] for key, value in sorted(found.metrics.items())
         ]

@@ -37,6 +37,7 @@ class _Drawn(NamedTuple):
     x1: float
     left: int
     cells: int
+    room: tuple[int, int]
 
 
 class Curve(Panel):
@@ -75,17 +76,13 @@ class Curve(Panel):
 
     def body(self, y: int, cells: int) -> Strip:
         """Draw one row of the chart."""
-        if self._drawn is None:
+        if self._drawn is None or self._drawn.room != self.room:
             self._drawn = self._draw(*self.room)
         rows = self._drawn.rows
         row = rows[y] if y < len(rows) else BLANK
         if self.stale:
             row = tuple((text, "faint") for text, _ in row)
         return strip(row, self.ink, cells=cells)
-
-    def on_resize(self) -> None:
-        """Draw anew for the new size."""
-        self._drawn = None
 
     # Drawing
 
@@ -113,7 +110,7 @@ class Curve(Panel):
             axis = line((names.get(y, "").rjust(left - 1), "dim"), ("┤" if y in names else "│", "line"))
             lines.append(line(axis, canvas[y], ends_at.get(y, BLANK)))
         lines += self._below(x0, x1, left, cells)
-        return _Drawn(lines, x0, x1, left, cells)
+        return _Drawn(lines, x0, x1, left, cells, (width, height))
 
     def _canvas(
         self, shown: list[Series], x0: float, x1: float, y0: float, y1: float, rows: int, cells: int, grid: set[int]

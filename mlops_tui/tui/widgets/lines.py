@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from textual import events
@@ -18,6 +18,10 @@ class Row(NamedTuple):
 
     line: Line
     link: str = ""
+
+
+Rows = Iterable[Row | Line]
+"""What a panel of lines shows; a line that leads nowhere need not be made a row."""
 
 
 class Lines(Panel):
@@ -40,6 +44,7 @@ class Lines(Panel):
         self.rows: tuple[Row, ...] = ()
         self.told = False
         self.cursor = 0
+        self._write: Callable[[int], Rows] | None = None
 
     @property
     def count(self) -> int:
@@ -56,8 +61,25 @@ class Lines(Panel):
         """Whether any row leads somewhere, so that there is a cursor at all."""
         return any(row.link for row in self.rows)
 
-    def show(self, rows: Iterable[Row | Line]) -> None:
-        """Show rows; what is already there is not painted again."""
+    def show(self, told: Rows | Callable[[int], Rows]) -> None:
+        """Show rows; what is already there is not painted again.
+
+        Args:
+            told: the rows, or what writes them for a width in cells. Whatever is laid out for a width is given as
+                its writer, for it is written anew when the panel gets another one; a panel that is not seen has none.
+        """
+        self._write = told if callable(told) else None
+        if not callable(told):
+            self._put(told)
+        elif self.room[0]:
+            self._put(told(self.room[0]))
+
+    def on_resize(self) -> None:
+        """Write the rows for the new width."""
+        if self._write is not None and self.room[0]:
+            self._put(self._write(self.room[0]))
+
+    def _put(self, rows: Rows) -> None:
         first, self.told = not self.told, True
         new = tuple(row if isinstance(row, Row) else Row(row) for row in rows)
         if new == self.rows and not first and self.problem is None:

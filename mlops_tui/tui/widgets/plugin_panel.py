@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 
@@ -46,7 +45,7 @@ class PluginPanel(Lines):
         self._panel, self._door = panel, door
         self._reading = self._again = False
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Ask again for lines of the new width."""
         self.ask()
 

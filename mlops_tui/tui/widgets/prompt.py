@@ -10,7 +10,7 @@ from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label
 
-from mlops_tui.tui.text import clean
+from mlops_tui.core.printable import clean
 
 
 class Prompt(Horizontal):

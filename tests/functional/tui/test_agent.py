@@ -58,7 +58,7 @@ async def test_a_run_of_a_script_appears_ends_and_outlives_the_agent(agent, home
             return [(table.value("name", row), table.value("status", row)) for row in await_rows(table)]
 
         def await_rows(table):
-            return [row for i in range(table.total) if (row := table._pages.row(i))]
+            return [row for i in range(table.total) if (row := table.row(i))]
 
         await until(pilot, lambda: app.face.query_one("#runs", Table).opened)
         process = subprocess.Popen(

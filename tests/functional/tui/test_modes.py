@@ -107,7 +107,7 @@ async def confirm(app, pilot, settle, answer="done"):
 def cells(app, selector, column):
     """Return the values of a column of a table, as they were read."""
     table = app.face.query_one(selector, Table)
-    return [table.value(column, table._pages.row(i)) for i in range(table.total)]
+    return [table.value(column, table.row(i)) for i in range(table.total)]
 
 
 async def until(pilot, condition):

@@ -92,7 +92,7 @@ async def test_pages_beyond_the_kept_ones_are_read_again(opened, many_rows, sett
         for place in range(0, 40 * PAGE, PAGE):
             table._go(place)
             await settle(pilot, 0.01)
-        assert len(table._pages) == 32
+        assert len(table.window.pages) == 32
         before = len(source.pages)
         table._go(0)
         await settle(pilot, 0.02)

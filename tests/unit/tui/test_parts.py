@@ -77,7 +77,6 @@ def test_columns_that_fit_are_shown_whole_and_names_stay_long():
 
 def test_states_are_symbol_and_word():
     assert plain(words.state("running")) == "↻ running"
-    assert words.token("RolledBack") == "fail" == words.token("rolling-back".replace("rolling-back", "failed"))
     assert plain(words.state("something new")) == "? something new"
     assert plain(words.state("RolledBack")) == "✖ rolled back" and plain(words.state("too_few")) == "? too few"
     assert plain(words.state("")) == "–"

@@ -2,13 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlops_tui.tui.text import clean, cut, grid, join, line, pad, plain, spread, strip, width, wrap
+from mlops_tui.tui.text import cut, grid, join, line, pad, plain, spread, strip, width, wrap
 from mlops_tui.tui.theme import Ink
-
-
-def test_clean_takes_out_what_could_move_the_cursor_or_turn_the_text():
-    assert clean("a\x1b[2Jb\x07c\u202ed\u2066e\nf\tg\x9bh") == "a[2Jbcde f gh"
-    assert clean("مرحبا ü 漢") == "مرحبا ü 漢"
 
 
 def test_line_takes_strings_spans_and_lines():
