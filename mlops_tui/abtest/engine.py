@@ -17,7 +17,7 @@ LOOK_S = 1.0
 @every(LOOK_S, "abtest.look")
 def turn(house: House) -> None:
     """Look at every running test; what one of them meets stops no other."""
-    for row in house.read(comparing.running):
+    for row in house.memo.get(("ab.running",), ("ab", "deploy"), lambda: house.read(comparing.running)):
         try:
             if why := _over(house, row):
                 _write(house, row, lambda ctx, row=row, why=why: stop(ctx, row, why))
@@ -36,7 +36,10 @@ def _over(house: House, row: dict[str, Any]) -> str:
 
 
 def _news(house: House, row: dict[str, Any]) -> bool:
-    a, b = house.read(lambda s: comparing.count(s, row))
+    topics = ("ab", "deploy", "inference", "label")
+    a, b = house.memo.get(
+        ("ab.counts", row["id"]), topics, lambda: house.read(lambda s: comparing.count(s, row)), age_s=5.0
+    )
     return a.labelled + b.labelled != int(row["n"])
 
 

@@ -32,13 +32,16 @@ class Published(NamedTuple):
         return (self.epoch, self.generation)
 
 
+WANTED = ("deploy", "rollout", "ab")
+"""Topics of what may change deployments and splits. What is (processes, files) is looked at each time all the same."""
+_ROWS = "SELECT * FROM deployment WHERE status <> 'removed'"
 _published: dict[str, Published] = {}
 
 
 @every(0.5, "deploy.reconcile")
 def turn(house: House) -> None:
     """Bring every deployment to what the store says; what one of them meets stops no other."""
-    rows = house.read(lambda s: s.dicts("SELECT * FROM deployment WHERE status <> 'removed'"))
+    rows = house.memo.get(("deploy.reconcile",), WANTED, lambda: house.read(lambda s: s.dicts(_ROWS)))
     for row in rows:
         try:
             if row["removed"] is None:
@@ -101,7 +104,9 @@ def _shown(house: House, row: dict[str, Any]) -> Deployment:
 
 def _write_routes(house: House, deployment: str, servers: Servers) -> None:
     """Write the routes of the newest split; a leased one again before its lease runs out."""
-    now = house.read(lambda s: traffic.current(s, deployment))
+    now = house.memo.get(
+        ("deploy.split", deployment), WANTED, lambda: house.read(lambda s: traffic.current(s, deployment))
+    )
     if now is None:
         return
     before = _published.get(deployment)

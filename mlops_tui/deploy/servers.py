@@ -49,9 +49,12 @@ class Servers:
     @property
     def answers(self) -> bool:
         """Tell whether requests are answered, by workers that outlived their supervisor if need be."""
+        return bool(self.state.get("ready")) and (self.alive or self._orphans)
+
+    @property
+    def _orphans(self) -> bool:
         workers = self.state.get("workers", [])
-        orphans = any(one["ready"] and one["process"] and is_alive(one["process"]) for one in workers)
-        return bool(self.state.get("ready")) and (self.alive or orphans)
+        return any(one["ready"] and one["process"] and is_alive(one["process"]) for one in workers)
 
     @property
     def reverted(self) -> bool:

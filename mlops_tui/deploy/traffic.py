@@ -99,6 +99,7 @@ def shift(ctx: Context, deployment: str, split: Split, strategy: str, reason: st
         reason=reason,
         ts_us=ctx.now,
     )
+    ctx.after.append(lambda: ctx.house.touch("deploy", deployment, ctx.tenant))
     ctx.wake("deploy.reconcile")
     return generation
 

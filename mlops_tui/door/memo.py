@@ -29,6 +29,10 @@ class Memo:
         self._feed = feed
         self._kept: dict[tuple[str, ...], _Kept] = {}
 
+    def forget(self) -> None:
+        """Forget every answer."""
+        self._kept.clear()
+
     def get(self, name: tuple[str, ...], topics: tuple[str, ...], make: Callable[[], T], age_s: float = 30.0) -> T:
         """Return the kept answer, or make it anew.
 

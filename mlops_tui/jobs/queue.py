@@ -40,6 +40,8 @@ def turn(house: House) -> None:
     """Reap, find the lost, start the queued."""
     for job in [job for job, child in _children.items() if child.poll() is not None]:
         del _children[job]
+    if not house.memo.get(("jobs.queue",), ("job",), lambda: house.read(_has_jobs)):
+        return
     rows = house.read(
         lambda s: s.dicts(
             "SELECT *, epoch_us(started) AS began FROM job WHERE status IN ('queued', 'running') ORDER BY created"

@@ -22,8 +22,6 @@ _UNTOLD = f"""{_ENDED} AND e.state = 'RolledBack' AND r.removed IS NULL
 _OVER = f"""{_ENDED} AND (e.state = 'Succeeded' OR r.removed IS NOT NULL)
     AND EXISTS (SELECT 1 FROM alert a WHERE a.rule = '{RULE}' AND a.subject = r.deployment AND a.closed IS NULL)"""
 
-_NEWEST = """SELECT (SELECT max(seq) FROM rollout_event),
-                    (SELECT count(*) FROM deployment WHERE removed IS NOT NULL)"""
 _seen: tuple[Any, ...] = ()
 
 
@@ -31,7 +29,7 @@ _seen: tuple[Any, ...] = ()
 def turn(house: House) -> None:
     """Open an alert for each rollback once; close it when a later rollout succeeds or the deployment is gone."""
     global _seen
-    if (now := (str(house.home.data), house.read(lambda s: s.row(_NEWEST)))) == _seen:
+    if (now := (str(house.home.data), *house.feed.version(("rollout", "deploy")))) == _seen:
         return
     for row in house.read(lambda s: s.dicts(_UNTOLD)):
         _write(house, row, opens=True)

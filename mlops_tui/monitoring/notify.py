@@ -63,7 +63,11 @@ _tries: dict[tuple[Path, str], Try] = {}
 def turn(house: House) -> None:
     """Offer what is new to every notifier; plugins are looked for only when there is something to tell."""
     done = _done.get(house.home.data)
-    newest = house.read(lambda s: s.value(f"SELECT max(seq) FROM event WHERE {_NEWS}", [done or 0]))
+    newest = house.memo.get(
+        ("monitoring.notify", str(done)),
+        ("alert",),
+        lambda: house.read(lambda s: s.value(f"SELECT max(seq) FROM event WHERE {_NEWS}", [done or 0])),
+    )
     if newest is None:
         _done.setdefault(house.home.data, 0)
         return

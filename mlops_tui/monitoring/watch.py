@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,27 +24,37 @@ HISTORY = 24
 """Judgements that a feature remembers."""
 KEPT_US = DAY
 """Buckets older than this, and than any window, are dropped."""
-_ROWS = """
-    SELECT m.*, epoch_us(m.judged) AS judged_us, d.name, d.removed AS gone
-    FROM monitor m JOIN deployment d ON d.id = m.deployment_id WHERE m.removed IS NULL"""
+_WATCHED = "FROM monitor m JOIN deployment d ON d.id = m.deployment_id WHERE m.removed IS NULL"
+_ROWS = f"SELECT m.*, epoch_us(m.judged) AS judged_us, d.name {_WATCHED}"
+_TIMES = f"""
+    SELECT m.id, m.tenant, m.deployment_id, d.name, d.removed IS NOT NULL AS gone,
+           coalesce(epoch_us(m.judged), 0) AS judged_us, (m.spec->>'every_s')::DOUBLE AS every_s {_WATCHED}"""
+_TRAFFIC = ("inference", "label")
+_STILL_S = 60.0
+_still: dict[str, tuple[tuple[int, ...], float]] = {}
+"""Monitors whose window was empty when they were judged: the state of the traffic then, and until when that holds."""
 
 
 @every(1.0, "monitoring.judge")
 def turn(house: House) -> None:
     """Judge every monitor whose time has come; what one of them meets stops no other."""
-    for row in house.read(lambda s: s.dicts(_ROWS)):
+    topics = ("monitor", "deploy", "drift")
+    for row in house.memo.get(("monitoring.judge",), topics, lambda: house.read(lambda s: s.dicts(_TIMES))):
         try:
-            if row["gone"] is not None:
+            if row["gone"]:
                 _retire(house, row)
-            elif (monitor := _due(row)) is not None:
-                judge(house, monitor)
+            elif _due(house, row) and (found := house.read(partial(find, deployment=row["deployment_id"]))):
+                judge(house, monitor_of(found))
         except Exception:
             log.exception("the monitor of %s: it will be tried again", row["name"])
 
 
-def _due(row: dict[str, Any]) -> Monitor | None:
-    monitor = monitor_of(row)
-    return monitor if now_us() - (row["judged_us"] or 0) >= monitor.spec.every_s * SECOND else None
+def _due(house: House, row: dict[str, Any]) -> bool:
+    """Tell whether a judgement could say something new: time has gone by, and the window is not as empty as before."""
+    if now_us() - row["judged_us"] < row["every_s"] * SECOND:
+        return False
+    version, until = _still.get(row["id"], ((), 0.0))
+    return version != house.feed.version(_TRAFFIC) or time.monotonic() > until
 
 
 def find(session: Session, deployment: str) -> dict[str, Any] | None:
@@ -52,6 +64,7 @@ def find(session: Session, deployment: str) -> dict[str, Any] | None:
 
 def judge(house: House, monitor: Monitor) -> None:
     """Judge one window: drift of every feature and of the scores, quality, then alerts."""
+    traffic = house.feed.version(_TRAFFIC)
     counting.catch_up(house, monitor)
     now = now_us()
     sums = house.read(lambda s: counting.window(s, monitor, now))
@@ -74,6 +87,9 @@ def judge(house: House, monitor: Monitor) -> None:
 
     act(house, alerts.engine(monitor.tenant), keep)
     house.touch("drift", monitor.deployment, monitor.tenant)
+    _still.pop(monitor.id, None)
+    if not sums and found is None:
+        _still[monitor.id] = traffic, time.monotonic() + _STILL_S
 
 
 def _compare(monitor: Monitor, sums: dict[str, Any]) -> list[drift.Drift]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
@@ -25,6 +26,7 @@ def this_process() -> ProcessId:
     return ProcessId(host=os.uname().nodename, boot=boot_id(), pid=pid, created=created_us(pid) or 0)
 
 
+@cache
 def boot_id() -> str:
     """Return a string that changes with every boot of this machine."""
     try:

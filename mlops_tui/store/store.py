@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from mlops_tui.core.errors import MlopsError, StoreLocked
 from mlops_tui.core.paths import private_dir
+from mlops_tui.store.alarms import Alarms
 from mlops_tui.store.engine import CATALOG, StoreGone, disk_failure, open_database
 from mlops_tui.store.migrate import migrate
 from mlops_tui.store.session import Session
@@ -57,7 +58,7 @@ class Store:
         self.gone = threading.Event()
         """Set once the database gave up: this process cannot use it any more."""
         self._work: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = queue.SimpleQueue()
-        self._after_checkpoint: list[Callable[[], None]] = []
+        self._alarms = Alarms()
         self._readers = threading.local()
         self._reader_sessions: list[Session] = []
         self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
@@ -68,7 +69,7 @@ class Store:
         """Yield this thread's reading session; a query that runs longer than ``limit_s`` is interrupted."""
         try:
             session = self._reader()
-            with _alarm(session, limit_s):
+            with self._alarms.within(limit_s, session.cursor.interrupt):
                 session.execute("BEGIN TRANSACTION READ ONLY")
                 try:
                     yield session
@@ -149,6 +150,7 @@ class Store:
         except Exception as error:
             log.warning("%s could not be folded: %s", self.path, self._failure(error) or error)
         self._connection.close()
+        self._alarms.close()
         os.close(self._lock)
 
     def _write_loop(self) -> None:
@@ -191,18 +193,6 @@ class Store:
         """Write a consistent copy, encrypted with the same key, into a folder that the store may reach."""
         self.write(lambda _: None)
         self._copy_to(target, self._key)
-
-
-@contextmanager
-def _alarm(session: Session, limit_s: float) -> Iterator[None]:
-    """Interrupt the session's query when it runs longer than it may."""
-    alarm = threading.Timer(limit_s, session.cursor.interrupt)
-    alarm.daemon = True
-    alarm.start()
-    try:
-        yield
-    finally:
-        alarm.cancel()
 
 
 def _rollback(session: Session) -> None:

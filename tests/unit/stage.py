@@ -59,6 +59,7 @@ def emptied(house):
     house._counters.clear()
     house.series.forget()
     engine._clocks.clear()
+    house.memo.forget()
     incidents._seen = ()
     evidence.NEWS.set()
     rollouts.MOVING.set()

@@ -309,6 +309,22 @@ def test_the_schedule_judges_each_monitor_when_its_time_has_come(watched):
     assert first and watched.call("drift.show", deployment="census").ts == first
 
 
+def test_an_empty_window_is_judged_once_and_again_when_traffic_comes(watched):
+    watched.watch(every_s=1e-6)
+    judged = lambda: watched.value("SELECT epoch_us(judged) FROM monitor")  # noqa: E731
+    watch.turn(watched.house)
+    first = judged()
+    watch.turn(watched.house)
+    assert first and judged() == first
+    watched.send(400)
+    watched.house.touch("inference", watched.id)  # as the ingestor does
+    watch.turn(watched.house)
+    assert judged() > first and watched.call("drift.show", deployment="census").rows == 400
+    first = judged()
+    watch.turn(watched.house)
+    assert judged() > first, "rows leave the window as time goes by"
+
+
 def test_buckets_that_no_window_needs_are_dropped(watched):
     watched.watch(window_s=600.0)
     monitor = watched.monitor()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
+import threading
 
 import pytest
 
 from mlops_tui.contracts.listing import Column
 from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, StoreLocked, StoreTooNew
+from mlops_tui.store.alarms import Alarms
 from mlops_tui.store.filter import compile_filter
 from mlops_tui.store.listing import LISTINGS, Listing, Views, lists
 from mlops_tui.store.series import SeriesBook, curve
@@ -167,3 +169,18 @@ def test_views_hold_their_order_while_rows_come_and_go(store):
         assert [row[0] for row in rows] == ["o4", "o3", "o2", "o1", "o0"] and rows[1][1:] == [None, None]
     finally:
         del LISTINGS["thing"]
+
+
+def test_only_a_block_that_takes_too_long_is_told():
+    alarms, told, late = Alarms(), [], threading.Event()
+    for limit in (60.0, 0.0, 0.001):
+        with alarms.within(limit, lambda limit=limit: (told.append(limit), late.set())):
+            if limit < 60.0:
+                assert late.wait(10)
+                late.clear()
+    with alarms.within(60.0, lambda: told.append("outer")), alarms.within(0.001, late.set):
+        assert late.wait(10), "a shorter limit inside a longer one is kept"
+    assert told == [0.0, 0.001]
+    alarms.close()
+    alarms._thread.join(10)
+    assert not alarms._thread.is_alive()
