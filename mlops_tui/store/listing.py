@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from mlops_tui.contracts.listing import Column, Page, Table, View
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.core.ids import uuid7
-from mlops_tui.store.filter import compile_filter
+from mlops_tui.store.search import Compare, Field, Key, Order, Query, compile_order, compile_query, parse, parse_order
 from mlops_tui.store.session import Session
 
 
@@ -31,7 +30,9 @@ class Listing:
         sort: default order, ``-started`` style.
         tenant: SQL expression of the row's tenant, or empty when the noun has none.
         where: a condition that always holds.
-        other: gives SQL and kind of a key that is no column but may be filtered and sorted by, or None.
+        ties: what decides between rows that a sort finds equal; default, the id.
+        hidden: keys that are no columns but may be filtered and sorted by.
+        other: says what a key is that is neither, or None.
     """
 
     noun: str
@@ -41,7 +42,9 @@ class Listing:
     sort: str
     tenant: str = ""
     where: str = "true"
-    other: Callable[[Session, str], tuple[str, str] | None] = lambda _session, _key: None
+    ties: tuple[str, ...] = ()
+    hidden: Mapping[str, Field] = field(default_factory=dict)
+    other: Callable[[Session, Key], Field | None] = lambda _session, _key: None
 
     def select(self, session: Session, tenant: str, filter: str, sort: str, limit: int, offset: int) -> Table:
         """Return a page and the total.
@@ -50,9 +53,13 @@ class Listing:
             BadInput: the filter or the sort column cannot be read.
         """
         condition, params = self._condition(session, tenant, filter)
+        order = self._order(session, sort)
         wanted = ", ".join(self.expressions[column.name] for column in self.columns)
-        order = f"ORDER BY {self._order(session, sort)} LIMIT {limit} OFFSET {offset}"
-        rows = session.rows(f"SELECT {wanted} FROM {self.source} WHERE {condition} {order}", params)
+        rows = session.rows(
+            f"SELECT {wanted} FROM {self.source} {order.joins} WHERE {condition}"
+            f" ORDER BY {order.by} LIMIT {limit} OFFSET {offset}",
+            [*order.params, *params],
+        )
         total = (
             len(rows)
             if offset == 0 and len(rows) < limit
@@ -63,47 +70,64 @@ class Listing:
     def ids(self, session: Session, tenant: str, filter: str, sort: str) -> Any:
         """Return the ids of all rows in order, as an object array."""
         condition, params = self._condition(session, tenant, filter)
-        first = self.expressions[self.columns[0].name]
-        return np.array(
-            session.column(
-                f"SELECT {first} FROM {self.source} WHERE {condition} ORDER BY {self._order(session, sort)}", params
-            ),
-            dtype=object,
-        )
+        order = self._order(session, sort)
+        sql = f"SELECT {self.id} FROM {self.source} {order.joins} WHERE {condition} ORDER BY {order.by}"
+        return np.array(session.column(sql, [*order.params, *params]), dtype=object)
 
     def page(self, session: Session, ids: list[Any]) -> list[list[Any]]:
         """Return the rows of these ids in this order; a vanished row is its id and nulls."""
         if not ids:
             return []
         wanted = ", ".join(self.expressions[column.name] for column in self.columns)
-        first = self.expressions[self.columns[0].name]
         found = {
             row[0]: list(row)
-            for row in session.rows(f"SELECT {wanted} FROM {self.source} WHERE {first} IN (SELECT unnest(?))", [ids])
+            for row in session.rows(f"SELECT {wanted} FROM {self.source} WHERE {self.id} IN (SELECT unnest(?))", [ids])
         }
         return [found.get(one) or [one, *[None] * (len(self.columns) - 1)] for one in ids]
 
+    @property
+    def id(self) -> str:
+        """SQL of the id: the first column."""
+        return self.expressions[self.columns[0].name]
+
     def _condition(self, session: Session, tenant: str, filter: str) -> tuple[str, list[Any]]:
-        other = partial(self.other, session)
-        condition, params = compile_filter(filter, self.columns, self.expressions, other)
+        condition, params = compile_query(parse(filter), _Keys(self, session))
         parts = [f"({self.where})", f"({condition})"]
         if self.tenant:
             parts.append(f"{self.tenant} = ?")
             params = [*params, tenant]
         return " AND ".join(parts), params
 
-    def _order(self, session: Session, sort: str) -> str:
-        wanted = sort or self.sort
-        name, down = wanted.removeprefix("-"), wanted.startswith("-")
-        by = self.expressions.get(name) or (self.other(session, name) or ("",))[0]
-        if not by:
-            raise BadInput(
-                f"cannot sort {self.noun} by {name!r}",
-                "there is no such column",
-                "sort by one of: " + ", ".join(self.expressions),
-            )
-        first = self.expressions[self.columns[0].name]
-        return f"{by} {'DESC' if down else 'ASC'} NULLS LAST, {first}"
+    def _order(self, session: Session, sort: str) -> Order:
+        return compile_order(parse_order(sort or self.sort), _Keys(self, session), self.ties or (self.id,))
+
+
+class _Keys:
+    """The keys of a listing: columns, what is hidden beside them, and what the room knows besides."""
+
+    def __init__(self, listing: Listing, session: Session) -> None:
+        self.listing, self.session = listing, session
+        self.id = listing.id
+        self.kinds = {column.name: column.kind for column in listing.columns}
+
+    def field(self, key: Key) -> Field | None:
+        names = [key.raw, *([key.name] if key.scope == "attribute" else [])]
+        for name in [] if key.figure else names:
+            if name in self.kinds:
+                return Field(self.listing.expressions[name], self.kinds[name])
+            if name in self.listing.hidden:
+                return self.listing.hidden[name]
+        return self.listing.other(self.session, key)
+
+    def words(self) -> Sequence[str]:
+        plain = (column.name for column in self.listing.columns if column.kind in ("text", "id", "status"))
+        return [self.listing.expressions[name] for name in plain]
+
+    def known(self) -> Sequence[str]:
+        return [*self.kinds, *self.listing.hidden]
+
+    def check(self, query: Query, compare: Compare, field: Field) -> None:
+        """Refuse nothing: a list compares whatever can be compared."""
 
 
 LISTINGS: dict[str, Listing] = {}

@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from mlops_tui.contracts.listing import Column
 from mlops_tui.store.listing import Listing, lists
-from mlops_tui.store.session import Session
 from mlops_tui.tracking.headline import LOWER_IS_BETTER_SQL
-
-
-def metric_or_param(session: Session, key: str) -> tuple[str, str] | None:
-    """Return SQL and kind of a metric's last value, else of a parameter, so that ``auc>0.9 optimizer:adam`` works.
-
-    A parameter whose values are all numbers compares as a number. None when no run has such a key.
-    """
-    name = "'" + key.replace("'", "''") + "'"
-    if session.value("SELECT count(*) > 0 FROM series WHERE scope = 'run' AND key = ?", [key]):
-        return f"(SELECT last FROM series s WHERE s.scope = 'run' AND s.owner = r.id AND s.key = {name})", "float"
-    numbers = session.value("SELECT bool_and(num IS NOT NULL) FROM param WHERE key = ?", [key])
-    if numbers is None:
-        return None
-    column, kind = ("num", "float") if numbers else ("value", "text")
-    return f"(SELECT {column} FROM param p WHERE p.run = r.id AND p.key = {name})", kind
-
+from mlops_tui.tracking.search import HIDDEN, run_field
 
 lists(
     Listing(
@@ -64,7 +48,9 @@ lists(
         sort="-started",
         tenant="r.tenant",
         where="r.deleted IS NULL",
-        other=metric_or_param,
+        ties=("r.started DESC", "r.id"),
+        hidden=HIDDEN,
+        other=run_field,
     )
 )
 

@@ -1,0 +1,104 @@
+"""Orders: ``-started,auc`` as people write them, ``metrics.auc DESC`` as MLflow's clients do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mlops_tui.store.search.compiler import Resolver, field_of
+from mlops_tui.store.search.parser import read_key
+from mlops_tui.store.search.tree import And, Key, Query, wrong
+
+_DIRECTION = re.compile(r"\s+(asc|desc)\s*$", re.IGNORECASE)
+
+
+class By(NamedTuple):
+    """One key of an order, and whether the greatest comes first."""
+
+    query: Query
+    key: Key
+    down: bool
+
+
+class Order(NamedTuple):
+    """An order in SQL: joins that bring the keys, the ORDER BY list, and the parameters of the joins."""
+
+    joins: str
+    by: str
+    params: list[Any]
+
+
+def parse_order(clauses: Sequence[str] | str, dialect: str = "mlops") -> list[By]:
+    """Read an order.
+
+    Args:
+        clauses: a text with keys and commas between them, or MLflow's list of clauses. ``-key`` or ``key DESC`` puts
+            the greatest first.
+        dialect: mlops or mlflow.
+
+    Raises:
+        BadInput: it cannot be read, or names a key twice.
+    """
+    texts = _split(clauses) if isinstance(clauses, str) else list(clauses)
+    found = [_clause(text, dialect) for text in texts if text.strip() or not isinstance(clauses, str)]
+    seen: set[tuple[str, str, str]] = set()
+    for by in found:
+        name = (by.key.scope, by.key.name, by.key.figure)
+        if name in seen:
+            raise wrong(by.query.text, by.key.at, "`order_by` contains duplicate fields", dialect, "order")
+        seen.add(name)
+    return found
+
+
+def compile_order(order: Sequence[By], resolver: Resolver, ties: Sequence[str]) -> Order:
+    """Turn an order into SQL: values first, then NaN, then what has none, whichever direction; then the ties.
+
+    Args:
+        order: from :func:`parse_order`.
+        resolver: knows the keys.
+        ties: expressions with their directions that decide between equals.
+
+    Raises:
+        BadInput: there is no such key.
+    """
+    joins: list[str] = []
+    parts: list[str] = []
+    params: list[Any] = []
+    for n, by in enumerate(order):
+        field = field_of(by.query, by.key, resolver)
+        if field.many:
+            why = f"a row may have several values of {by.key.raw!r}"
+            raise wrong(by.query.text, by.key.at, why, by.query.dialect, "order")
+        columns = [field.number, field.sql] if field.number and by.query.dialect == "mlops" else [field.sql]
+        if field.table:
+            names = ", ".join(f"{column} AS v{i}" for i, column in enumerate(columns))
+            joins.append(
+                f"LEFT JOIN (SELECT {field.owner} AS owner, {names} FROM {field.table} WHERE {field.where}) o{n}"
+                f" ON o{n}.owner = {resolver.id}"
+            )
+            params += field.params
+            columns = [f"o{n}.v{i}" for i in range(len(columns))]
+        for value in columns:
+            if field.kind == "float":
+                parts.append(f"CASE WHEN {value} IS NULL THEN 2 WHEN isnan({value}) THEN 1 ELSE 0 END")
+            parts.append(f"{value} {'DESC' if by.down else 'ASC'} NULLS LAST")
+    return Order(" ".join(joins), ", ".join([*parts, *ties]), params)
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that stand outside of quotes."""
+    return re.findall(r"(?:`[^`]*`|\"[^\"]*\"|[^,])+", text)
+
+
+def _clause(text: str, dialect: str) -> By:
+    found = _DIRECTION.search(text)
+    body = text[: found.start()] if found else text
+    down = bool(found and found[1].lower() == "desc")
+    if dialect == "mlops" and body.lstrip().startswith("-"):
+        at = body.index("-")
+        body, down = body[:at] + " " + body[at + 1 :], not down
+    key, end = read_key(body, dialect)
+    if key is None or body[end:].strip():
+        raise wrong(text, end, f"Invalid order_by clause {text!r}", dialect, "order")
+    return By(Query(text, dialect, And(())), key, down)
