@@ -28,7 +28,9 @@ class List(Request, frozen=True):
 
     positional = ("filter",)
 
-    filter: Annotated[str, Meta(description="words and conditions: 'status:done auc>0.9 (~resnet or lr:1e-4..1e-2)'")] = ""
+    filter: Annotated[
+        str, Meta(description="words and conditions: 'status:done auc>0.9 (~resnet or lr:1e-4..1e-2)'")
+    ] = ""
     sort: Annotated[str, Meta(description="column to sort by; a leading '-' reverses")] = ""
     limit: Annotated[int, Meta(ge=1, le=10_000, description="rows at most")] = 50
     offset: Annotated[int, Meta(ge=0, description="rows to skip")] = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import time
 from collections import Counter, defaultdict
 
@@ -156,6 +157,7 @@ def test_twenty_kills_over_the_whole_demo(harness, proof, home, tmp_path, probe_
     rng = random.Random(seed)
     plan = [harness.AGENT] * 8 + [harness.TRAINER] * 4 + [harness.WORKER] * 5 + [harness.SUPERVISOR] * 3
     for number in range(3):  # a quick machine may be through before all twenty: then the rest meets another demo
+        shutil.rmtree(home.data, ignore_errors=True)  # of the last one nothing may be taken for this one's
         killer = harness.Killer(home, rng, plan, (0.5, 5.0), in_order=False)
         soak = Soak(harness, proof, home, tmp_path / f"soak-{number}", probe_rows, killer)
         soak.run(420)
