@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import pwd
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import msgspec
 from starlette.applications import Starlette
@@ -19,11 +17,12 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from mlops_tui import __version__
+from mlops_tui.agent.callers import caller_of
 from mlops_tui.agent.openapi import spec
 from mlops_tui.client import wire
 from mlops_tui.client.start import Hello
 from mlops_tui.contracts.operation import PROTOCOL, find
-from mlops_tui.core.errors import BadInput, ExitCode, MlopsError, NotAllowed
+from mlops_tui.core.errors import BadInput, ExitCode, MlopsError
 from mlops_tui.door.context import Caller
 from mlops_tui.door.perform import Wish, decode, perform
 from mlops_tui.store.feed import Event
@@ -115,32 +114,7 @@ def _perform(agent: Agent, request: Request, body: bytes) -> Response:
 
 
 def _caller(agent: Agent, request: Request) -> Caller:
-    """Name the caller by the uid of its socket; what a header claims is only ever an addition."""
-    kind, _, who = (request.client.host if request.client else "").partition(":")
-    if kind != "uid":
-        raise NotAllowed(
-            "the caller is not known",
-            "its connection carries no identity",
-            "use the Unix socket, or the token of mlops agent url",
-        )
-    headers = request.headers
-    return Caller(
-        name=_login(int(who), agent),
-        uid=int(who),
-        tenant=headers.get(wire.TENANT) or "default",
-        reason=unquote(headers.get(wire.REASON, "")),
-        cwd=unquote(headers.get(wire.CWD, "")),
-        **({"request_id": headers[wire.REQUEST_ID]} if wire.REQUEST_ID in headers else {}),
-    )
-
-
-def _login(uid: int, agent: Agent) -> str:
-    if configured := agent.house.config.get("user"):
-        return str(configured)
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid-{uid}"
+    return caller_of(agent.house, request.scope["client"], dict(request.scope["headers"]))
 
 
 async def _events(agent: Agent, caller: Caller, since: int | None) -> AsyncIterator[bytes]:

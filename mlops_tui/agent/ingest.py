@@ -11,9 +11,10 @@ import logging
 import os
 import re
 import shutil
+import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ from mlops_tui.core.errors import MlopsError
 from mlops_tui.door.context import Caller, Context, act
 from mlops_tui.door.registry import ABSORBERS, PREPARERS, SEGMENT_ABSORBERS
 from mlops_tui.serving.segments import SegmentName, read_segment
+from mlops_tui.spool.files import WIRE
 from mlops_tui.spool.process import born_us
-from mlops_tui.spool.reader import Chunk, read_from
+from mlops_tui.spool.reader import Chunk, read_from, read_owned
 from mlops_tui.spool.records import End
 from mlops_tui.store.store import CHECKPOINT_BYTES
 
@@ -47,6 +49,8 @@ class Tracked:
     size: int = 0
     torn: int = 0
     failed_at: float = 0.0
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the file is read forward: whoever waits for what it wrote may do so too."""
 
     @property
     def finished(self) -> bool:
@@ -80,6 +84,20 @@ class Ingestor:
             self._checkpoint().result(timeout=30)
         except Exception as error:
             log.warning("the log of the store could not be folded, the next agent takes it up: %s", error)
+
+    def reach(self, path: Path, offset: int) -> None:
+        """Read a file on this thread until what lies before an offset is taken in.
+
+        Raises:
+            MlopsError: it cannot be read that far.
+        """
+        file = self._files.get(path) or self._files.setdefault(path, Tracked(path, path.parent.name, 0))
+        with file.guard:
+            while file.offset < offset:
+                before = file.offset
+                self._take(file)
+                if file.offset == before:
+                    raise MlopsError("what was logged is not in the store yet", f"{path} ends before it", "try again")
 
     def owes(self, owner: str) -> bool:
         """Tell whether something that this owner wrote is not taken in yet."""
@@ -123,10 +141,11 @@ class Ingestor:
         if time.monotonic() - file.failed_at < 5:
             return 0
         try:
-            if file.size > before:
-                self._take(file)
-            if file.offset == before and not file.closed and not _may_grow(file.path):
-                self._take_last(file)
+            with file.guard:
+                if file.size > file.offset:
+                    self._take(file)
+                if file.offset == before and not file.closed and not self._grows(file.path):
+                    self._take_last(file)
         except MlopsError as error:
             file.failed_at = time.monotonic()
             log.warning("cannot read %s: %s", file.path, error)
@@ -138,6 +157,8 @@ class Ingestor:
     def _take(self, file: Tracked) -> None:
         if file.path.suffix == ".seg":
             self._segment(file)
+        elif file.owner == WIRE:
+            self._owned_lines(file)
         else:
             self._lines(file)
 
@@ -164,6 +185,34 @@ class Ingestor:
         self._commit(file, chunk.next_offset, closed, absorb, _touched(chunk))
         self.rows += len(chunk.records) + len(chunk.points.key)
 
+    def _grows(self, path: Path) -> bool:
+        """Tell whether somebody may still write to a file; of our own only the newest is written to."""
+        journal = self._house.journal
+        if path.parent.name == WIRE and journal is not None and f"-{os.getpid()}-" in path.name:
+            return bool(journal.writes_to(path))
+        return _may_grow(path)
+
+    def _owned_lines(self, file: Tracked) -> None:
+        """Take in what the agent wrote for many runs, all of it in one transaction."""
+        chunks = read_owned(file.path, file.offset)
+        offset = chunks[""].next_offset
+        if offset == file.offset:
+            return
+        kinds = {owner: _by_kind(chunk) for owner, chunk in chunks.items()}
+
+        def absorb(ctx: Context) -> None:
+            for owner, chunk in chunks.items():
+                self._absorb(ctx, replace(file, owner=owner), chunk, kinds[owner])
+            ctx.session.execute(
+                "UPDATE run SET heartbeat = make_timestamp(?) WHERE id IN (SELECT unnest(?))", [ctx.now, [*chunks]]
+            )
+
+        self._commit(file, offset, False, absorb, [])
+        for owner, chunk in chunks.items():
+            for topic in _touched(chunk):
+                self._house.touch(topic, owner)
+            self.rows += len(chunk.records) + len(chunk.points.key)
+
     def _segment(self, file: Tracked) -> None:
         batch = read_segment(file.path, file.offset)
         if batch.next_offset == file.offset:
@@ -183,8 +232,9 @@ class Ingestor:
         points = chunk.points
         if len(points.key):
             self._house.series.append_coded(
-                ctx.session, "run", file.owner, points.names, points.key, points.step, points.ts, points.value
-            )
+                ctx.session, "run", file.owner, points.names, points.key, points.step, points.ts, points.value,
+                once=file.path.parent.name == WIRE,
+            )  # fmt: skip
             for absorber in ABSORBERS.get("m", []):
                 absorber(ctx, file.owner, [points])
         for bad in chunk.bad:

@@ -19,6 +19,7 @@ import uvicorn
 from mlops_tui.agent.http import application
 from mlops_tui.agent.ingest import Ingestor
 from mlops_tui.agent.listener import Gate, Loopback, quiet_server
+from mlops_tui.agent.mlflow.wire import Wire
 from mlops_tui.agent.peers import OwnUserProtocol
 from mlops_tui.agent.rooms import open_rooms
 from mlops_tui.agent.schedules import Schedules
@@ -63,7 +64,8 @@ class Agent:
         self.house = House(home, config, store, keys, Blobs(home.blobs, keys), RoleGuard(), stay=stay)
         self.ingestor = Ingestor(self.house)
         self.house.ingestor = self.ingestor
-        self._application = application(self)
+        self._application = Wire(self.house, application(self), self.used)
+        self.house.journal = self._application.journal
         self.house.loopback = Loopback(self.house, self._application)
         self._schedules = Schedules(self.house)
         self._last_use = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_tui.contracts import agent, data, deploy, govern, job, listing, model, monitor, run
+from mlops_tui.contracts import agent, data, deploy, experiment, govern, job, listing, model, monitor, run
 from mlops_tui.contracts.operation import (
     OPERATIONS,
     PROTOCOL,
@@ -35,6 +35,7 @@ __all__ = [
     "agent",
     "data",
     "deploy",
+    "experiment",
     "find",
     "govern",
     "job",

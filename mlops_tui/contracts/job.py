@@ -30,7 +30,7 @@ class StartTraining(Request, frozen=True):
         default_factory=list
     )
     name: Annotated[str, Meta(description="name of job and run")] = ""
-    experiment: Annotated[str, Meta(description="experiment of the run")] = "default"
+    experiment: Annotated[str, Meta(description="experiment of the run")] = "Default"
     cwd: Annotated[str, Meta(description="working folder; default: the caller's")] = ""
     data: Annotated[list[str], Meta(description="data sets to hand over as files, NAME=data@version")] = msgspec.field(
         default_factory=list

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -152,6 +152,44 @@ class Comparison(Answer):
     rows: list[CompareRow]
 
 
+class CreateRun(Request, frozen=True):
+    """A run to log to from elsewhere; times are µs."""
+
+    positional = ("name",)
+    name: Annotated[str, Meta(description="default: one is made")] = ""
+    experiment: Annotated[str, Meta(description="name, number or id of its experiment")] = ""
+    tags: Annotated[dict[str, str], Meta(description="key=value …")] = msgspec.field(default_factory=dict)
+    started: Annotated[int | None, Meta(description="µs since 1970; default: now")] = None
+    actor: Annotated[str, Meta(description="whose run; default: the caller's")] = ""
+    via: Annotated[str, Meta(description="what logs to it: mlflow, or nothing")] = ""
+    job: Annotated[str, Meta(description="id of the job that it runs in")] = ""
+    pid: Annotated[int, Meta(ge=0, description="process on this machine that logs to it; 0: not known")] = 0
+
+
+class RunMade(Done):
+    """A run was made."""
+
+    id: str
+
+
+class UpdateRun(Request, frozen=True):
+    """What becomes of a run; what is not given stays. Times are µs."""
+
+    positional = ("run",)
+    run: RunRef
+    name: str | None = None
+    status: Literal["running", "scheduled", "done", "failed", "killed"] | None = None
+    ended: Annotated[int | None, Meta(description="µs since 1970; default: now when it ends")] = None
+
+
+class DeleteRun(Request, frozen=True):
+    """Names a run to delete."""
+
+    positional = ("run",)
+    run: RunRef
+    force: Annotated[bool, Meta(description="even while it is running")] = False
+
+
 class NoteRequest(Request, frozen=True):
     """A note to keep with a run."""
 
@@ -168,7 +206,6 @@ class TagRequest(Request, frozen=True):
     tags: Annotated[dict[str, str], Meta(description="key=value …")]
 
 
-experiments = listing("experiment", "List experiments with their run counts and best figures.", "mlops experiment list")
 runs = listing("run", "List runs.", "mlops run list 'status:done' --sort -started")
 show = operation(
     "run.show",
@@ -194,6 +231,22 @@ compare = operation(
     help="Compare runs: what differs in parameters and metrics.",
     example="mlops run compare train-v1 train-v2",
 )
+create = operation(
+    "run.create",
+    CreateRun,
+    RunMade,
+    effect="change",
+    help="Make a run for a program that logs from elsewhere.",
+    example="mlops run create by-hand --experiment census",
+)
+update = operation(
+    "run.update",
+    UpdateRun,
+    Done,
+    effect="change",
+    help="Rename a run, or say how it ended.",
+    example="mlops run update train-v1 --name baseline",
+)
 note = operation(
     "run.note",
     NoteRequest,
@@ -212,7 +265,7 @@ tag = operation(
 )
 delete = operation(
     "run.delete",
-    OneRun,
+    DeleteRun,
     Done,
     permission="run:delete",
     effect="change",

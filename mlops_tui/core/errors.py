@@ -108,6 +108,12 @@ class StoreLocked(Conflict):
     code = "MLOPS-E0602"
 
 
+class AlreadyExists(Conflict):
+    """An object of that name exists, perhaps deleted."""
+
+    code = "MLOPS-E0603"
+
+
 class Unreachable(MlopsError):
     """The agent or a remote does not answer."""
 

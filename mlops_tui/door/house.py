@@ -46,6 +46,7 @@ class House:
     facts: dict[str, float] = field(default_factory=dict)
     ingestor: Any = None
     loopback: Any = None
+    journal: Any = None
 
     def __post_init__(self) -> None:
         self.memo = Memo(self.feed)

@@ -40,7 +40,7 @@ def start_run(
     Git state, command line, environment, seeds and hardware are noted without being asked. Never raises.
 
     Args:
-        experiment: what the run belongs to; default ``MLOPS_EXPERIMENT``, else ``default``.
+        experiment: what the run belongs to; default ``MLOPS_EXPERIMENT``, else ``Default``.
         name: a name; default, one is made.
         params: parameters, kept as text and in their order.
         tags: tags, kept as text.
@@ -54,7 +54,7 @@ def start_run(
     _mine.add(owner)
     experiment = facts.word(experiment)
     if not joined:
-        experiment = experiment or os.environ.get("MLOPS_EXPERIMENT") or "default"
+        experiment = experiment or os.environ.get("MLOPS_EXPERIMENT") or "Default"
     member = joined and owner == _given() and os.environ.get("RANK", "0") != "0"
     given = {
         "experiment": experiment,

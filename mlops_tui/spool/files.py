@@ -17,6 +17,9 @@ from mlops_tui.core.paths import private_dir
 KEPT = "files"
 """The folder below an owner's where copies of its artifacts lie until they are taken over."""
 
+WIRE = "wire"
+"""The folder where the agent itself writes what clients send; each record there names its owner."""
+
 
 @dataclass(frozen=True, order=True)
 class SpoolFile:

@@ -86,6 +86,33 @@ def read_from(path: Path, offset: int = 0, limit_bytes: int = BATCH_BYTES) -> Ch
         NotAllowed: it cannot be opened, or is a link.
         Conflict: the file is shorter than the offset, so it is not the file that was read before.
     """
+    data = _bytes_from(path, offset, limit_bytes)
+    return data if isinstance(data, Chunk) else parse(data, offset)
+
+
+def read_owned(path: Path, offset: int = 0, limit_bytes: int = BATCH_BYTES) -> dict[str, Chunk]:
+    """Read whole lines of a file whose records name their owners, into a batch an owner.
+
+    Every batch has the ``next_offset`` of the file. What belongs to nobody, bad lines too, stands under ``""``.
+
+    Raises:
+        NotFound: as :func:`read_from`; and so on.
+    """
+    data = _bytes_from(path, offset, limit_bytes)
+    if isinstance(data, Chunk):
+        return {"": data}
+    records, metrics, bad = _parsed(data, offset)
+    owners: dict[str, tuple[list[Record], list[Metric]]] = {"": ([], [])}
+    for record in records:
+        owners.setdefault(record.o, ([], []))[0].append(record)
+    for metric in metrics:
+        owners.setdefault(metric.o, ([], []))[1].append(metric)
+    end = offset + data.rfind(b"\n") + 1
+    return {owner: Chunk(mine, _columns(points), end, [] if owner else bad) for owner, (mine, points) in owners.items()}
+
+
+def _bytes_from(path: Path, offset: int, limit_bytes: int) -> bytes | Chunk:
+    """Return bytes from an offset on, or a chunk that steps over a line that is too long."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError as error:
@@ -108,7 +135,7 @@ def read_from(path: Path, offset: int = 0, limit_bytes: int = BATCH_BYTES) -> Ch
                 return _skip_giant(fd, offset, data[:_SHOWN])
     finally:
         os.close(fd)
-    return parse(data, offset)
+    return data
 
 
 def parse(data: bytes, offset: int = 0) -> Chunk:
@@ -116,6 +143,11 @@ def parse(data: bytes, offset: int = 0) -> Chunk:
 
     What follows the last newline is left for later.
     """
+    records, metrics, bad = _parsed(data, offset)
+    return Chunk(records, _columns(metrics), offset + data.rfind(b"\n") + 1, bad)
+
+
+def _parsed(data: bytes, offset: int) -> tuple[list[Record], list[Metric], list[Bad]]:
     records: list[Record] = []
     metrics: list[Metric] = []
     bad: list[Bad] = []
@@ -126,7 +158,7 @@ def parse(data: bytes, offset: int = 0) -> Chunk:
             continue
         metrics += [one for one in found if type(one) is Metric]
         records += [one for one in found if type(one) is not Metric]
-    return Chunk(records, _columns(metrics), offset + data.rfind(b"\n") + 1, bad)
+    return records, metrics, bad
 
 
 def _blocks(data: bytes) -> Iterator[tuple[int, bytes]]:

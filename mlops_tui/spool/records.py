@@ -17,10 +17,11 @@ Word = Literal["NaN", "Infinity", "-Infinity"]
 
 
 class Event(Struct, tag_field="e", kw_only=True):
-    """What all records share."""
+    """What all records share; ``o`` is the owner where a file has several."""
 
     t: Stamp
     v: Literal[1] = 1
+    o: str = ""
 
 
 class Process(Struct, kw_only=True):

@@ -30,8 +30,9 @@ class SeriesBook:
         )
 
     def append_coded(
-        self, session: Session, scope: str, owner: str, names: list[str], which: Any, step: Any, ts_us: Any, value: Any
-    ) -> None:
+        self, session: Session, scope: str, owner: str, names: list[str], which: Any, step: Any, ts_us: Any, value: Any,
+        *, once: bool = False,
+    ) -> None:  # fmt: skip
         """Append points and bring the latest-value rows up to date, in the caller's transaction.
 
         Args:
@@ -43,6 +44,7 @@ class SeriesBook:
             step: n whole numbers.
             ts_us: n times in µs.
             value: n floats; NaN and infinities are kept.
+            once: leave out points that are there already, as a client sends them when it tries again.
         """
         if not len(which):
             return
@@ -51,6 +53,9 @@ class SeriesBook:
         step = np.asarray(step, dtype=np.int64)
         ts = np.asarray(ts_us, dtype=np.int64)
         value = np.asarray(value, dtype=np.float64)
+        if once:
+            fresh_ones = _unseen(session, sid, step, ts, value)
+            sid, step, ts, value = sid[fresh_ones], step[fresh_ones], ts[fresh_ones], value[fresh_ones]
         session.insert_columns("point", {"sid": sid, "step": step, "ts_us": ts, "value": value})
         if fresh:
             session.insert_columns(
@@ -61,7 +66,8 @@ class SeriesBook:
                     "nonfinite": [0] * len(fresh), "last_step": [-(2**62)] * len(fresh), "last_ts_us": [0] * len(fresh),
                 },
             )  # fmt: skip
-        self._fold(session, sid, step, ts, value)
+        if len(sid):
+            self._fold(session, sid, step, ts, value)
 
     def known(self, scope: str, owner: str, key: str) -> int | None:
         """Return the id of a series without asking the store, or None when none is remembered; from any thread."""
@@ -119,6 +125,30 @@ class SeriesBook:
                 WHERE series.sid = b.sid
                 """
             )
+
+
+def _unseen(session: Session, sid: Any, step: Any, ts: Any, value: Any) -> Any:
+    """Return where points are new: (series, step, time, value) says which point it is.
+
+    Only a point that is not later than its series' last can be there already; the others are not looked for.
+    """
+    bits = (value + 0.0).view(np.int64)  # one zero, so that -0.0 is the value that the store takes it for
+    bits[np.isnan(value)] = -1
+    _, first = np.unique(np.stack([sid.astype(np.int64), step, ts, bits]), axis=1, return_index=True)
+    first.sort()
+    with session.incoming({"sid": sid[first], "step": step[first], "ts": ts[first], "value": value[first], "i": first}):
+        seen = session.column(
+            """
+            WITH early AS (
+              SELECT i, b.sid, b.step, make_timestamp(b.ts) AS ts,
+                CASE WHEN isnan(b.value) THEN NULL ELSE b.value END AS v
+              FROM incoming b JOIN series s ON s.sid = b.sid
+              WHERE (b.step, make_timestamp(b.ts)) <= (s.last_step, s.last_ts))
+            SELECT DISTINCT i FROM early e JOIN point p ON p.sid = e.sid AND p.step = e.step AND p.ts = e.ts
+              AND (p.value = e.v OR (e.v IS NULL AND isnan(p.value)))
+            """
+        )
+    return np.setdiff1d(first, np.array(seen, dtype=np.int64), assume_unique=True) if seen else first
 
 
 def curve(session: Session, scope: str, owner: str, key: str, points: int) -> dict[str, list[Any]] | None:

@@ -69,18 +69,18 @@ class Tag:
 class Delete:
     """Hide a run from every list. Its data stays, and so does what was made from it."""
 
-    def plan(self, ctx: Context, request: contract.OneRun) -> Plan:
-        """Refuse while it runs; warn when model versions came from it."""
+    def plan(self, ctx: Context, request: contract.DeleteRun) -> Plan:
+        """Refuse while it runs unless told to; warn when model versions came from it."""
         row = find_run(ctx.session, ctx.tenant, request.run)
         if row["deleted"] is not None:
             raise Conflict(f"the run {row['name']} is deleted already", "", f"mlops run restore {row['id']}")
-        if row["status"] == "running":
+        if row["status"] == "running" and not request.force:
             raise Conflict(f"the run {row['name']} is running", "", "stop it first: mlops job stop, or Ctrl-C")
         plan = _plan("delete", row, f"delete the run {row['name']}", [_hidden(row, False, True)], [])
         plan.warnings = [f"{name} was made by it and stays" for name in models_of(ctx.session, row["id"])]
         return plan
 
-    def apply(self, ctx: Context, request: contract.OneRun, plan: Plan) -> Done:
+    def apply(self, ctx: Context, request: contract.DeleteRun, plan: Plan) -> Done:
         """Hide it."""
         ctx.session.execute("UPDATE run SET deleted = make_timestamp(?) WHERE id = ?", [ctx.now, plan.data["id"]])
         return _done(ctx, plan, "deleted")

@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
+from mlops_tui.contracts.experiment import DEFAULT
 from mlops_tui.core.clock import SECOND
-from mlops_tui.core.ids import short, uuid7
+from mlops_tui.core.ids import short
 from mlops_tui.door import Context, absorbs, keeps_awake
 from mlops_tui.spool.records import End, Heartbeat, RunFacts, Start
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.contents import put_params, put_tags
+from mlops_tui.tracking.experiments import ensure
 from mlops_tui.tracking.find import row_of
 
 RACE_US = 2 * SECOND
@@ -116,7 +118,7 @@ def _facts(ctx: Context, owner: str, record: Start, job: dict[str, Any] | None, 
     dirty = git.get("dirty")
     asked = msgspec.json.decode(job["spec"]).get("env", {}) if job else {}
     return {
-        "experiment_id": _experiment(ctx, tenant, facts.experiment or asked.get("MLOPS_EXPERIMENT") or "default"),
+        "experiment_id": ensure(ctx, tenant, facts.experiment or asked.get("MLOPS_EXPERIMENT") or DEFAULT)[0],
         "parent_id": facts.parent,
         "name": facts.name or (job["name"] if job and job["run_id"] == owner else f"run-{short(owner)}"),
         "kind": facts.kind,
@@ -142,17 +144,6 @@ def _job(session: Session, owner: str, record: Start) -> dict[str, Any] | None:
            ORDER BY id = ? DESC, created DESC LIMIT 1""",
         [said, owner, said],
     )
-
-
-def _experiment(ctx: Context, tenant: str, name: str) -> str:
-    """Return the experiment's id; it is made when it is first named."""
-    found = ctx.session.value("SELECT id FROM experiment WHERE tenant = ? AND name = ?", [tenant, name])
-    if found:
-        return str(found)
-    made = uuid7()
-    ctx.session.insert("experiment", id=made, tenant=tenant, name=name, created_us=ctx.now)
-    ctx.emit("experiment", made, "created", f"experiment {name}", f"experiment:{name}")
-    return made
 
 
 def _update(session: Session, run: str, values: dict[str, Any]) -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mlops_tui.tracking import artifacts, change, contents, life, lists, lost, read
+from mlops_tui.tracking import artifacts, change, contents, experiments, life, lists, lost, made, read
 
-__all__ = ["artifacts", "change", "contents", "life", "lists", "lost", "read"]
+__all__ = ["artifacts", "change", "contents", "experiments", "life", "lists", "lost", "made", "read"]

@@ -153,7 +153,7 @@ def test_nothing_raises_whatever_is_given(events, capsys):
     run.log({"a": 1})
     run.log_artifact(b"x", "y")
     run.end()
-    assert events().start.run.experiment == "default" and len(events().ends) == 1
+    assert events().start.run.experiment == "Default" and len(events().ends) == 1
     assert capsys.readouterr().err.count("\n") < 15
 
 

@@ -85,7 +85,7 @@ def test_an_exception_is_the_reason_of_a_failed_run(desk):
     assert script.wait(timeout=60) == 1
     desk.take()
     shown = desk.call("run.show", run="bad")
-    assert (shown.status, shown.error, shown.experiment) == ("failed", "ValueError: no such column", "default")
+    assert (shown.status, shown.error, shown.experiment) == ("failed", "ValueError: no such column", "Default")
 
 
 def test_taking_in_twice_changes_nothing(desk):

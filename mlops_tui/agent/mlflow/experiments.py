@@ -1,0 +1,271 @@
+"""Experiments on the wire: named by a number, deleted softly, their names never free again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlops_tui.agent.mlflow.coding import Ask
+from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
+from mlops_tui.agent.mlflow.names import MAX_EXPERIMENT, MAX_EXPERIMENT_TAG, check_name, too_long
+from mlops_tui.agent.mlflow.pages import Slice
+from mlops_tui.agent.mlflow.router import Call, route
+from mlops_tui.contracts import experiment as contract
+from mlops_tui.contracts.experiment import DEFAULT
+from mlops_tui.core.errors import NotFound
+from mlops_tui.door.context import Caller, act
+from mlops_tui.store.session import Session
+from mlops_tui.tracking import experiments as room
+
+STAGES = {1: "deleted IS NULL", 2: "deleted IS NOT NULL", 3: "true"}
+_VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}
+_defaults: set[tuple[str, str]] = set()
+
+
+class Pair(Ask):
+    """A key and a value; the value may be empty."""
+
+    key: str | None = None
+    value: str | None = None
+
+
+class CreateExperiment(Ask):
+    """``experiments/create``."""
+
+    required = ("name",)
+    name: str | None = None
+    artifact_location: str | None = None
+    tags: list[Pair] | None = None
+
+
+class OneExperiment(Ask):
+    """Names an experiment by its number."""
+
+    required = ("experiment_id",)
+    experiment_id: str | None = None
+
+
+class ByName(Ask):
+    """``experiments/get-by-name``."""
+
+    required = ("experiment_name",)
+    experiment_name: str | None = None
+
+
+class Rename(Ask):
+    """``experiments/update``."""
+
+    required = ("experiment_id", "new_name")
+    experiment_id: str | None = None
+    new_name: str | None = None
+
+
+class SetTag(Ask):
+    """``experiments/set-experiment-tag``."""
+
+    required = ("experiment_id", "key")
+    experiment_id: str | None = None
+    key: str | None = None
+    value: str | None = None
+
+
+class DeleteTag(Ask):
+    """``experiments/delete-experiment-tag``."""
+
+    required = ("experiment_id", "key")
+    experiment_id: str | None = None
+    key: str | None = None
+
+
+class Search(Ask):
+    """``experiments/search``."""
+
+    max_results: int | None = None
+    page_token: str | None = None
+    filter: str | None = None
+    order_by: list[str] | None = None
+    view_type: int | str | None = None
+
+
+@route("POST", "experiments/create", CreateExperiment)
+def create(call: Call, ask: CreateExperiment) -> dict[str, Any]:
+    """Make an experiment; answer its number."""
+    name = ask.name or ""
+    if len(name) > MAX_EXPERIMENT:
+        raise too_long("name", MAX_EXPERIMENT)
+    tags = {checked_tag(one): one.value or "" for one in ask.tags or []}
+    _with_default(call)
+    made = call.perform(
+        contract.create, contract.CreateExperiment(name=name, place=ask.artifact_location or "", tags=tags)
+    )
+    return {"experiment_id": str(made.number)}
+
+
+@route("GET", "experiments/get", OneExperiment)
+def get(call: Call, ask: OneExperiment) -> dict[str, Any]:
+    """Show one, deleted or not."""
+    _with_default(call)
+    with call.reading("experiment:read") as session:
+        return {"experiment": experiment_json(session, row_by_number(session, call.caller.tenant, ask.experiment_id))}
+
+
+@route("GET", "experiments/get-by-name", ByName)
+def get_by_name(call: Call, ask: ByName) -> dict[str, Any]:
+    """Show one, deleted or not; clients branch on the 404."""
+    _with_default(call)
+    with call.reading("experiment:read") as session:
+        row = session.row(
+            "SELECT id FROM experiment WHERE tenant = ? AND name = ?", [call.caller.tenant, ask.experiment_name]
+        )
+        if row is None:
+            raise missing(f"Could not find experiment with name '{ask.experiment_name}'")
+        return {"experiment": experiment_json(session, room.find_experiment(session, call.caller.tenant, row[0]))}
+
+
+@route("POST", "experiments/delete", OneExperiment)
+def delete(call: Call, ask: OneExperiment) -> None:
+    """Hide it and its runs."""
+    call.journal.drain()
+    call.perform(contract.delete, contract.OneExperiment(experiment=active(call, ask.experiment_id, "delete")))
+
+
+@route("POST", "experiments/restore", OneExperiment)
+def restore(call: Call, ask: OneExperiment) -> None:
+    """Show it and its runs again."""
+    with call.reading("experiment:read") as session:
+        row = row_by_number(session, call.caller.tenant, ask.experiment_id)
+    if row["deleted"] is None:
+        raise missing(f"No Experiment with id={ask.experiment_id} exists among the deleted ones")
+    call.perform(contract.restore, contract.OneExperiment(experiment=row["id"]))
+
+
+@route("POST", "experiments/update", Rename)
+def update(call: Call, ask: Rename) -> None:
+    """Rename it."""
+    with call.reading("experiment:read") as session:
+        row = row_by_number(session, call.caller.tenant, ask.experiment_id)
+    if row["deleted"] is not None:
+        raise WireError("INVALID_STATE", "Cannot rename a non-active experiment.")
+    if len(ask.new_name or "") > MAX_EXPERIMENT:
+        raise too_long("name", MAX_EXPERIMENT)
+    call.perform(contract.rename, contract.RenameExperiment(experiment=row["id"], name=ask.new_name or ""))
+
+
+@route("POST", "experiments/set-experiment-tag", SetTag)
+def set_tag(call: Call, ask: SetTag) -> None:
+    """Set one tag."""
+    key = checked_tag(Pair(key=ask.key, value=ask.value))
+    found = active(call, ask.experiment_id, "tag")
+    call.perform(contract.tag, contract.TagExperiment(experiment=found, tags={key: ask.value or ""}))
+
+
+@route("POST", "experiments/delete-experiment-tag", DeleteTag)
+def delete_tag(call: Call, ask: DeleteTag) -> None:
+    """Remove one tag."""
+    found = active(call, ask.experiment_id, "tag")
+    try:
+        call.perform(contract.tag, contract.TagExperiment(experiment=found, remove=[ask.key or ""]))
+    except NotFound as error:
+        raise missing(f"No tag with name: {ask.key} in experiment with id {ask.experiment_id}") from error
+
+
+def search(call: Call, ask: Search) -> dict[str, Any]:
+    """List a page, newest first."""
+    if ask.max_results is None or not 0 < ask.max_results <= 50_000:
+        raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results' supplied: It must be 1 to 50000.")
+    _with_default(call)
+    with call.reading("experiment:read") as session:
+        part = Slice.of(ask.page_token, ask.max_results)
+        rows = session.dicts(
+            f"""{room._ROW} WHERE tenant = ? AND {STAGES[view_of(ask.view_type)]}
+                ORDER BY updated DESC, number DESC LIMIT ? OFFSET ?""",
+            [call.caller.tenant, part.size + 1, part.offset],
+        )
+        return part.answer("experiments", [experiment_json(session, row) for row in rows])
+
+
+for _method in ("GET", "POST"):
+    route(_method, "experiments/search", Search)(search)
+
+
+def view_of(given: int | str | None) -> int:
+    """Return a view type as a number: 1 active, 2 deleted, 3 all.
+
+    Raises:
+        WireError: it is none.
+    """
+    view = _VIEWS.get(given, 0) if isinstance(given, str) and not given.isdecimal() else int(given or 1)
+    if view not in STAGES:
+        raise invalid(f"Invalid value {given} for parameter 'view_type' supplied.")
+    return view
+
+
+def active(call: Call, number: str | None, what: str) -> str:
+    """Return the id of an experiment that is not deleted.
+
+    Raises:
+        WireError: there is none.
+    """
+    with call.reading("experiment:read") as session:
+        row = row_by_number(session, call.caller.tenant, number)
+    if row["deleted"] is not None:
+        code = "RESOURCE_DOES_NOT_EXIST" if what == "delete" else "INVALID_PARAMETER_VALUE"
+        raise WireError(code, f"The experiment {number} must be in the 'active' state. Current state is deleted.")
+    return str(row["id"])
+
+
+def row_by_number(session: Session, tenant: str, number: str | None) -> dict[str, Any]:
+    """Return an experiment's row.
+
+    Raises:
+        WireError: there is none of that number.
+    """
+    if not (number or "").isdecimal():
+        raise invalid(f"Invalid experiment ID '{number}'. Experiment ID must be a valid integer.")
+    row = session.row("SELECT id FROM experiment WHERE tenant = ? AND number = ?", [tenant, int(number or 0)])
+    if row is None:
+        raise missing(f"No Experiment with id={number} exists")
+    return room.find_experiment(session, tenant, row[0])
+
+
+def experiment_json(session: Session, row: dict[str, Any]) -> dict[str, Any]:
+    """Return an experiment as the wire shows it."""
+    tags = room.tags_of(session, row["id"])
+    if row["note"]:
+        tags["mlflow.note.content"] = row["note"]
+    return {
+        "experiment_id": str(row["number"]),
+        "name": row["name"],
+        "artifact_location": place_of(row),
+        "lifecycle_stage": "active" if row["deleted"] is None else "deleted",
+        "last_update_time": row["updated"] // 1000,
+        "creation_time": row["created"] // 1000,
+        "tags": [{"key": key, "value": value} for key, value in tags.items()],
+    }
+
+
+def place_of(row: dict[str, Any]) -> str:
+    """Return where an experiment's artifacts lie: a place of its own, or this server."""
+    return row["place"] or f"mlflow-artifacts:/{row['number']}"
+
+
+def checked_tag(tag: Pair) -> str:
+    """Return a tag's key when key and value can be kept.
+
+    Raises:
+        WireError: they cannot.
+    """
+    key = check_name(tag.key or "", "key")
+    if len(tag.value or "") > MAX_EXPERIMENT_TAG:
+        raise too_long("value", MAX_EXPERIMENT_TAG)
+    return key
+
+
+def _with_default(call: Call) -> None:
+    """Make the default experiment of a tenant when a client first looks at experiments: they count on it."""
+    known = (str(call.house.home.data), call.caller.tenant)
+    if known in _defaults:
+        return
+    tenant = call.caller.tenant
+    caller = Caller.system("the default experiment", tenant)
+    act(call.house, caller, lambda ctx: room.ensure(ctx, tenant, DEFAULT))
+    _defaults.add(known)

@@ -1,0 +1,161 @@
+"""What clients append: validated against what is known of the run, written to the agent's own spool, answered.
+
+When a call was answered its record is in the file, and killing the agent loses nothing: the next one reads on. The
+store gets it with the next group of the ingestion; whoever reads a run first has what was acknowledged for it taken in.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.concurrency import run_in_threadpool
+
+from mlops_tui.agent.mlflow.errors import WireError, missing
+from mlops_tui.agent.mlflow.names import stored_id
+from mlops_tui.spool import keeper
+from mlops_tui.spool.appender import Appender
+from mlops_tui.spool.files import WIRE
+from mlops_tui.spool.notice import Notices
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlops_tui.door.context import Caller
+    from mlops_tui.door.house import House
+    from mlops_tui.store.feed import Event
+    from mlops_tui.store.session import Session
+
+PERMISSION = "run:write"
+KNOWN_RUNS = 10_000
+ROTATE_BYTES = 64 * 1024 * 1024
+"""A file that is larger, and taken in, is left for a new one, so that it can be deleted."""
+
+
+@dataclass
+class Known:
+    """What is known of a run that clients log to."""
+
+    id: str
+    deleted: bool
+    params: dict[str, str]
+
+
+class Journal:
+    """The spool file of this agent for all runs of the wire, and the table of those runs.
+
+    Appending happens on the event loop alone; reading and draining on any thread.
+    """
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._runs: OrderedDict[tuple[str, str], Known] = OrderedDict()
+        self._ends: dict[str, tuple[Path, int]] = {}
+        self._file: Appender | None = None
+        self._written = 0
+        self._allowed: set[tuple[str, int, str, tuple[int, ...]]] = set()
+        self._guard = threading.Lock()
+        house.feed.listen(self._heard)
+        keeper.look_after(self)
+
+    async def run(self, caller: Caller, run: str | None) -> Known:
+        """Return what is known of a run that somebody wants to log to.
+
+        Raises:
+            WireError: there is no such run, or it is deleted.
+            NotAllowed: the caller may not log.
+        """
+        who = (caller.name, caller.uid, caller.tenant, self._house.feed.version(("identity",)))
+        known = self._runs.get((caller.tenant, run or ""))
+        if known is None or who not in self._allowed:
+            known = await run_in_threadpool(self._learn, caller, run or "")
+            self._allowed.add(who)
+            self._runs[caller.tenant, run or ""] = known
+            if len(self._runs) > KNOWN_RUNS:
+                self._runs.popitem(last=False)
+        if known.deleted:
+            raise WireError(
+                "INVALID_PARAMETER_VALUE",
+                f"The run {run} must be in the 'active' state. Current state is deleted.",
+            )
+        return known
+
+    def append(self, run: Known, *records: dict[str, Any]) -> None:
+        """Write records of a run in one piece.
+
+        Raises:
+            WireError: they cannot be written; nothing is acknowledged.
+        """
+        lines = b"".join([orjson.dumps({**record, "o": run.id}, None, orjson.OPT_APPEND_NEWLINE) for record in records])
+        file = self._file or self._open()
+        if not file.append(lines) or file.path is None:
+            raise WireError("INTERNAL_ERROR", f"the disk does not take what is logged: {self._house.home.spool}")
+        with self._guard:
+            self._written += len(lines)
+            self._ends[run.id] = file.path, self._written
+
+    def drain(self, run: str | None = None) -> None:
+        """Have taken in what was acknowledged, of one run (its stored id) or of all."""
+        with self._guard:
+            ends = [self._ends[run]] if run in self._ends else [] if run else list(self._ends.values())
+        furthest: dict[Path, int] = {}
+        for path, end in ends:
+            furthest[path] = max(end, furthest.get(path, 0))
+        for path, end in furthest.items():
+            self._house.ingestor.reach(path, end)
+        if furthest:
+            self._forget(furthest)
+
+    def tick(self) -> None:
+        """Bring to disk what was written; leave a large file that is taken in for a new one."""
+        if self._file is not None and self._file.dirty:
+            self._file.sync()
+
+    def forked(self) -> None:
+        """Do nothing: no child of the agent serves clients."""
+
+    def close(self) -> None:
+        """Close the file; nothing is appended any more."""
+        keeper.let_go(self)
+        if self._file is not None:
+            self._file.sync()
+            self._file.close()
+
+    def writes_to(self, path: Path) -> bool:
+        """Tell whether a spool file is the one that is being written."""
+        return self._file is not None and self._file.path == path
+
+    def _open(self) -> Appender:
+        self._file = Appender(self._house.home.spool / WIRE, b"", Notices())
+        self._written = 0
+        return self._file
+
+    def _forget(self, taken: dict[Path, int]) -> None:
+        with self._guard:
+            done = [run for run, (path, end) in self._ends.items() if end <= taken.get(path, -1)]
+            for run in done:
+                del self._ends[run]
+
+    def _learn(self, caller: Caller, run: str) -> Known:
+        self._house.read(lambda session: self._house.guard.check(session, caller, PERMISSION))
+        found = stored_id(run)
+        self.drain(found)
+        return self._house.read(lambda session: _known(session, caller.tenant, found, run))
+
+    def _heard(self, event: Event) -> None:
+        """Forget what somebody changed; it is read again when it is next logged to."""
+        if event.seq and event.topic == "experiment":
+            self._runs.clear()
+        elif event.seq and event.topic == "run":
+            self._runs.pop((event.tenant, event.object.replace("-", "")), None)
+
+
+def _known(session: Session, tenant: str, run: str, typed: str) -> Known:
+    row = session.row("SELECT deleted IS NOT NULL FROM run WHERE id = ? AND tenant = ?", [run, tenant])
+    if row is None:
+        raise missing(f"Run with id={typed} not found")
+    params = dict(session.rows("SELECT key, value FROM param WHERE run = ?", [run]))
+    return Known(run, bool(row[0]), params)

@@ -1,0 +1,47 @@
+"""Pages of a search: how many, from where on, and the token that says where the next one begins."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from mlops_tui.agent.mlflow.errors import invalid
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a list; ask for one row more than its size, so that :meth:`answer` knows whether there is a next."""
+
+    offset: int
+    size: int
+
+    @classmethod
+    def of(cls, token: str | None, size: int) -> Slice:
+        """Return the part that a token means; without one, the first.
+
+        Raises:
+            WireError: it is no token.
+        """
+        if not token:
+            return cls(0, size)
+        try:
+            given = msgspec.json.decode(base64.b64decode(token, validate=True))
+            offset = int(given["offset"])
+        except (binascii.Error, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            raise invalid("Invalid page token, the value is not one that a search answered with") from error
+        if offset < 0:
+            raise invalid(f"Invalid page token, offset {offset} is negative")
+        return cls(offset, size)
+
+    def answer(self, name: str, rows: list[Any]) -> dict[str, Any]:
+        """Return the page under its name, with the token of the next when there is one."""
+        page: dict[str, Any] = {name: rows[: self.size]}
+        if len(rows) > self.size:
+            page["next_page_token"] = base64.b64encode(
+                msgspec.json.encode({"offset": self.offset + self.size})
+            ).decode()
+        return page

@@ -1,0 +1,218 @@
+"""Runs on the wire: made, shown, changed, deleted and searched. What is logged to them is in :mod:`.metrics`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlops_tui.agent.mlflow import runs_json
+from mlops_tui.agent.mlflow.coding import Ask
+from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
+from mlops_tui.agent.mlflow.experiments import STAGES, Pair, row_by_number, view_of
+from mlops_tui.agent.mlflow.names import MAX_TAG, check_name, stored_id
+from mlops_tui.agent.mlflow.pages import Slice
+from mlops_tui.agent.mlflow.router import Call, route
+from mlops_tui.contracts import run as contract
+from mlops_tui.tracking.find import row_of
+
+RUN_NAME, USER = "mlflow.runName", "mlflow.user"
+_STATUS = {1: "running", 2: "scheduled", 3: "done", 4: "failed", 5: "killed"}
+_WORDS = {"RUNNING": 1, "SCHEDULED": 2, "FINISHED": 3, "FAILED": 4, "KILLED": 5}
+
+
+class CreateRun(Ask):
+    """``runs/create``."""
+
+    experiment_id: str | None = None
+    user_id: str | None = None
+    run_name: str | None = None
+    start_time: int | None = None
+    tags: list[Pair] | None = None
+
+
+class OneRun(Ask):
+    """Names a run; old clients say ``run_uuid``."""
+
+    run_id: str | None = None
+    run_uuid: str | None = None
+
+    @property
+    def run(self) -> str:
+        """The id that was given.
+
+        Raises:
+            WireError: none was.
+        """
+        if found := self.run_id or self.run_uuid:
+            return found
+        raise invalid("Missing value for required parameter 'run_id'.")
+
+
+class UpdateRun(OneRun):
+    """``runs/update``."""
+
+    status: int | str | None = None
+    end_time: int | None = None
+    run_name: str | None = None
+
+
+class DeleteTag(OneRun):
+    """``runs/delete-tag``."""
+
+    required = ("key",)
+    key: str | None = None
+
+
+class Search(Ask):
+    """``runs/search``."""
+
+    experiment_ids: list[str] | None = None
+    filter: str | None = None
+    run_view_type: int | str | None = None
+    max_results: int | None = None
+    order_by: list[str] | None = None
+    page_token: str | None = None
+
+
+@route("POST", "runs/create", CreateRun)
+def create(call: Call, ask: CreateRun) -> dict[str, Any]:
+    """Make a run; it is running from now on."""
+    tags = {check_name(one.key or "", "key"): (one.value or "")[:MAX_TAG] for one in ask.tags or []}
+    named = tags.get(RUN_NAME)
+    if ask.run_name and named and ask.run_name != named:
+        raise invalid(
+            f"'run_name' and the tag 'mlflow.runName' are both given, and differ: {ask.run_name!r} and {named!r}"
+        )
+    experiment = "Default"
+    if (ask.experiment_id or "0") != "0":
+        with call.reading("experiment:read") as session:
+            row = row_by_number(session, call.caller.tenant, ask.experiment_id)
+        if row["deleted"] is not None:
+            raise invalid(
+                f"The experiment {ask.experiment_id} must be in the 'active' state. Current state is deleted."
+            )
+        experiment = row["id"]
+    made = call.perform(
+        contract.create,
+        contract.CreateRun(
+            name=ask.run_name or named or "",
+            experiment=experiment,
+            tags=tags,
+            started=_micros(ask.start_time) if ask.start_time is not None else None,
+            actor=ask.user_id or tags.get(USER, ""),
+            via="mlflow",
+        ),
+    )
+    with call.reading("run:read") as session:
+        return {"run": runs_json.whole(session, [made.id])[0]}
+
+
+@route("GET", "runs/get", OneRun)
+def get(call: Call, ask: OneRun) -> dict[str, Any]:
+    """Show one whole, deleted or not."""
+    run = stored_id(ask.run)
+    call.journal.drain(run)
+    with call.reading("run:read") as session:
+        _row(call, session, run)
+        return {"run": runs_json.whole(session, [run])[0]}
+
+
+@route("POST", "runs/update", UpdateRun)
+def update(call: Call, ask: UpdateRun) -> dict[str, Any]:
+    """Rename a run, end it, or take its end back."""
+    run = stored_id(ask.run)
+    call.journal.drain(run)
+    with call.reading("run:read") as session:
+        row = _row(call, session, run)
+    _active(row)
+    call.perform(
+        contract.update,
+        contract.UpdateRun(
+            run=run,
+            name=ask.run_name or None,
+            status=_status(ask.status),  # type: ignore[arg-type]
+            ended=_micros(ask.end_time) if ask.end_time is not None else None,
+        ),
+    )
+    with call.reading("run:read") as session:
+        return {"run_info": runs_json.whole(session, [run])[0]["info"]}
+
+
+@route("POST", "runs/delete", OneRun)
+def delete(call: Call, ask: OneRun) -> None:
+    """Hide a run, even while it is running; once more changes nothing."""
+    run = stored_id(ask.run)
+    call.journal.drain(run)
+    with call.reading("run:read") as session:
+        row = _row(call, session, run)
+    if row["deleted"] is None:
+        call.perform(contract.delete, contract.DeleteRun(run=run, force=True))
+
+
+@route("POST", "runs/restore", OneRun)
+def restore(call: Call, ask: OneRun) -> None:
+    """Show a run again; one that is shown stays."""
+    run = stored_id(ask.run)
+    with call.reading("run:read") as session:
+        row = _row(call, session, run)
+    if row["deleted"] is not None:
+        call.perform(contract.restore, contract.OneRun(run=run))
+
+
+@route("POST", "runs/delete-tag", DeleteTag)
+def delete_tag(call: Call, ask: DeleteTag) -> None:
+    """Remove one tag."""
+    run, key = stored_id(ask.run), ask.key or ""
+    call.journal.drain(run)
+    with call.reading("run:read") as session:
+        _active(_row(call, session, run))
+        if not session.row("SELECT 1 FROM tag WHERE object = ? AND key = ?", [run, key]):
+            raise missing(f"No tag with name: {key} in run with id {ask.run}")
+    call.perform(contract.tag, contract.TagRequest(run=run, tags={key: ""}))
+
+
+@route("POST", "runs/search", Search)
+def search(call: Call, ask: Search) -> dict[str, Any]:
+    """List a page of runs, whole, newest first."""
+    size = 1000 if ask.max_results is None else ask.max_results
+    if not 0 < size <= 50_000:
+        raise invalid(f"Invalid value {size} for parameter 'max_results' supplied: It must be 1 to 50000.")
+    call.journal.drain()
+    numbers = [int(one) for one in ask.experiment_ids or [] if one.isdecimal()]
+    with call.reading("run:read") as session:
+        part = Slice.of(ask.page_token, size)
+        ids = session.column(
+            f"""SELECT r.id FROM run r JOIN experiment e ON e.id = r.experiment_id
+                WHERE r.tenant = ? AND {STAGES[view_of(ask.run_view_type)].replace("deleted", "r.deleted")}
+                  AND e.number IN (SELECT unnest(?::BIGINT[]))
+                ORDER BY r.started DESC, r.id LIMIT ? OFFSET ?""",
+            [call.caller.tenant, numbers, size + 1, part.offset],
+        )
+        return part.answer("runs", runs_json.whole(session, ids))
+
+
+def _row(call: Call, session: Any, run: str) -> dict[str, Any]:
+    row = row_of(session, run)
+    if row is None or row["tenant"] != call.caller.tenant:
+        raise missing(f"Run with id={run.replace('-', '')} not found")
+    return row
+
+
+def _active(row: dict[str, Any]) -> None:
+    if row["deleted"] is not None:
+        run = row["id"].replace("-", "")
+        raise invalid(f"The run {run} must be in the 'active' state. Current state is deleted.")
+
+
+def _micros(millis: int) -> int:
+    if not 0 <= millis < 253_402_300_800_000:
+        raise invalid(f"Invalid value {millis} for a time: it is milliseconds since 1970, before the year 10000")
+    return millis * 1000
+
+
+def _status(given: int | str | None) -> str | None:
+    if given is None:
+        return None
+    number = _WORDS.get(given, 0) if isinstance(given, str) and not given.isdecimal() else int(given)
+    if number not in _STATUS:
+        raise WireError("INVALID_PARAMETER_VALUE", f"Invalid value {given} for parameter 'status' supplied.")
+    return _STATUS[number]

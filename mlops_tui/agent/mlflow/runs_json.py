@@ -1,0 +1,90 @@
+"""Runs as the wire shows them, many at once: a query a table, not one a run."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+from mlops_tui.agent.mlflow.coding import number
+from mlops_tui.agent.mlflow.experiments import place_of
+from mlops_tui.agent.mlflow.names import wire_id
+from mlops_tui.store.session import Session
+
+STATUS = {"done": "FINISHED", "failed": "FAILED", "killed": "KILLED", "lost": "KILLED", "running": "RUNNING"}
+"""What MLflow calls our states; one that it has no word for is shown in capitals."""
+
+_INFO = """
+SELECT r.id, r.name, r.status, r.actor, r.note, epoch_us(r.started) AS started, epoch_us(r.ended) AS ended,
+       r.deleted IS NOT NULL AS deleted, e.number, e.place
+FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id IN (SELECT unnest(?))
+"""
+
+
+def whole(session: Session, runs: list[str]) -> list[dict[str, Any]]:
+    """Return runs in this order, each with its data and inputs; ids are the store's."""
+    if not runs:
+        return []
+    rows = {row["id"]: row for row in session.dicts(_INFO, [runs])}
+    metrics, params, tags = _metrics(session, runs), _pairs(session, "param", "run", runs), _tags(session, runs, rows)
+    return [
+        {
+            "info": _info(rows[run]),
+            "data": {"metrics": metrics[run], "params": params[run], "tags": tags[run]},
+            "inputs": {"dataset_inputs": [], "model_inputs": []},
+            "outputs": {"model_outputs": []},
+        }
+        for run in runs
+        if run in rows
+    ]
+
+
+def _info(row: dict[str, Any]) -> dict[str, Any]:
+    run = wire_id(row["id"])
+    info = {
+        "run_id": run,
+        "run_uuid": run,
+        "run_name": row["name"],
+        "experiment_id": str(row["number"]),
+        "user_id": row["actor"],
+        "status": STATUS.get(row["status"], row["status"].upper()),
+        "start_time": row["started"] // 1000,
+        "artifact_uri": f"{place_of(row)}/{run}/artifacts",
+        "lifecycle_stage": "deleted" if row["deleted"] else "active",
+    }
+    if row["ended"] is not None:
+        info["end_time"] = row["ended"] // 1000
+    return info
+
+
+def _metrics(session: Session, runs: list[str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    rows = session.rows(
+        """SELECT owner, key, last, epoch_us(last_ts) // 1000, last_step FROM series
+           WHERE scope = 'run' AND owner IN (SELECT unnest(?)) AND n > 0 ORDER BY owner, key""",
+        [runs],
+    )
+    for run, key, value, ts, step in rows:
+        shown = number(math.nan if value is None else value)
+        found[run].append({"key": key, "value": shown, "timestamp": ts, "step": step})
+    return found
+
+
+def _pairs(session: Session, table: str, owner: str, runs: list[str]) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = defaultdict(list)
+    rows = session.rows(
+        f"SELECT {owner}, key, value FROM {table} WHERE {owner} IN (SELECT unnest(?)) ORDER BY {owner}, key", [runs]
+    )
+    for run, key, value in rows:
+        found[run].append({"key": key, "value": value})
+    return found
+
+
+def _tags(session: Session, runs: list[str], rows: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, str]]]:
+    """Return tags; name and note, which people change elsewhere too, are shown as they are now."""
+    found = _pairs(session, "tag", "object", runs)
+    for run, row in rows.items():
+        now = {"mlflow.runName": row["name"], **({"mlflow.note.content": row["note"]} if row["note"] else {})}
+        others = [one for one in found[run] if one["key"] not in now]
+        found[run] = [*others, *({"key": key, "value": value} for key, value in now.items())]
+    return found

@@ -1,0 +1,147 @@
+"""The application that stands before the door's own: what is MLflow's is answered here, the rest passed on."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+
+from mlops_tui.agent.callers import caller_of
+from mlops_tui.agent.mlflow.coding import check_required, encode, from_query
+from mlops_tui.agent.mlflow.errors import STATUS, WireError, invalid, translated
+from mlops_tui.agent.mlflow.journal import Journal
+from mlops_tui.agent.mlflow.router import ROUTER, Call, Reply, Route
+from mlops_tui.core.errors import MlopsError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from mlops_tui.door.house import House
+
+log = logging.getLogger(__name__)
+MODULES = ("server", "experiments", "runs", "metrics")
+"""Files beside this one that register routes when they are imported."""
+ROOTS = ("/api/", "/ajax-api/", "/graphql")
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of the longest body that is read at once; files are streamed."""
+
+for _module in MODULES:
+    importlib.import_module(f"mlops_tui.agent.mlflow.{_module}")
+
+
+class Wire:
+    """ASGI: MLflow's routes, and whatever lies behind them."""
+
+    def __init__(self, house: House, behind: ASGIApp, used: Callable[[], None] = lambda: None) -> None:
+        """Stand before an application.
+
+        Args:
+            house: the agent's house.
+            behind: what answers everything that is not MLflow's.
+            used: called at each request, so that the agent does not leave as idle.
+        """
+        self.house, self._behind, self._used = house, behind, used
+        self.journal = Journal(house)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] != "http":
+            await self._behind(scope, receive, send)
+            return
+        found = ROUTER.find(scope["method"], scope["path"])
+        if found is None and not scope["path"].startswith(ROOTS):
+            await self._behind(scope, receive, send)
+            return
+        self._used()
+        try:
+            if found is None:
+                raise WireError("ENDPOINT_NOT_FOUND", f"{scope['method']} {scope['path']} is not served here")
+            reply = await self._answer(*found, scope, receive)
+        except WireError as error:
+            reply = _failure(error)
+        except MlopsError as error:
+            reply = _failure(translated(error))
+        except Exception as error:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            reply = _failure(WireError("INTERNAL_ERROR", f"the agent met an error of its own: {error!r:.500}"))
+        await _send(send, reply)
+
+    async def _answer(self, route: Route, names: dict[str, str], scope: Scope, receive: Receive) -> Reply:
+        house = self.house
+        headers = dict(scope["headers"])
+        client = scope["client"]
+        call = Call(house, caller_of(house, client, headers), self.journal, names, headers, port=client[1])
+        body = b"" if route.stream else await _read(receive)
+        if route.stream:
+            call.body = _pieces(receive, asyncio.get_running_loop())
+        if names or scope["method"] == "GET" or (route.stream and scope["query_string"]):
+            ask = from_query(route.kind, scope["query_string"], names) if not body else _merged(route, body, names)
+        else:
+            ask = route.decode(body)
+        check_required(ask)
+        answer = await route.handler(call, ask) if route.hot else await run_in_threadpool(route.handler, call, ask)
+        return answer if isinstance(answer, Reply) else Reply(encode(answer) if answer is not None else b"{}")
+
+
+def _merged(route: Route, body: bytes, names: dict[str, str]) -> Any:
+    """Return a body's request with the names of the path in it."""
+    ask = route.decode(body)
+    for name, value in names.items():
+        if name in ask.__struct_fields__:
+            setattr(ask, name, value)
+    return ask
+
+
+async def _read(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
+    pieces, size = [body], len(body)
+    while message.get("more_body"):
+        message = await receive()
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > MAX_BODY:
+            raise invalid(f"the body has more than {MAX_BODY:,} bytes")
+    return b"".join(pieces)
+
+
+def _pieces(receive: Receive, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+    """Yield a body as it comes, on the thread of a handler.
+
+    Raises:
+        ConnectionResetError: the client went away before its end.
+    """
+    more = True
+    while more:
+        message: Any = asyncio.run_coroutine_threadsafe(receive(), loop).result()  # type: ignore[arg-type]
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client went away")
+        more = message.get("more_body", False)
+        if piece := message.get("body", b""):
+            yield piece
+
+
+def _failure(error: WireError) -> Reply:
+    body = encode({"error_code": error.code, "message": error.message})
+    return Reply(body, STATUS.get(error.code, 500))
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    whole = isinstance(reply.body, bytes)
+    if isinstance(reply.body, bytes):
+        headers.append((b"content-length", str(len(reply.body)).encode()))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if isinstance(reply.body, bytes):
+        await send({"type": "http.response.body", "body": reply.body})
+        return
+    assert not whole
+    async for piece in iterate_in_threadpool(reply.body):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,105 @@
+"""Experiments and runs on the MLflow wire: what clients send, what they get back, and how mistakes are told."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+
+def data(wire, run, part):
+    found = wire.get("runs/get", run_id=run)["run"]["data"][part]
+    return {one["key"]: one["value"] for one in found}
+
+
+def test_the_default_experiment_is_there_and_names_stay_taken_after_a_deletion(wire):
+    assert wire.get("experiments/get", experiment_id="0")["experiment"]["name"] == "Default"
+    made = wire.post("experiments/create", name="census", tags=[{"key": "a", "value": "1"}])["experiment_id"]
+    assert made == "1"
+    shown = wire.get("experiments/get-by-name", experiment_name="census")["experiment"]
+    assert shown["tags"] == [{"key": "a", "value": "1"}] and shown["artifact_location"] == "mlflow-artifacts:/1"
+    wire.post("experiments/delete", experiment_id=made)
+    assert wire.get("experiments/get", experiment_id=made)["experiment"]["lifecycle_stage"] == "deleted"
+    assert wire.refused("POST", "experiments/create", name="census")[:2] == (400, "RESOURCE_ALREADY_EXISTS")
+    assert wire.refused("GET", "experiments/get-by-name", experiment_name="none")[:2] == (
+        404,
+        "RESOURCE_DOES_NOT_EXIST",
+    )
+
+
+def test_what_was_acknowledged_is_read_back_with_values_that_json_has_no_number_for(wire, run):
+    for step, value in enumerate((0.5, "NaN", "Infinity", "-Infinity")):
+        wire.post("runs/log-metric", run_id=run, key="loss", value=value, timestamp=str(10 + step), step=str(step))
+    wire.ask("POST", "runs/log-metric", raw=b'{"run_id":"%s","key":"bare","value":NaN,"timestamp":1}' % run.encode())
+    history = wire.get("metrics/get-history", run_id=run, metric_key="loss")["metrics"]
+    assert [one["value"] for one in history] == [0.5, "NaN", "Infinity", "-Infinity"]
+    assert [(one["timestamp"], one["step"]) for one in history] == [(10, 0), (11, 1), (12, 2), (13, 3)]
+    assert data(wire, run, "metrics") == {"loss": "-Infinity", "bare": "NaN"}
+
+
+def test_a_batch_that_is_sent_again_adds_nothing(wire, run):
+    points = [{"key": "m", "value": value, "timestamp": 5, "step": 0} for value in (1.0, 2.0, "NaN", 1.0)]
+    for _ in range(3):
+        wire.post("runs/log-batch", run_id=run, metrics=points, params=[{"key": "p", "value": "1"}])
+        wire.post("runs/log-metric", run_id=run, key="m", value=3, timestamp=4, step=-1)
+    values = [one["value"] for one in wire.get("metrics/get-history", run_id=run, metric_key="m")["metrics"]]
+    assert values == [3.0, 1.0, 2.0, "NaN"]
+    with wire.house.store.read() as session:
+        assert session.value("SELECT n FROM series WHERE owner LIKE ? AND key = 'm'", [f"{run[:8]}%"]) == 4
+
+
+def test_a_parameter_keeps_its_first_value_and_a_batch_is_whole_or_nothing(wire, run):
+    wire.post("runs/log-parameter", run_id=run, key="lr", value="0.1")
+    wire.post("runs/log-parameter", run_id=run, key="lr", value="0.1")
+    status, code, told = wire.refused(
+        "POST", "runs/log-batch", run_id=run, params=[{"key": "new", "value": "1"}, {"key": "lr", "value": "0.2"}]
+    )
+    assert (status, code) == (400, "INVALID_PARAMETER_VALUE") and "Changing param values is not allowed" in told
+    assert data(wire, run, "params") == {"lr": "0.1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "told"),
+    [
+        ("runs/log-metric", {"key": "m", "timestamp": 1}, "Missing value for required parameter 'value'"),
+        ("runs/log-metric", {"key": "m", "value": "x", "timestamp": 1}, "Invalid value \"x\" for parameter 'value'"),
+        ("runs/log-metric", {"key": "../m", "value": 1, "timestamp": 1}, "for parameter 'name'"),
+        ("runs/log-metric", {"key": "m", "value": 1, "timestamp": -1}, "Timestamp must be a nonnegative"),
+        ("runs/set-tag", {"key": "k" * 251, "value": "x"}, "exceeds the maximum length of 250"),
+        ("runs/log-batch", {"metrics": [{"key": "m", "value": 1}]}, "parameter 'metrics[0].timestamp'"),
+        ("runs/log-batch", {"tags": [{"key": str(i)} for i in range(101)]}, "at most 100 tags"),
+        ("runs/update", {"status": "DANCING"}, "for parameter 'status'"),
+    ],
+)
+def test_mistakes_name_the_parameter(wire, run, path, given, told):
+    status, code, message = wire.refused("POST", path, run_id=run, **given)
+    assert (status, code) == (400, "INVALID_PARAMETER_VALUE") and told in message
+
+
+def test_a_run_lives_ends_is_deleted_and_comes_back(wire, run):
+    wire.post("runs/set-tag", run_id=run, key="mlflow.note.content", value="so far")
+    info = wire.post("runs/update", run_id=run, status="FINISHED", end_time=5000, run_name="one")["run_info"]
+    assert (info["status"], info["start_time"], info["end_time"], info["run_name"]) == ("FINISHED", 1000, 5000, "one")
+    wire.post("runs/log-metric", run_id=run, key="late", value=1, timestamp=9)
+    wire.post("runs/delete", run_id=run)
+    wire.post("runs/delete", run_id=run)
+    told = wire.refused("POST", "runs/log-metric", run_id=run, key="m", value=1, timestamp=1)
+    assert told[0] == 400 and "must be in the 'active' state" in told[2]
+    assert (
+        "runs" not in wire.post("runs/search", experiment_ids=["0"])
+        or not wire.post("runs/search", experiment_ids=["0"])["runs"]
+    )
+    wire.post("runs/restore", run_id=run)
+    wire.post("runs/log-metric", run_id=run, key="m", value=math.pi, timestamp=1)
+    found = wire.post("runs/search", experiment_ids=["0"])["runs"]
+    assert [one["info"]["run_id"] for one in found] == [run] and data(wire, run, "metrics") == {"late": 1, "m": math.pi}
+    assert data(wire, run, "tags")["mlflow.note.content"] == "so far"
+    wire.post("runs/delete-tag", run_id=run, key="mlflow.note.content")
+    assert wire.refused("POST", "runs/delete-tag", run_id=run, key="none")[1] == "RESOURCE_DOES_NOT_EXIST"
+
+
+def test_what_is_not_served_says_so_in_mlflows_shape(wire):
+    assert wire.refused("GET", "/api/2.0/mlflow/nonsense")[:2] == (404, "ENDPOINT_NOT_FOUND")
+    assert wire.refused("GET", "runs/get", run_id="f" * 32)[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert wire.get("/api/3.0/mlflow/server-info")["workspaces_enabled"] is False
+    assert wire.ask("GET", "/health") == (200, b"OK")
