@@ -22,6 +22,8 @@ def shown(kind: str, value: Any) -> str:
     match kind:
         case "id":
             return short(value) if opaque(value) else clean(str(value))
+        case "digest":
+            return clean(str(value))[:12]
         case "status":
             return f"{SYMBOLS[tone(str(value))]} {clean(str(value))}"
         case "flag":

@@ -26,6 +26,9 @@ _KINDS = {
     "rate": "net_down net_up",
     "hours": "cpu_hours gpu_hours cpu_hours_today gpu_hours_today",
 }
+_IN_GRIDS = {"run": "id", "digest": "digest"}
+LONG = 600
+"""Characters of one value that a screen still shows."""
 _WORD = re.compile(r"[\w.-]*")
 KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
@@ -83,17 +86,15 @@ def kind_of(name: str, value: Any) -> str:
     return "spark" if is_curve else "text"
 
 
-def _generic(values: dict[str, Any]) -> list[Block]:
-    facts = Facts("")
+def _generic(values: dict[str, Any], title: str = "") -> list[Block]:
+    facts = Facts(title)
     rest: list[Block] = []
     for name, value in values.items():
-        label = name.replace("_", " ")
+        label = f"{title} {name}".strip().replace("_", " ")
         if isinstance(value, list) and value and isinstance(value[0], dict):
             rest.append(grid_of(label, value))
-        elif isinstance(value, list) and value and isinstance(value[0], list):
-            facts.values.append((label, "text", f"{len(value)} rows, in --json"))
-        elif isinstance(value, dict) and value:
-            rest.append(_dictionary(label, value))
+        elif isinstance(value, dict) and value and not title:
+            rest.extend(_dictionary(label, value))
         else:
             facts.values.append(_fact(name, value))
     return [facts, *rest] if facts.values else rest
@@ -102,32 +103,42 @@ def _generic(values: dict[str, Any]) -> list[Block]:
 def grid_of(title: str, rows: list[dict[str, Any]]) -> Grid:
     """Return records as a grid of the fields that any of them has; what is nested deeper is left to JSON."""
     order = list(dict.fromkeys(name for row in rows for name in row))
+    deep = {name for row in rows for name, value in row.items() if _deep(value)}
     names: dict[str, str] = {}
     for row in rows:
-        for name, value in row.items():
-            if isinstance(value, dict) and any(isinstance(one, dict | list) for one in value.values()):
-                continue
-            if value not in (None, "", [], {}):
-                names[name] = kind_of(name, value)
-    known = [name for name in order if name in names]
+        names |= {
+            name: _IN_GRIDS.get(name) or kind_of(name, value) for name, value in row.items() if value or value == 0
+        }
+    known = [name for name in order if name in names and name not in deep]
     columns = [Column(name=name, label=name.replace("_", " "), kind=names[name]) for name in known]
     return Grid(title, columns, [[row.get(name) for name in known] for row in rows])
 
 
-def _dictionary(title: str, values: dict[str, Any]) -> Block:
+def _deep(value: Any) -> bool:
+    """Tell whether a value holds more than one level: no line of a screen shows that."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(isinstance(one, dict | list) for one in inner)
+
+
+def _dictionary(title: str, values: dict[str, Any]) -> list[Block]:
     inner = [value for value in values.values() if isinstance(value, dict)]
     if len(inner) == len(values):
         names = {name for value in inner for name in value}
         if sum(map(len, inner)) * 2 > len(inner) * len(names):
-            return grid_of(title, [{"name": name, **value} for name, value in values.items()])
+            return [grid_of(title, [{"name": name, **value} for name, value in values.items()])]
         values = {f"{outer} {name}": one for outer, value in values.items() for name, one in value.items()}
-    return Facts(title, [_fact(name, value) for name, value in values.items()])
+    return _generic(values, title)
 
 
 def _fact(name: str, value: Any) -> tuple[str, str, Any]:
     """Return a named value; a yes or no is a word here, not a mark as in a column."""
-    kind = kind_of(name, value)
-    return name.replace("_", " "), "text" if kind == "flag" else kind, value
+    label, kind = name.replace("_", " "), kind_of(name, value)
+    if _deep(value):
+        return label, "text", f"{len(value)} values, in --json"
+    text = value if isinstance(value, str) else "".join(map(str, value.values())) if isinstance(value, dict) else ""
+    if len(text) > LONG:
+        return label, "text", f"{len(text):,} characters, in --json"
+    return label, "text" if kind == "flag" else kind, value
 
 
 def _table(answer: Table) -> list[Block]:

@@ -241,3 +241,24 @@ def test_a_narrow_screen_leaves_columns_out_and_names_them(monkeypatch, capsys):
     assert "a-long-name  churn" in drawn[30] and "no room for parameters, host" in " ".join(drawn[30].split())
     assert "…" in drawn[60] and "vm" in drawn[60]  # a long cell is cut before a column is left out
     assert "x" * 40 in drawn[120] and "no room" not in drawn[60] + drawn[120]
+
+
+def test_what_is_nested_is_left_to_json_and_the_rest_is_a_table():
+    from mlops_tui.cli.shapes import Facts, Grid, blocks_of
+
+    gates = [
+        {"gate": "quality", "passed": True, "detail": {"auc": {"value": 0.8}}},
+        {"gate": "endpoint", "passed": True, "detail": {"p95": 6.9}},
+    ]
+    answer = {
+        "id": "x",
+        "result": {"run": "r", "results": gates},
+        "signature": {"inputs": [{"name": "a"}], "metadata": {"k": "v" * 1000}, "deep": {"one": {"two": 2}}},
+    }
+    blocks = {block.title: block for block in blocks_of(answer)}
+    grid = blocks["result results"]
+    assert isinstance(grid, Grid) and [column.name for column in grid.columns] == ["gate", "passed"]
+    facts = blocks["signature"]
+    assert isinstance(facts, Facts)
+    assert [value for *_, value in facts.values] == ["1,000 characters, in --json", "1 values, in --json"]
+    assert blocks["signature inputs"].rows == [["a"]]
