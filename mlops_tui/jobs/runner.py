@@ -82,6 +82,8 @@ def _supervise(spec: Spec, where: Home, folder: Path, writer: Writer) -> tuple[i
     except BrokenPipeError:
         pass  # the child does not want it, or died: its exit code tells
     code = child.wait()
+    if rest := leftover.end_group(child.pid, min(leftover.LAST_S, spec.grace_s)):
+        writer.log(f"ended {rest} {'process' if rest == 1 else 'processes'} that the job left behind", "err")
     for reader in readers:
         reader.join(timeout=5)  # a grandchild may hold the pipe; the job is over all the same
     return code, asked.is_set()

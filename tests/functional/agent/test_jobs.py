@@ -79,6 +79,19 @@ def test_a_job_succeeds_with_its_log_its_run_and_its_use(client, train, ended, u
         client.call("job.stop", {"job": job})
 
 
+def test_what_a_job_leaves_behind_ends_with_it(train, ended, client, until):
+    source = (
+        "import subprocess, sys\n"
+        "rest = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdout=subprocess.DEVNULL)\n"
+        "print(rest.pid)\nraise SystemExit(3)"
+    )
+    job = train(source)
+    assert ended(job).status == "failed"
+    until(lambda: len(lines(client, job)) == 2)
+    pid, told = lines(client, job)
+    assert created_us(int(pid)) is None and told == "ended 1 process that the job left behind"
+
+
 def test_a_failing_job_says_why(client, train, ended, until):
     job = train("print('on the way'); raise SystemExit(3)")
     failed = ended(job)

@@ -15,6 +15,7 @@ from mlops_tui.door import Caller, Context
 from mlops_tui.jobs import leftover, queue, start_job
 from mlops_tui.jobs.runner import _environment, _ours, _reason
 from mlops_tui.jobs.spec import Spec
+from mlops_tui.spool.process import created_us
 
 
 @pytest.fixture
@@ -175,3 +176,29 @@ def test_a_recycled_pid_is_left_alone(tmp_path):
     assert other.poll() is None
     other.kill()
     other.wait()
+
+
+PARENT = """
+import subprocess, sys
+rest = subprocess.Popen([sys.executable, "-c", {child!r}], stdout=subprocess.PIPE)
+rest.stdout.readline()
+print("up", rest.pid, flush=True)
+"""
+
+
+@pytest.mark.parametrize("ended_by", ["the supervisor", "the next one"])
+def test_what_a_dead_child_left_running_is_ended(tmp_path, ended_by):
+    child = subprocess.Popen([sys.executable, "-c", PARENT.format(child=DEAF)], stdout=subprocess.PIPE, process_group=0)
+    leftover.note(tmp_path, child.pid)
+    rest = int(child.stdout.readline().split()[1])
+    child.wait(10)
+    assert leftover.left(tmp_path) is None and created_us(rest) is not None
+    if ended_by == "the supervisor":
+        assert leftover.end_group(child.pid, 0.1) == 1
+    else:
+        leftover.end(tmp_path, 0.1)
+    deadline = time.monotonic() + 10
+    while created_us(rest) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert leftover.end_group(child.pid, 0.1) == 0
