@@ -67,8 +67,9 @@ def end_group(group: int, grace_s: float) -> int:
     Returns:
         How many processes there were.
     """
-    if not _signal(group, signal.SIGTERM if grace_s else signal.SIGKILL) or not (found := _members(group)):
+    if not _signal(group, 0) or not (found := _members(group)):
         return 0
+    _signal(group, signal.SIGTERM if grace_s else signal.SIGKILL)
     deadline = time.monotonic() + grace_s
     while time.monotonic() < deadline and _members(group):
         time.sleep(0.02)
