@@ -96,12 +96,19 @@ class Hand:
         """Bring a version in under replayed traffic and return the rollout once it is over."""
         steps = {"steps": [10.0, 30.0, 60.0], "step_s": 2.0, "look_s": 1.0, "min_requests": 150, "max_ratio": 1.5}
         started = self.client.call("rollout.start", {"deployment": self.name, "model": model, **steps})
-        traffic = self.begin_replay(file, rate=500)
-        rollout = self.until(
-            lambda: self.client.call("rollout.status", {"rollout": started.id}),
-            lambda one: one.ended is not None,
-            f"the canary of {model} ends",
-        )
-        if self.client.call("job.show", {"job": traffic.job}).ended is None:
-            self.client.call("job.stop", {"job": traffic.job}, reason="the rollout is over")
+        traffic = self.begin_replay(file, rate=500).job
+
+        def status() -> Any:
+            # A canary without traffic holds, as it should; live traffic would not end, a file does.
+            nonlocal traffic
+            if self._ended(traffic):
+                traffic = self.begin_replay(file, rate=500).job
+            return self.client.call("rollout.status", {"rollout": started.id})
+
+        rollout = self.until(status, lambda one: one.ended is not None, f"the canary of {model} ends")
+        if not self._ended(traffic):
+            self.client.call("job.stop", {"job": traffic}, reason="the rollout is over")
         return rollout
+
+    def _ended(self, job: str) -> bool:
+        return self.client.call("job.show", {"job": job}).ended is not None
