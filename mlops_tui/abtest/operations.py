@@ -8,14 +8,14 @@ from mlops_tui.abtest import comparing, engine
 from mlops_tui.contracts import monitor as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan
-from mlops_tui.core.errors import BadInput, Conflict, Refused
+from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.core.ids import uuid7
 from mlops_tui.deploy import traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.rollout_operations import refuse_busy
 from mlops_tui.deploy.traffic import Share, Split
 from mlops_tui.door import Context, implements
-from mlops_tui.registry.versions import label, resolve_version
+from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
 from mlops_tui.store.listing import Listing, lists
 
 STICKY = "x-request-id"
@@ -71,8 +71,8 @@ class StartAb:
         a, b = (resolve_version(ctx.session, ctx.tenant, one) for one in (request.a, request.b))
         if a["id"] == b["id"]:
             raise BadInput("A and B are the same version", f"both are {label(a)}", "name two versions")
-        if other := next((one for one in (a, b) if one["format"] != "onnx"), None):
-            raise Refused(f"{label(other)} cannot be served", f"it is {other['format']}", "export it to ONNX")
+        for one in (a, b):
+            refuse_unservable(one)
         name = request.name or f"{row['name']}-v{a['version']}-v{b['version']}"
         words = f"A {label(a)} {100 - request.split:g} %, B {label(b)} {request.split:g} %"
         return Plan(

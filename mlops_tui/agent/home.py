@@ -88,7 +88,9 @@ def _fleet(ctx: Context) -> Fleet:
         """,
         [ctx.tenant],
     )
-    return Fleet(ctx.session.value("SELECT count(*) FROM model WHERE tenant = ?", [ctx.tenant]), rows)
+    return Fleet(
+        ctx.session.value("SELECT count(*) FROM model WHERE tenant = ? AND deleted IS NULL", [ctx.tenant]), rows
+    )
 
 
 def _host(ctx: Context) -> contract.Host | None:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from mlops_tui.contracts import agent, data, deploy, experiment, govern, job, listing, model, monitor, run
+from mlops_tui.contracts import (
+    agent,
+    artifact,
+    data,
+    deploy,
+    experiment,
+    govern,
+    job,
+    listing,
+    logged,
+    model,
+    monitor,
+    run,
+    version,
+)
 from mlops_tui.contracts.operation import (
     OPERATIONS,
     PROTOCOL,
@@ -33,6 +47,7 @@ __all__ = [
     "Request",
     "Started",
     "agent",
+    "artifact",
     "data",
     "deploy",
     "experiment",
@@ -40,7 +55,9 @@ __all__ = [
     "govern",
     "job",
     "listing",
+    "logged",
     "model",
     "monitor",
     "run",
+    "version",
 ]

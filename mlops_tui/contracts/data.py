@@ -99,13 +99,6 @@ class CheckData(Request, frozen=True):
     checks: Annotated[str, Meta(description="file of checks (YAML)")]
 
 
-class CheckedData(Request, frozen=True):
-    """What a worker found when it checked a version."""
-
-    data: DataRef
-    report: dict[str, Any]
-
-
 class TagData(Request, frozen=True):
     """Tags to set on a version; an empty value removes the tag."""
 
@@ -216,15 +209,6 @@ check = operation(
     kind="job",
     help="Check a version against schema and quality rules.",
     example="mlops data check census checks.yaml",
-)
-checked = operation(
-    "data.checked",
-    CheckedData,
-    Done,
-    permission="data:check",
-    effect="change",
-    help="Keep with a version what a check of it said.",
-    internal=True,
 )
 verify = operation(
     "data.verify",

@@ -11,6 +11,8 @@ from mlops_tui.contracts.listing import listing
 from mlops_tui.contracts.operation import Answer, Done, Request, Started, operation
 
 ModelRef = Annotated[str, Meta(description="'employment', 'employment@7' or 'employment@champion'")]
+ModelName = Annotated[str, Meta(pattern=r"^[^/:@]+$", max_length=256, description="name of the model, without / : @")]
+Tags = Annotated[dict[str, str], Meta(description="key=value …")]
 
 
 class OneModel(Request, frozen=True):
@@ -24,7 +26,7 @@ class RegisterModel(Request, frozen=True):
     """A run whose artifact becomes the next version of a model."""
 
     positional = ("name", "run")
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="name of the model")]
+    name: ModelName
     run: Annotated[str, Meta(description="run that made it")]
     artifact: Annotated[str, Meta(description="path of the artifact in the run")] = "model.onnx"
     description: str = ""
@@ -44,7 +46,11 @@ class GateResult(msgspec.Struct, kw_only=True):
 
 
 class ModelVersion(Answer):
-    """A version, whole."""
+    """A version, whole.
+
+    ``source`` says where an MLflow client found it, ``logged`` which logged model it was; ``files`` counts what it
+    keeps of the folder that was registered.
+    """
 
     id: str
     model: str
@@ -64,6 +70,13 @@ class ModelVersion(Answer):
     datasets: list[str]
     features: list[str]
     deployments: list[str]
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    stage: str = "None"
+    source: str = ""
+    run_link: str = ""
+    logged: str = ""
+    updated: int = 0
+    files: int = 0
 
 
 class AliasEvent(msgspec.Struct, kw_only=True):
@@ -86,6 +99,43 @@ class Model(Answer):
     aliases: dict[str, int]
     versions: list[ModelVersion]
     history: list[AliasEvent]
+    description: str = ""
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    updated: int = 0
+
+
+class CreateModel(Request, frozen=True):
+    """A model that has no version yet."""
+
+    positional = ("name",)
+    name: ModelName
+    description: str = ""
+    tags: Tags = msgspec.field(default_factory=dict)
+
+
+class RenameModel(Request, frozen=True):
+    """The model's new name; its versions and aliases keep theirs."""
+
+    positional = ("model", "name")
+    model: ModelRef
+    name: ModelName
+
+
+class NoteModel(Request, frozen=True):
+    """What a model, or with ``@`` one of its versions, is described as; an empty text removes it."""
+
+    positional = ("model", "text")
+    model: ModelRef
+    text: Annotated[str, Meta(max_length=100_000)]
+
+
+class TagModel(Request, frozen=True):
+    """Tags to set on a model, or with ``@`` on one of its versions, and tags to remove."""
+
+    positional = ("model", "tags")
+    model: ModelRef
+    tags: Tags = msgspec.field(default_factory=dict)
+    remove: Annotated[list[str], Meta(description="keys of tags to remove")] = msgspec.field(default_factory=list)
 
 
 class SetAlias(Request, frozen=True):
@@ -93,7 +143,7 @@ class SetAlias(Request, frozen=True):
 
     positional = ("model", "alias")
     model: ModelRef
-    alias: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="champion, challenger …")]
+    alias: Annotated[str, Meta(pattern=r"^[\w-]{1,255}$", description="champion, challenger …")]
     expect: Annotated[int, Meta(description="the version that it must point at now; 0: any")] = 0
     remove: bool = False
 
@@ -240,6 +290,58 @@ verify = operation(
     effect="change",
     help="Read a version's file back and compare its content hash.",
     example="mlops model verify employment@1",
+)
+create = operation(
+    "model.create",
+    CreateModel,
+    Done,
+    permission="model:register",
+    effect="change",
+    help="Make a model that has no version yet.",
+    example="mlops model create employment --description 'who has work'",
+)
+note = operation(
+    "model.note",
+    NoteModel,
+    Done,
+    effect="change",
+    help="Describe a model or a version.",
+    example="mlops model note employment@1 'the first that passed'",
+)
+tag = operation(
+    "model.tag",
+    TagModel,
+    Done,
+    effect="change",
+    help="Set or remove tags of a model or a version.",
+    example="mlops model tag employment@1 reviewed=yes",
+)
+rename = operation(
+    "model.rename",
+    RenameModel,
+    Done,
+    permission="model:register",
+    effect="change",
+    help="Give a model another name.",
+    example="mlops model rename employment work",
+)
+delete = operation(
+    "model.delete",
+    OneModel,
+    Done,
+    permission="model:delete",
+    effect="change",
+    help="Delete a model or a version; it can be restored.",
+    example="mlops model delete employment@1",
+)
+restore = operation(
+    "model.restore",
+    OneModel,
+    Done,
+    permission="model:delete",
+    effect="change",
+    help="Restore a deleted model or version.",
+    example="mlops model restore employment@1",
 )
 gates = listing("gate", "List gate verdicts.", "mlops gate list")
 gate_run = operation(

@@ -1,7 +1,7 @@
-"""The data room: versions, their checks and features register themselves on import."""
+"""The data room: versions and features register themselves on import."""
 
 from __future__ import annotations
 
-from mlops_tui.data import checking, features, versions
+from mlops_tui.data import features, versions
 
-__all__ = ["checking", "features", "versions"]
+__all__ = ["features", "versions"]

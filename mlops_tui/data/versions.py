@@ -199,6 +199,49 @@ def diff(ctx: Context, request: contract.DiffData) -> contract.DataDiff:
     )
 
 
+@implements(contract.check)
+class CheckData:
+    """Check a version; a worker reads it."""
+
+    def plan(self, ctx: Context, request: contract.CheckData) -> Plan:
+        """Find the version and the checks."""
+        row = resolve(ctx.session, ctx.tenant, request.data)
+        checks = callers_file(ctx, request.checks)
+        body = {
+            "work": "check",
+            "digest": row["digest"],
+            "format": row["format"],
+            "checks": str(checks),
+            "data": label(row),
+        }
+        return Plan(operation="data.check", object=f"data:{label(row)}", text=f"check {label(row)}", data=body)
+
+    def apply(self, ctx: Context, request: contract.CheckData, plan: Plan) -> Started:
+        """Queue the worker."""
+        return Started(
+            job=start_job(ctx, kind="data.check", name=plan.data["data"], module=WORKER, request=plan.data),
+            text=plan.text,
+        )
+
+
+@implements(contract.verify)
+class VerifyData:
+    """Read a version back; a worker does."""
+
+    def plan(self, ctx: Context, request: contract.OneData) -> Plan:
+        """Find the version."""
+        row = resolve(ctx.session, ctx.tenant, request.data)
+        body = {"work": "verify", "digest": row["digest"], "data": label(row)}
+        return Plan(operation="data.verify", object=f"data:{label(row)}", text=f"verify {label(row)}", data=body)
+
+    def apply(self, ctx: Context, request: contract.OneData, plan: Plan) -> Started:
+        """Queue the worker."""
+        return Started(
+            job=start_job(ctx, kind="data.verify", name=plan.data["data"], module=WORKER, request=plan.data),
+            text=plan.text,
+        )
+
+
 @implements(contract.tag)
 class TagData:
     """Set or remove tags of a version."""

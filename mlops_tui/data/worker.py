@@ -32,13 +32,12 @@ def add(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
 
 
 def check(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
-    """Check a stored version, keep the outcome with it, and refuse it when a check fails."""
+    """Check a stored version and refuse it when a check fails."""
     with unsealed(job, request["digest"], request["format"]) as path:
         report = checks.run_checks(path, checks.load_checks(Path(request["checks"])))
     report.file = request["data"]
-    found: dict[str, Any] = msgspec.to_builtins(report)
-    job.client.call("data.checked", {"data": request["data"], "report": found}, request_id=job.request_id("checked"))
     checks.require(report)
+    found: dict[str, Any] = msgspec.to_builtins(report)
     return found
 
 

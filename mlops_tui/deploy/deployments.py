@@ -8,14 +8,14 @@ from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.contracts.run import LogLines
-from mlops_tui.core.errors import BadInput, Conflict, Refused
+from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.core.ids import uuid7
 from mlops_tui.deploy import rollouts, targets, traffic
 from mlops_tui.deploy.evidence import Figures, quantile_ms
 from mlops_tui.deploy.find import find_deployment
 from mlops_tui.deploy.servers import Servers
 from mlops_tui.door import Context, implements, keeps_awake
-from mlops_tui.registry.versions import label, resolve_version
+from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
 from mlops_tui.serving.seats import refuse_foreign
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
@@ -77,12 +77,7 @@ class CreateDeployment:
         """Find the version; check name, target and port."""
         _check_place(ctx, request)
         version = resolve_version(ctx.session, ctx.tenant, request.model)
-        if version["format"] != "onnx":
-            raise Refused(
-                f"{label(version)} cannot be served",
-                f"it is {version['format']}, the servers run ONNX",
-                "export it to ONNX",
-            )
+        refuse_unservable(version)
         return Plan(
             operation="deploy.create",
             object=f"deploy:{request.name}",

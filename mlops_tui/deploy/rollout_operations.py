@@ -8,12 +8,12 @@ import msgspec
 
 from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.operation import Change, Done, Plan
-from mlops_tui.core.errors import BadInput, Conflict, Refused
+from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.core.ids import uuid7
 from mlops_tui.deploy import rollouts, traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.door import Context, implements
-from mlops_tui.registry.versions import label, resolve_version
+from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
 
 STRATEGIES = ("canary", "blue-green", "shadow")
 EVENTS = ("error", "wrong")
@@ -62,8 +62,7 @@ class StartRollout:
         row = find_deployment(ctx.session, ctx.tenant, request.deployment)
         refuse_busy(ctx, row)
         version = resolve_version(ctx.session, ctx.tenant, request.model)
-        if version["format"] != "onnx":
-            raise Refused(f"{label(version)} cannot be served", f"it is {version['format']}", "export it to ONNX")
+        refuse_unservable(version)
         now = traffic.current(ctx.session, row["id"])
         assert now is not None  # written together with the deployment
         stable = now.split.stable

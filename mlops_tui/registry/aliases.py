@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
@@ -12,7 +13,8 @@ from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import find_model, label, latest_gates, resolve_version
 from mlops_tui.store.session import Session
 
-_RESERVED = "latest"
+_RESERVED = re.compile(r"latest|v?\d+", re.ASCII | re.IGNORECASE)
+"""Words after an ``@`` that mean the newest version, or one by its number."""
 
 
 @implements(contract.alias)
@@ -21,8 +23,12 @@ class SetAlias:
 
     def plan(self, ctx: Context, request: contract.SetAlias) -> Plan:
         """Find what it points at now, and refuse when that is not what the caller expects."""
-        if request.alias == _RESERVED:
-            raise BadInput("'latest' always means the newest version", "", "choose another name, such as champion")
+        if _RESERVED.fullmatch(request.alias) and not request.remove:
+            raise BadInput(
+                f"an alias cannot be called {request.alias}",
+                "that word means the newest version, or one by its number",
+                "choose another name, such as champion",
+            )
         model, version = _target(ctx, request)
         now = current(ctx.session, model["id"], request.alias)
         if request.expect and request.expect != (now["version"] if now else None):
@@ -75,9 +81,12 @@ def current(session: Session, model: str, alias: str) -> dict[str, Any] | None:
 def _before(session: Session, model: str, alias: str) -> str | None:
     """Return the version that a rollback leads to: the moves are a stack, and each rollback took one off."""
     stack: list[str | None] = []
-    for version, back in session.rows(
-        "SELECT version_id, back FROM alias_event WHERE model_id = ? AND alias = ? ORDER BY seq", [model, alias]
-    ):
+    moves = session.rows(
+        """SELECT a.version_id, a.back FROM alias_event a LEFT JOIN model_version v ON v.id = a.version_id
+           WHERE a.model_id = ? AND a.alias = ? AND v.deleted IS NULL ORDER BY a.seq""",
+        [model, alias],
+    )
+    for version, back in moves:
         while back and stack and stack[-1] != version:
             stack.pop()
         if not stack or stack[-1] != version:
@@ -86,6 +95,17 @@ def _before(session: Session, model: str, alias: str) -> str | None:
     while stack and stack[-1] in (None, now):
         stack.pop()
     return stack[-1] if stack else None
+
+
+def drop(ctx: Context, version: str) -> list[str]:
+    """Remove every alias that points at a version, and return their names."""
+    rows = ctx.session.rows("SELECT model_id, alias FROM alias WHERE version_id = ? ORDER BY alias", [version])
+    for model, alias in rows:
+        ctx.session.insert(
+            "alias_event", seq=ctx.next("alias_event"), model_id=model, alias=alias, version_id=None,
+            actor=ctx.caller.name, reason=ctx.caller.reason, ts_us=ctx.now,
+        )  # fmt: skip
+    return [alias for _, alias in rows]
 
 
 def _target(ctx: Context, request: contract.SetAlias) -> tuple[dict[str, Any], dict[str, Any] | None]:

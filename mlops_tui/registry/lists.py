@@ -11,6 +11,9 @@ LEFT JOIN (SELECT run_id, digest, count(*) AS n, count(*) FILTER (passed) AS pas
            FROM {LATEST_GATES} GROUP BY run_id, digest) g
   ON g.run_id = v.run_id AND g.digest = v.digest
 """
+PROMPT = "mlflow.prompt.is_prompt"
+IS_PROMPT = f"SELECT 1 FROM tag WHERE object = m.id AND key = '{PROMPT}' AND lower(value) = 'true'"
+"""MLflow keeps its prompts among the models; they are shown to those who ask for prompts."""
 _VERDICT = "CASE WHEN g.n IS NULL THEN 'none' WHEN g.passed = g.n THEN 'passed' ELSE 'failed' END"
 
 lists(
@@ -36,6 +39,8 @@ lists(
             Column(name="actor", label="by"),
             Column(name="digest", label="digest"),
             Column(name="description", label="description"),
+            Column(name="stage", label="stage"),
+            Column(name="source", label="source"),
         ],
         expressions={
             "id": "v.id",
@@ -52,9 +57,12 @@ lists(
             "actor": "v.actor",
             "digest": "v.digest",
             "description": "v.description",
+            "stage": "v.stage",
+            "source": "v.source",
         },
         sort="-created",
         tenant="m.tenant",
+        where=f"m.deleted IS NULL AND v.deleted IS NULL AND NOT EXISTS ({IS_PROMPT})",
     )
 )
 
@@ -64,7 +72,8 @@ lists(
         source=f"""
         model m
         LEFT JOIN (SELECT model_id, count(*) AS n, max(version) AS latest, max(created) AS changed,
-                          arg_max(id, version) AS latest_id FROM model_version GROUP BY model_id) t ON t.model_id = m.id
+                          arg_max(id, version) AS latest_id
+                   FROM model_version WHERE deleted IS NULL GROUP BY model_id) t ON t.model_id = m.id
         LEFT JOIN alias c ON c.model_id = m.id AND c.alias = 'champion'
         LEFT JOIN model_version v ON v.id = coalesce(c.version_id, t.latest_id)
         {_GATES}
@@ -84,6 +93,7 @@ lists(
             Column(name="deployed", label="deployed", kind="int"),
             Column(name="changed", label="changed", kind="time"),
             Column(name="actor", label="by"),
+            Column(name="description", label="description"),
         ],
         expressions={
             "id": "m.id",
@@ -95,10 +105,12 @@ lists(
             "metric": "coalesce(v.metric, '')",
             "value": "v.value",
             "deployed": "coalesce(s.n, 0)",
-            "changed": "epoch_us(t.changed)",
+            "changed": "epoch_us(greatest(t.changed, m.updated, m.created))",
             "actor": "m.actor",
+            "description": "m.description",
         },
         sort="-changed",
         tenant="m.tenant",
+        where=f"m.deleted IS NULL AND NOT EXISTS ({IS_PROMPT})",
     )
 )

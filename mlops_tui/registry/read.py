@@ -7,6 +7,7 @@ from typing import Any
 from mlops_tui.contracts import model as contract
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import find_model, label, resolve_version, shown, versions_of
+from mlops_tui.store.tags import tags_of
 from mlops_tui.tracking.read import params_of
 
 
@@ -32,6 +33,9 @@ def show(ctx: Context, request: contract.OneModel) -> contract.Model:
         aliases=dict(sorted(aliases)),
         versions=shown(session, versions_of(session, model["id"])),
         history=[contract.AliasEvent(**one) for one in history],
+        description=model["description"],
+        tags=tags_of(session, model["id"]),
+        updated=model["updated"],
     )
 
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import msgspec
 
+from mlops_tui.blobs import Damaged
 from mlops_tui.contracts import model as contract
-from mlops_tui.contracts.operation import Change, Done, Plan
+from mlops_tui.contracts.operation import Done, Plan
 from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotFound, Refused
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.formats import examine
+from mlops_tui.registry.models import insert_model, next_version, touch, version_change
+from mlops_tui.registry.sources import files_of, manifest_digest
 from mlops_tui.registry.versions import label, latest_gates, resolve_version, shown
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.find import find_run
@@ -46,9 +49,7 @@ class Register:
             operation="model.register",
             object=object_,
             text=f"register {request.name}@{version} from {run['name']}",
-            changes=[
-                Change(object=f"model:{request.name}", field="version", before=version - 1 or None, after=version)
-            ],
+            changes=[version_change(request.name, version)],
             warnings=gates,
             cli=shlex.join(["mlops", "model", "register", request.name, run["id"]]),
             data={
@@ -64,7 +65,8 @@ class Register:
     def apply(self, ctx: Context, request: contract.RegisterModel, plan: Plan) -> contract.ModelVersion:
         """Insert the version with its figures and its lineage."""
         run, file, session, identifier = plan.data["run"], plan.data["file"], ctx.session, uuid7()
-        model = plan.data["model"] or _make(ctx, request.name)
+        model = plan.data["model"] or insert_model(ctx, request.name)
+        touch(ctx, model)
         metrics = {one.key: one.last for one in metrics_of(session, run["id"]) if one.last is not None}
         metric = headline(metrics) or ""
         session.insert(
@@ -93,13 +95,23 @@ class Verify:
         """Read it whole.
 
         Raises:
-            Damaged: the file is not what was registered.
+            Damaged: a file is not what was registered.
+            Refused: nothing of it lies in this store.
             NotFound: the file is gone.
         """
         row = plan.data["row"]
-        blob = ctx.blobs.verify(row["digest"])
+        kept = files_of(ctx.session, row["id"])
+        if not kept and not row["digest"]:
+            raise Refused(
+                f"{label(row)} cannot be verified", f"its files lie elsewhere: {row['source']}", "register its files"
+            )
+        digests = [one["digest"] for one in kept] or [row["digest"]]
+        size = sum(ctx.blobs.verify(digest).size for digest in digests)
+        if kept and row["format"] != "onnx" and manifest_digest(kept) != row["digest"]:
+            raise Damaged(f"{label(row)} has not the files that were registered", "", "restore it from a backup")
         ctx.emit("model", row["model_id"], "verified", f"{label(row)} is what was registered", plan.object)
-        text = f"{label(row)}: {blob.size:,} bytes, BLAKE3 {blob.digest[:12]}, as registered"
+        what = f"{len(kept)} files, " if kept else ""
+        text = f"{label(row)}: {what}{size:,} bytes, BLAKE3 {row['digest'][:12]}, as registered"
         return Done(object=plan.object, text=text)
 
 
@@ -127,15 +139,16 @@ def _next(ctx: Context, name: str, digest: str) -> tuple[str | None, int]:
     Raises:
         Conflict: a version of this model has the same content.
     """
-    model: str | None = ctx.session.value("SELECT id FROM model WHERE tenant = ? AND name = ?", [ctx.tenant, name])
-    rows = ctx.session.rows("SELECT version, digest FROM model_version WHERE model_id = ? ORDER BY version", [model])
-    if same := [version for version, known in rows if known == digest]:
+    model, number = next_version(ctx, name)
+    if same := ctx.session.column(
+        "SELECT version FROM model_version WHERE model_id = ? AND digest = ? AND deleted IS NULL", [model, digest]
+    ):
         raise Conflict(
             f"this model file is registered already as {name}@{same[0]}",
             f"both have the content {digest[:12]}",
             f"mlops version show {name}@{same[0]}",
         )
-    return model, (rows[-1][0] if rows else 0) + 1
+    return model, number
 
 
 def _gates(session: Session, run: dict[str, Any], digest: str, required: bool) -> list[str]:
@@ -169,12 +182,6 @@ def _examined(ctx: Context, file: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MlopsError(f"cannot read {wanted} of the run", str(error), "it should hold one JSON object") from error
     return format_, {**signature, **said}
-
-
-def _make(ctx: Context, name: str) -> str:
-    made = uuid7()
-    ctx.session.insert("model", id=made, tenant=ctx.tenant, name=name, created_us=ctx.now, actor=ctx.caller.name)
-    return made
 
 
 def _json(value: Any) -> str:

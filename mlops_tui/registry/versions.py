@@ -8,37 +8,41 @@ from typing import Any
 import msgspec
 
 from mlops_tui.contracts.model import GateResult, ModelVersion
-from mlops_tui.core.errors import NotFound
+from mlops_tui.core.errors import NotFound, Refused
 from mlops_tui.store.session import Session
+from mlops_tui.store.tags import tags_by
 
+_MODEL = """
+SELECT * REPLACE (epoch_us(created) AS created, epoch_us(coalesce(updated, created)) AS updated) FROM model
+"""
 _VERSION = """
-SELECT v.* REPLACE (epoch_us(v.created) AS created), m.name AS model
+SELECT v.* REPLACE (epoch_us(v.created) AS created, epoch_us(coalesce(v.updated, v.created)) AS updated),
+       m.name AS model
 FROM model_version v JOIN model m ON m.id = v.model_id
 """
+_LIVE = "m.deleted IS NULL AND v.deleted IS NULL"
 LATEST_GATES = """
 (SELECT * FROM gate_result QUALIFY row_number() OVER (PARTITION BY run_id, digest, gate ORDER BY ts DESC, id DESC) = 1)
 """
 """FROM clause: the newest verdict of each gate on each model file of each run."""
 
 
-def find_model(session: Session, tenant: str, name: str) -> dict[str, Any]:
+def find_model(session: Session, tenant: str, name: str, *, deleted: bool = False) -> dict[str, Any]:
     """Return a model's row by name or id; what follows an ``@`` is left out; times in µs.
+
+    Args:
+        session: where to look.
+        tenant: whose models.
+        name: ``employment``, ``employment@7`` or an id; ``model:`` before it is fine.
+        deleted: look among those that are deleted, the last one first.
 
     Raises:
         NotFound: there is no such model.
     """
-    name = name.strip().removeprefix("model:").partition("@")[0]
-    row = session.dict(
-        """SELECT * REPLACE (epoch_us(created) AS created) FROM model
-           WHERE tenant = $tenant AND (name = $name OR id = $name) ORDER BY name = $name DESC LIMIT 1""",
-        {"tenant": tenant, "name": name},
-    )
-    if row is None:
-        raise NotFound(f"there is no model {name!r}", "", "mlops model list shows them")
-    return row
+    return _split(session, tenant, name, deleted=deleted)[0]
 
 
-def resolve_version(session: Session, tenant: str, reference: str) -> dict[str, Any]:
+def resolve_version(session: Session, tenant: str, reference: str, *, deleted: bool = False) -> dict[str, Any]:
     """Return the row of the version that a person means.
 
     Args:
@@ -46,32 +50,79 @@ def resolve_version(session: Session, tenant: str, reference: str) -> dict[str, 
         tenant: whose models.
         reference: ``employment`` (the newest version), ``employment@7``, ``employment@champion``, or a version's id;
             ``model:`` before it is fine.
+        deleted: look among the model's deleted versions.
 
     Returns:
-        The columns of ``model_version``, ``created`` in µs, and ``model``, the model's name.
+        The columns of ``model_version``, ``created`` and ``updated`` in µs, ``model``, the model's name, and ``gone``:
+        a version is found by its id although it, or its model, is deleted.
 
     Raises:
         NotFound: no such model, version or alias.
     """
     reference = reference.strip().removeprefix("model:")
-    row = session.dict(_VERSION + "WHERE m.tenant = ? AND v.id = ?", [tenant, reference])
+    among = f"m.deleted IS NULL AND v.deleted IS {'NOT ' if deleted else ''}NULL"
+    row = session.dict(_VERSION + f"WHERE m.tenant = ? AND v.id = ? AND {among}", [tenant, reference])
     if row is not None:
         return row
-    model = find_model(session, tenant, reference)
-    wanted = reference.partition("@")[2]
+    model, wanted = _split(session, tenant, reference)
+    live = f"WHERE m.id = ? AND {among}"
     if not wanted or wanted == "latest":
-        row = session.dict(_VERSION + "WHERE m.id = ? ORDER BY v.version DESC LIMIT 1", [model["id"]])
+        row = session.dict(_VERSION + f"{live} ORDER BY v.version DESC LIMIT 1", [model["id"]])
     elif wanted.isdecimal():
-        row = session.dict(_VERSION + "WHERE m.id = ? AND v.version = ?", [model["id"], int(wanted)])
+        row = session.dict(_VERSION + f"{live} AND v.version = ?", [model["id"], int(wanted)])
     else:
         alias = "SELECT version_id FROM alias WHERE model_id = ? AND alias = ?"
         row = session.dict(_VERSION + f"WHERE v.id = ({alias})", [model["id"], wanted])
     if row is None:
         what = "version" if not wanted or wanted.isdecimal() else "alias"
+        what = f"deleted {what}" if deleted else what
         raise NotFound(
             f"{model['name']} has no {what} {wanted}".rstrip(), "", f"mlops model show {model['name']} shows them"
         )
     return row
+
+
+def names_version(session: Session, tenant: str, reference: str) -> bool:
+    """Tell whether a reference means one version (``employment@7``, a version's id) and not the model as a whole.
+
+    Raises:
+        NotFound: it means neither.
+    """
+    reference = reference.strip().removeprefix("model:")
+    if session.value("SELECT count(*) > 0 FROM model_version WHERE id = ?", [reference]):
+        return True
+    return bool(_split(session, tenant, reference)[1])
+
+
+def _split(session: Session, tenant: str, reference: str, *, deleted: bool = False) -> tuple[dict[str, Any], str]:
+    """Return the model's row and what stands after the ``@``."""
+    name, _, wanted = reference.strip().removeprefix("model:").partition("@")
+    row = session.dict(
+        f"""{_MODEL} WHERE tenant = $tenant AND (name = $name OR id = $name)
+            AND deleted IS {"NOT " if deleted else ""}NULL ORDER BY name = $name DESC, deleted DESC LIMIT 1""",
+        {"tenant": tenant, "name": name},
+    )
+    if row is None:
+        raise NotFound(f"there is no {'deleted ' * deleted}model {name!r}", "", "mlops model list shows them")
+    return row, wanted
+
+
+def refuse_unservable(row: dict[str, Any]) -> None:
+    """Return when our servers can run a version.
+
+    Raises:
+        Refused: it is no ONNX file; the reason says what it is.
+    """
+    if row["format"] == "onnx":
+        return
+    kept = {
+        "mlflow": "it is an MLflow model without an ONNX file; mlflow models serve runs it",
+        "files": "it is a folder of files",
+        "elsewhere": f"its files lie elsewhere: {row['source']}",
+    }
+    raise Refused(
+        f"{label(row)} is not served by us yet", kept.get(row["format"], f"it is {row['format']}"), "export it to ONNX"
+    )
 
 
 def label(row: dict[str, Any]) -> str:
@@ -81,7 +132,13 @@ def label(row: dict[str, Any]) -> str:
 
 def versions_of(session: Session, model: str) -> list[dict[str, Any]]:
     """Return the rows of all versions of a model (its id), newest first."""
-    return session.dicts(_VERSION + "WHERE m.id = ? ORDER BY v.version DESC", [model])
+    return session.dicts(_VERSION + f"WHERE m.id = ? AND {_LIVE} ORDER BY v.version DESC", [model])
+
+
+def versions_by_id(session: Session, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of versions in the order of their ids."""
+    found = {row["id"]: row for row in session.dicts(_VERSION + "WHERE v.id IN (SELECT unnest(?))", [list(ids)])}
+    return [found[one] for one in ids if one in found]
 
 
 def latest_gates(session: Session, run: str, digest: str) -> list[GateResult]:
@@ -106,7 +163,8 @@ def shown(session: Session, rows: Sequence[dict[str, Any]]) -> list[ModelVersion
             WHERE r.version_id {within} AND d.removed IS NULL ORDER BY d.name""",
         [ids],
     )
-    gates = _gates_of(session, runs)
+    gates, tags = _gates_of(session, runs), tags_by(session, ids)
+    files = dict(session.rows(f"SELECT run, count(*) FROM run_artifact WHERE run {within} GROUP BY run", [ids]))
     return [
         ModelVersion(
             id=row["id"], model=row["model"], version=row["version"], run=row["run_id"],
@@ -120,6 +178,8 @@ def shown(session: Session, rows: Sequence[dict[str, Any]]) -> list[ModelVersion
             datasets=[name for run, name in data if run == row["run_id"]],
             features=features_of(msgspec.json.decode(row["signature"])),
             deployments=[name for version, name in served if version == row["id"]],
+            tags=tags[row["id"]], stage=row["stage"], source=row["source"], run_link=row["run_link"],
+            logged=row["logged_id"], updated=row["updated"], files=files.get(row["id"], 0),
         )
         for row in rows
     ]  # fmt: skip

@@ -85,7 +85,7 @@ def put_params(ctx: Context, run: str, given: Mapping[str, str], ts: int) -> Non
             "run": [run] * len(fresh),
             "key": list(fresh),
             "value": list(fresh.values()),
-            "num": [_number(value) for value in fresh.values()],
+            "num": [number_of(value) for value in fresh.values()],
         },
     )
     if fresh:
@@ -130,7 +130,8 @@ def _resolve(session: Session, tenant: str, name: str, digest: str) -> tuple[str
     return row or (digest, None)
 
 
-def _number(value: str) -> float | None:
+def number_of(value: str) -> float | None:
+    """Return the finite number that a parameter's text is, or None."""
     try:
         number = float(value)
     except ValueError:

@@ -90,7 +90,7 @@ def models_of(session: Session, run: str) -> list[str]:
     """Return the model versions that came from a run, as ``employment@3``."""
     return session.column(
         """SELECT m.name || '@' || v.version FROM model_version v JOIN model m ON m.id = v.model_id
-           WHERE v.run_id = ? ORDER BY m.name, v.version""",
+           WHERE v.run_id = ? AND v.deleted IS NULL AND m.deleted IS NULL ORDER BY m.name, v.version""",
         [run],
     )
 

@@ -86,8 +86,6 @@ def test_from_a_file_to_a_training_set(client, people, tmp_path, home):
     (tmp_path / "strict.yaml").write_text(CHECKS.replace("max: 99", "max: 60"))
     with pytest.raises(Refused, match="people@1"):
         client.run_job("data.check", {"data": "people", "checks": str(tmp_path / "strict.yaml")})
-    told = client.call("data.show", {"data": "people@1"}).checks
-    assert not told["passed"] and [one["column"] for one in told["results"] if not one["passed"]] == ["AGEP"]
 
     # Definitions never change under their version.
     assert client.call("feature.apply", {"path": features, "name": "people"}).text.endswith("1 new of 1 features")

@@ -77,21 +77,6 @@ def test_a_version_is_found_by_all_its_names(commit, call):
         call("data.show", data="census", tenant="acme")
 
 
-def test_a_version_remembers_what_its_last_checks_said(commit, call):
-    commit("census", "a")
-    state = lambda: [row["checks"] for row in rows_of(call("data.list"))]  # noqa: E731
-    assert state() == ["none"]
-    rule = {"check": "max", "column": "AGEP", "failing": 2, "text": "2 values above 60"}
-    report = {"file": "census@1", "rows": 3, "passed": False, "results": [{**rule, "passed": False}]}
-    call("data.checked", data="census@1", report=report)
-    assert state() == ["failed"] and call("data.show", data="census").checks == report
-    passed = {**report, "passed": True, "results": [{**rule, "passed": True}]}
-    call("data.checked", data="census@1", report=passed)
-    assert state() == ["ok"]
-    (last, _) = rows_of(call("event.list", filter="topic:data action:checked", sort="-seq"))
-    assert last["text"] == "census@1 was checked: all 1 checks passed"
-
-
 def test_a_version_needs_its_content(call):
     with pytest.raises(BadInput, match="is not in this home"):
         call(

@@ -130,7 +130,7 @@ def test_aliases_of_one_model_do_not_touch_each_other(three):
 def test_a_version_must_be_said_and_latest_is_taken(three):
     with pytest.raises(BadInput, match="say which version"):
         three.call("model.alias", model="employment", alias="champion")
-    with pytest.raises(BadInput, match="always means the newest"):
+    with pytest.raises(BadInput, match="means the newest version"):
         point(three, 1, alias="latest")
     version = three.call("version.show", model="employment@2").id
     three.call("model.alias", model=version, alias="champion")

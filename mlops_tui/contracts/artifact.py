@@ -1,0 +1,64 @@
+"""Artifacts: files of runs, logged models and model versions, by folder."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from mlops_tui.contracts.operation import Answer, Done, Request, operation
+
+ROOT = "mlflow-artifacts:/"
+"""What the address of an artifact begins with, as MLflow writes it."""
+
+
+class Folder(Request, frozen=True):
+    """A folder or a file of something that keeps files."""
+
+    positional = ("of", "path")
+    of: Annotated[str, Meta(description="run, logged model, or an mlflow-artifacts:/ address")]
+    path: Annotated[str, Meta(description="folder or file; empty: the top")] = ""
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """A file with its size in bytes, or a folder. ``path`` begins at the top."""
+
+    path: str
+    folder: bool
+    size: int | None = None
+    digest: str = ""
+
+
+class Entries(Answer):
+    """What lies in a folder, by name; ``address`` is that of its top."""
+
+    address: str
+    entries: list[Entry]
+
+
+class KeepFile(Request, frozen=True):
+    """A sealed blob that is to lie at a path."""
+
+    of: str
+    path: str
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Meta(ge=0)]
+
+
+listed = operation(
+    "artifact.list", Folder, Entries, permission="run:read", help="List a folder of artifacts.",
+    example="mlops artifact list train-v1",
+)  # fmt: skip
+keep = operation(
+    "artifact.keep", KeepFile, Done, permission="run:write", effect="append", help="Keep a file.", internal=True
+)
+delete = operation(
+    "artifact.delete",
+    Folder,
+    Done,
+    permission="run:delete",
+    effect="change",
+    help="Delete a file or a folder of artifacts.",
+    example="mlops artifact delete train-v1 plots/roc.png",
+)

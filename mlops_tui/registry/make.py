@@ -1,0 +1,136 @@
+"""A folder of files becomes the next version of a model: kept as it is, whatever happens to where it came from."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from mlops_tui.contracts import version as contract
+from mlops_tui.contracts.model import ModelVersion
+from mlops_tui.contracts.operation import Plan
+from mlops_tui.core.errors import BadInput
+from mlops_tui.core.ids import uuid7
+from mlops_tui.door import Context, implements
+from mlops_tui.registry.models import insert_model, next_version, touch, version_change
+from mlops_tui.registry.sources import Source, describe, find_source
+from mlops_tui.registry.versions import resolve_version, shown
+from mlops_tui.store.session import Session
+from mlops_tui.store.tags import change_tags
+from mlops_tui.tracking.headline import headline
+from mlops_tui.tracking.read import metrics_of
+
+
+@implements(contract.create)
+class CreateVersion:
+    """Make the next version of a model from a source."""
+
+    def plan(self, ctx: Context, request: contract.CreateVersion) -> Plan:
+        """Find the files, and refuse an origin that the source belies."""
+        source = find_source(ctx, request.source)
+        run, logged = _origin(ctx.session, request, source)
+        _check_local(ctx.session, request.source, run)
+        model, version = next_version(ctx, request.name)
+        format_, digest, signature = describe(ctx, source.files)
+        warnings = [] if source.files else [f"no file of {request.source} lies in this store; only its place is noted"]
+        if "not_served" in signature:
+            warnings.append(f"it cannot be served by us: {signature['not_served']}")
+        return Plan(
+            operation="version.create",
+            object=f"model:{request.name}@{version}",
+            text=f"register {request.name}@{version} from {request.source}",
+            changes=[version_change(request.name, version)],
+            warnings=warnings,
+            cli=shlex.join(["mlops", "version", "create", request.name, request.source]),
+            data={
+                "source": source, "run": run, "logged": logged, "model": model, "version": version, "format": format_,
+                "digest": digest, "signature": signature,
+            },
+        )  # fmt: skip
+
+    def apply(self, ctx: Context, request: contract.CreateVersion, plan: Plan) -> ModelVersion:
+        """Insert the version; its files are noted once more, under it."""
+        data, session, made = plan.data, ctx.session, uuid7()
+        model = data["model"] or insert_model(ctx, request.name)
+        files, run = data["source"].files, data["run"]
+        metrics = {one.key: one.last for one in metrics_of(session, run) if one.last is not None} if run else {}
+        metric = headline(metrics) or ""
+        session.insert(
+            "model_version", id=made, model_id=model, version=data["version"], run_id=run or None,
+            digest=data["digest"], size=sum(one["size"] for one in files), format=data["format"],
+            description=request.description, signature=_json(data["signature"]), created_us=ctx.now,
+            actor=ctx.caller.name, metrics=_json(metrics), metric=metric, value=metrics.get(metric),
+            source=data["source"].uri, run_link=request.run_link, logged_id=data["logged"],
+        )  # fmt: skip
+        session.insert_columns(
+            "run_artifact",
+            {
+                "run": [made] * len(files),
+                "path": [one["path"] for one in files],
+                "digest": [one["digest"] for one in files],
+                "size": [one["size"] for one in files],
+                "ts_us": [ctx.now] * len(files),
+            },
+        )
+        change_tags(session, made, request.tags, (), ctx.now)
+        touch(ctx, model)
+        if run and session.value("SELECT count(*) > 0 FROM run WHERE id = ?", [run]):
+            ctx.link(f"model_version:{made}", "made_by", f"run:{run}")
+        ctx.emit("model", model, "registered", f"{request.name}@{data['version']} registered", plan.object)
+        return shown(session, [resolve_version(session, ctx.tenant, made)])[0]
+
+
+def _origin(session: Session, request: contract.CreateVersion, source: Source) -> tuple[str, str]:
+    """Return run and logged model of a version.
+
+    Raises:
+        BadInput: the caller names a run or a logged model that this store knows, and the source lies in another.
+    """
+    for what, table, given, found in (
+        ("run_id", "run", request.run, source.run),
+        ("model_id", "logged_model", request.logged, source.logged),
+    ):
+        if given and found and _plain(given) != _plain(found):
+            known = session.value(f"SELECT count(*) FROM {table} WHERE id IN (?, ?)", [given, found])
+            if known:
+                raise BadInput(
+                    f"Invalid model version source: '{request.source}'",
+                    f"the {what} must identify what contains the source",
+                    f"it lies in {found}",
+                )
+    return request.run or source.run, request.logged or source.logged
+
+
+def _check_local(session: Session, uri: str, run: str) -> None:
+    """Return when a source is no path of this machine, or lies among the artifacts of its run.
+
+    Raises:
+        BadInput: it is any other path: whoever names it might not be allowed to read it.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("", "file"):
+        return
+    place = session.value("SELECT e.place FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id = ?", [run])
+    root = urlsplit(place or "")
+    if place and root.scheme in ("", "file"):
+        top = PurePosixPath(unquote(root.path), run.replace("-", ""), "artifacts")
+        path = PurePosixPath(unquote(parts.path))
+        if top == path or top in path.parents:
+            return
+    raise BadInput(
+        f"Invalid model version source: '{uri}'",
+        "To use a local path as a model version source, the run_id request parameter has to be specified and the local"
+        " path has to be contained within the artifact directory of the run specified by the run_id",
+        "log the files as artifacts of a run: runs:/RUN/PATH",
+    )
+
+
+def _plain(identifier: str) -> str:
+    return identifier.replace("-", "").removeprefix("m")
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,146 @@
+"""Files that clients put, list and delete by their path. Their content lies sealed among the blobs, by digest."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from mlops_tui.contracts import artifact as contract
+from mlops_tui.contracts.operation import Change, Done, Plan
+from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
+from mlops_tui.door import Context, act, implements
+from mlops_tui.store.session import Session
+from mlops_tui.tracking.places import Place, find_place
+
+_CHILDREN = """
+SELECT split_part(rest, '/', 1) AS name, bool_or(contains(rest, '/')) AS folder, any_value(size), any_value(digest)
+FROM (SELECT substr(path, ?) AS rest, size, digest FROM run_artifact WHERE run = ? AND starts_with(path, ?))
+GROUP BY name ORDER BY name
+"""
+
+
+@implements(contract.listed)
+def listed(ctx: Context, request: contract.Folder) -> contract.Entries:
+    """List what lies directly in a folder; a file and a folder that is not there hold nothing."""
+    at = find_place(ctx.session, ctx.tenant, request.of, request.path)
+    return contract.Entries(address=at.top, entries=entries(ctx.session, at))
+
+
+@implements(contract.keep)
+def keep(ctx: Context, request: contract.KeepFile) -> Done:
+    """Let a sealed blob lie at a path; what lay there before is replaced."""
+
+    def write(ctx: Context) -> Place:
+        at = writable(ctx.session, find_place(ctx.session, ctx.tenant, request.of, request.path))
+        put_file(ctx, at.owner, at.path, request.digest, request.size)
+        return at
+
+    at = act(ctx.house, ctx.caller, write)
+    if at.kind == "run":
+        ctx.house.touch("run", at.owner, ctx.tenant)
+    return Done(object=f"{at.top}/{at.path}", text=f"keep {at.path}")
+
+
+@implements(contract.delete)
+class Delete:
+    """Delete a file, or a folder with all that is in it. The content stays until nothing refers to it any more."""
+
+    def plan(self, ctx: Context, request: contract.Folder) -> Plan:
+        """Count what goes."""
+        at = writable(ctx.session, find_place(ctx.session, ctx.tenant, request.of, request.path), whole=True)
+        rows = _below(ctx.session, at, itself=True)
+        if not rows:
+            raise NotFound(f"there is no artifact {at.path}", "", "mlops artifact list shows what is there")
+        size = sum(row["size"] for row in rows)
+        what = at.path or "all artifacts"
+        return Plan(
+            operation="artifact.delete",
+            object=f"{at.top}/{at.path}".rstrip("/"),
+            text=f"delete {what} ({len(rows)} file{'s' * (len(rows) != 1)}, {size:,} bytes)",
+            changes=[
+                Change(object=f"{at.top}/{row['path']}", field="digest", before=row["digest"]) for row in rows[:100]
+            ],
+            cli=shlex.join(["mlops", "artifact", "delete", request.of, *([request.path] if request.path else [])]),
+            data={"place": at},
+        )
+
+    def apply(self, ctx: Context, request: contract.Folder, plan: Plan) -> Done:
+        """Forget the paths."""
+        at: Place = plan.data["place"]
+        ctx.session.execute(f"DELETE FROM run_artifact WHERE {_WITHIN}", [at.owner, at.path, at.path, at.path])
+        ctx.emit("run" if at.kind == "run" else "artifact", at.owner, "deleted", plan.text, plan.object)
+        return Done(object=plan.object, text=plan.text)
+
+
+def entries(session: Session, at: Place) -> list[contract.Entry]:
+    """Return what lies directly in a folder, by name; paths begin at the owner's top."""
+    prefix = f"{at.path}/" if at.path else ""
+    return [
+        contract.Entry(
+            path=prefix + name, folder=folder, size=None if folder else size, digest="" if folder else digest
+        )
+        for name, folder, size, digest in session.rows(_CHILDREN, [len(prefix) + 1, at.owner, prefix])
+    ]
+
+
+def stored_at(session: Session, at: Place) -> tuple[str, int]:
+    """Return digest and size of the file at a place.
+
+    Raises:
+        BadInput: a folder lies there.
+        NotFound: nothing does.
+    """
+    row = session.row("SELECT digest, size FROM run_artifact WHERE run = ? AND path = ?", [at.owner, at.path])
+    if row is not None:
+        return row[0], row[1]
+    if _below(session, at):
+        raise BadInput(f"{at.path or 'the top'} is a folder", "", "name one of its files")
+    raise NotFound(f"there is no artifact {at.path}", "", "mlops artifact list shows what is there")
+
+
+def put_file(ctx: Context, owner: str, path: str, digest: str, size: int) -> None:
+    """Let a blob lie at a path of an owner, in the caller's transaction."""
+    ctx.session.execute(
+        "INSERT INTO blob VALUES (?, ?, 'artifact', make_timestamp(?)) ON CONFLICT DO NOTHING", [digest, size, ctx.now]
+    )
+    ctx.session.execute("DELETE FROM run_artifact WHERE run = ? AND path = ?", [owner, path])
+    ctx.session.insert("run_artifact", run=owner, path=path, digest=digest, size=size, ts_us=ctx.now)
+
+
+_WITHIN = "run = ? AND (? = '' OR path = ? OR starts_with(path, ? || '/'))"
+
+
+def _below(session: Session, at: Place, *, itself: bool = False) -> list[dict[str, Any]]:
+    """Return the files in a folder, the path itself among them if asked for."""
+    rows = session.dicts(
+        f"SELECT path, digest, size FROM run_artifact WHERE {_WITHIN} ORDER BY path",
+        [at.owner, at.path, at.path, at.path],
+    )
+    return [row for row in rows if itself or row["path"] != at.path]
+
+
+def writable(session: Session, at: Place, *, whole: bool = False) -> Place:
+    """Return a place where a file may be put or, ``whole``, whose files may be deleted.
+
+    Raises:
+        Refused: it belongs to a registered version.
+        BadInput: it names no file.
+        Conflict: a folder lies at the path, or a file where a folder would have to be.
+    """
+    if at.kind == "version":
+        raise Refused("a registered version keeps its files as they are", at.top, "register the next version")
+    if whole:
+        return at
+    if not at.path:
+        raise BadInput("the path names no file", "", "give a path such as plots/roc.png")
+    parts = at.path.split("/")
+    above = ["/".join(parts[:n]) for n in range(1, len(parts))]
+    if file := session.value(
+        "SELECT path FROM run_artifact WHERE run = ? AND path IN (SELECT unnest(?)) LIMIT 1", [at.owner, above]
+    ):
+        raise Conflict(f"{at.path} cannot be put", f"{file} is a file, not a folder", "choose another path")
+    if session.value(
+        "SELECT count(*) > 0 FROM run_artifact WHERE run = ? AND starts_with(path, ? || '/')", [at.owner, at.path]
+    ):
+        raise Conflict(f"{at.path} cannot be put", "a folder lies there", "choose another path")
+    return at

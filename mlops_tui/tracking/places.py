@@ -1,0 +1,110 @@
+"""Where files lie: each belongs to a run, a logged model, a model version, or to none of them.
+
+An address is what MLflow's clients know: ``mlflow-artifacts:/<experiment>/<run>/artifacts/<path>``. What counts in
+it is the owner before ``/artifacts``; what stands before it is only a folder's name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from mlops_tui.contracts.artifact import ROOT
+from mlops_tui.core.errors import BadInput, NotFound
+from mlops_tui.spool.text import logical_path
+from mlops_tui.store.session import Session
+from mlops_tui.tracking.find import find_run
+
+_HEX = re.compile(r"[0-9a-f]{32}")
+_EXPERIMENT = f"JOIN (SELECT id, coalesce(nullif(place, ''), '{ROOT}' || number) AS top FROM experiment) e ON e.id ="
+_OWNERS = f"""
+SELECT 'run' AS kind, r.id, rtrim(e.top, '/') || '/' || replace(r.id, '-', '') FROM run r {_EXPERIMENT} r.experiment_id
+WHERE r.tenant = $tenant AND r.id = $id
+UNION ALL
+SELECT 'logged', l.id, rtrim(e.top, '/') || '/models/' || l.id FROM logged_model l {_EXPERIMENT} l.experiment_id
+WHERE l.tenant = $tenant AND l.id = $id
+UNION ALL
+SELECT 'version', v.id, '{ROOT}versions/' || v.id FROM model_version v JOIN model m ON m.id = v.model_id
+WHERE m.tenant = $tenant AND v.id = $id
+"""
+"""Who may own files, with the address of its folder: an experiment's own place, or this server."""
+
+
+class Place(NamedTuple):
+    """A path of an owner; ``kind`` is run, logged, version or files. ``top`` is the address of the owner's top."""
+
+    kind: str
+    owner: str
+    path: str
+    top: str
+
+
+def find_place(session: Session, tenant: str, of: str, path: str) -> Place:
+    """Return the place that is meant; whether anything lies there is another question.
+
+    Args:
+        session: where to look.
+        tenant: whose files.
+        of: a run as :func:`find_run` takes it, the id of a logged model or of a version, or an address.
+        path: below it, perhaps empty.
+
+    Raises:
+        BadInput: the path leads out of its owner, or cannot be written.
+        NotFound: there is no such owner.
+    """
+    if of.startswith(ROOT):
+        return _at(session, tenant, safe("/".join(part for part in (of.removeprefix(ROOT), path) if part)))
+    if (owner := _owner(session, tenant, of)) is None:
+        owner = _owner(session, tenant, find_run(session, tenant, of)["id"])
+    assert owner is not None
+    return owner._replace(path=safe(path))
+
+
+def address_of(session: Session, tenant: str, owner: str) -> str:
+    """Return the address of an owner's top.
+
+    Raises:
+        NotFound: there is no such owner.
+    """
+    if (found := _owner(session, tenant, owner)) is None:
+        raise NotFound(f"nothing that keeps files is called {owner!r:.80}")
+    return found.top
+
+
+def safe(path: str) -> str:
+    """Return a path inside a folder, without what means nothing in it.
+
+    Raises:
+        BadInput: it is absolute, leads out with ``..``, or has characters that a name cannot have.
+    """
+    if not path.strip("/."):
+        if path.startswith("/") or ".." in path.split("/"):
+            raise _leaves(path)
+        return ""
+    found = logical_path(path)
+    if found is None:
+        raise _leaves(path)
+    return found
+
+
+def _at(session: Session, tenant: str, path: str) -> Place:
+    parts = path.split("/")
+    for at in range(1, len(parts)):
+        if parts[at] == "artifacts" and (owner := _owner(session, tenant, parts[at - 1])):
+            return owner._replace(path="/".join(parts[at + 1 :]))
+    return Place("files", f"files:{tenant}", path, ROOT)
+
+
+def _owner(session: Session, tenant: str, name: str) -> Place | None:
+    if _HEX.fullmatch(name):
+        name = f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
+    row = session.row(_OWNERS, {"tenant": tenant, "id": name})
+    return Place(row[0], row[1], "", f"{row[2]}/artifacts") if row else None
+
+
+def _leaves(path: str) -> BadInput:
+    return BadInput(
+        f"{path!r:.200} is no path of an artifact",
+        "it is absolute, leads out with '..', or has characters that a name cannot have",
+        "give a path such as plots/roc.png",
+    )
