@@ -47,6 +47,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("agent.idle_exit_s", 600, "seconds without work after which the agent leaves; 0: never"),
     Setting("agent.memory_mb", 0, "memory limit of the store; 0: the smaller of 1 GB and 15 % of the machine"),
     Setting("agent.start_timeout_s", 15, "seconds to wait for a starting agent"),
+    Setting("tracking.silence", 86_400, "seconds without a word after which a run of a far MLflow client is lost"),
     Setting("spool.max_bytes", 2_000_000_000, "bytes of inference log kept on disk before rows are dropped"),
     Setting("deploy.lease_s", 60, "seconds without an agent after which the traffic of a canary goes back to stable"),
     Setting("jobs.parallel", 1, "training jobs that may run at once without a GPU"),

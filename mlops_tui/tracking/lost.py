@@ -1,13 +1,20 @@
-"""Runs that ended without a word: their process is gone, or nothing is heard of them. None stays running for ever."""
+"""Runs that ended without a word: their process is gone, or nothing is heard of them. None stays running for ever.
+
+A run of the SDK has heartbeats: its process is gone and they have ceased, within 10 seconds; of another host, when
+they have ceased for 90. A run that a client of another protocol made (``run.via``) has none: what it logs stands for
+them. Its process is known when the client is on this machine, and gone when the system says so; of any other client
+nothing can be seen but its silence.
+"""
 
 from __future__ import annotations
 
+import signal
 import time
 from functools import partial
 from typing import Any
 
 from mlops_tui.core.clock import now_us
-from mlops_tui.door import Caller, Context, House, act, every
+from mlops_tui.door import Caller, Context, House, absorbs, act, every
 from mlops_tui.spool.process import ProcessId, is_alive
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.find import row_of
@@ -16,36 +23,54 @@ from mlops_tui.tracking.spooled import unread
 
 GRACE_S = 3.0
 """Seconds that a process must be seen gone before its run is called lost."""
-SILENT_US = 5_500_000
-"""µs without a heartbeat (one comes every 5 s) until a gone process is believed: another one may go on with the run."""
+SILENT_S = 5.5
+"""Seconds without a heartbeat (one comes every 5 s) until a gone process is believed: another may go on with it."""
 STUCK_S = 60.0
 """Seconds after which a run whose process is gone is lost although its spool cannot be read to the end."""
-ELSEWHERE_S = 300.0
-"""Seconds of silence after which a run of another host is lost."""
+ELSEWHERE_S = 90.0
+"""Seconds without a heartbeat after which a run of another host is lost."""
+UNHEARD_S = 60.0
+"""Seconds without a word after which a run without heartbeats is lost whose process is gone: another may log to it."""
+NOTED_S = 5.0
+"""Seconds between two notes of when a run without heartbeats was heard of."""
 
 _since: dict[str, tuple[Any, float]] = {}
 """Per run: what was last seen of it, and since when (monotonic seconds, in which a sleeping laptop does not age)."""
+_heard: dict[str, float] = {}
 
 _RUNNING = """
-SELECT id, tenant, host, boot, pid, proc_created, epoch_us(greatest(started, resumed, heartbeat)) AS sign
-FROM run WHERE status = 'running'
+SELECT r.id, r.tenant, r.host, r.boot, r.pid, r.proc_created, r.via,
+       epoch_us(greatest(r.started, r.resumed, r.heartbeat)) AS sign,
+       coalesce(j.status NOT IN ('queued', 'running'), false) AS job_over
+FROM run r LEFT JOIN job j ON j.id = r.job_id WHERE r.status = 'running'
 """
+
+
+@absorbs("m", "param", "tag", "data")
+def heard(ctx: Context, owner: str, records: list[Any]) -> None:
+    """Note that something was logged to a run that has no heartbeats."""
+    if (now := time.monotonic()) - _heard.get(owner, -NOTED_S) >= NOTED_S:
+        ctx.after.append(lambda: _heard.update({owner: now}))
+        ctx.session.execute(
+            "UPDATE run SET heartbeat = make_timestamp(?) WHERE id = ? AND via <> '' AND status = 'running'",
+            [ctx.now, owner],
+        )
 
 
 @every(3.0, "tracking.lost")
 def lost(house: House) -> None:
     """Mark what is gone. A later heartbeat, start or end brings the truth back."""
     rows = house.read(lambda session: session.dicts(_RUNNING))
-    for name in _since.keys() - {row["id"] for row in rows}:
-        del _since[name]
+    for known in (_since, _heard):
+        for name in known.keys() - {row["id"] for row in rows}:
+            del known[name]
     for row in rows:
         if house.read(partial(_gone, house=house, row=row)):
             act(house, Caller.system("run lost", row["tenant"]), partial(_mark, seen=row))
 
 
 def _gone(session: Session, house: House, row: dict[str, Any]) -> bool:
-    process = ProcessId(host=row["host"], boot=row["boot"], pid=row["pid"] or 0, created=row["proc_created"] or 0)
-    living = is_alive(process)
+    living = _alive(row)
     if living:
         _since.pop(row["id"], None)
         return False
@@ -53,12 +78,30 @@ def _gone(session: Session, house: House, row: dict[str, Any]) -> bool:
     if known != row["sign"]:
         _since[row["id"]] = row["sign"], time.monotonic()
         return False
-    waited = time.monotonic() - since
+    waited, silent = time.monotonic() - since, (now_us() - row["sign"]) / 1e6
     if living is None:
-        return waited > ELSEWHERE_S
-    if waited < GRACE_S or now_us() - row["sign"] < SILENT_US:
+        # Both clocks: one stands still while a laptop sleeps, the other begins anew with the agent.
+        patience = float(house.config.get("tracking.silence")) if row["via"] else ELSEWHERE_S
+        return silent > patience and waited > min(patience, ELSEWHERE_S)
+    if waited < GRACE_S or silent < _patience(row):
         return False
     return waited > STUCK_S or not unread(session, house.home.spool, row["id"])
+
+
+def _alive(row: dict[str, Any]) -> bool | None:
+    """Tell whether the process that made a run still runs; None when nobody can say."""
+    if row["via"] and not row["pid"]:
+        return None
+    return is_alive(
+        ProcessId(host=row["host"], boot=row["boot"], pid=row["pid"] or 0, created=row["proc_created"] or 0)
+    )
+
+
+def _patience(row: dict[str, Any]) -> float:
+    """Return how long nothing must have been heard of a run whose process is gone."""
+    if row["job_over"]:
+        return 0.0
+    return UNHEARD_S if row["via"] else SILENT_S
 
 
 def _mark(ctx: Context, seen: dict[str, Any]) -> None:
@@ -68,8 +111,17 @@ def _mark(ctx: Context, seen: dict[str, Any]) -> None:
         return
     points = session.value("SELECT epoch_us(max(last_ts)) FROM series WHERE scope = 'run' AND owner = ?", [row["id"]])
     last = max(seen["sign"], min(points or 0, ctx.now))
-    stopped = row["job_id"] and session.value(
-        "SELECT count(*) > 0 FROM job WHERE id = ? AND (status = 'killed' OR stopping IS NOT NULL)", [row["job_id"]]
-    )
-    why = "its job was stopped" if stopped else "its process ended without a word"
-    end_run(ctx, row, "killed" if stopped else "lost", last, why)
+    status, why = _verdict(session, row)
+    end_run(ctx, row, status, last, why)
+
+
+def _verdict(session: Session, row: dict[str, Any]) -> tuple[str, str]:
+    """Return how a run ended that did not say so; its job may know."""
+    job = session.dict("SELECT status, stopping, exit_code FROM job WHERE id = ?", [row["job_id"]])
+    if job is None:
+        return "lost", "its process ended without a word"
+    if job["status"] == "killed" or job["stopping"] is not None:
+        return "killed", "its job was stopped"
+    if job["exit_code"] is not None and job["exit_code"] < 0:
+        return "killed", f"its process was ended by {signal.Signals(-job['exit_code']).name}"
+    return "lost", "its process ended without a word"

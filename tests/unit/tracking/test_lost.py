@@ -9,6 +9,7 @@ import pytest
 
 from mlops_tui.core.clock import now_us
 from mlops_tui.spool.process import this_process
+from mlops_tui.spool.writer import Writer
 from mlops_tui.tracking import lost as lost_module
 from mlops_tui.tracking.lost import lost
 
@@ -17,8 +18,9 @@ from mlops_tui.tracking.lost import lost
 def soon(monkeypatch):
     """No patience, so that a test need not wait."""
     monkeypatch.setattr(lost_module, "GRACE_S", 0.0)
-    monkeypatch.setattr(lost_module, "SILENT_US", 0)
+    monkeypatch.setattr(lost_module, "SILENT_S", 0.0)
     monkeypatch.setattr(lost_module, "_since", {})
+    monkeypatch.setattr(lost_module, "_heard", {})
 
 
 def gone(desk, text="run = mlops.start_run(name='gone', params={'lr': 1})\nrun.log({'loss': 1.0})\n"):
@@ -106,7 +108,7 @@ def test_patience_is_needed_before_a_process_is_believed_gone(desk, soon, monkey
 
 def test_another_process_of_the_run_keeps_it_alive_by_its_heartbeats(desk, soon, monkeypatch):
     run = gone(desk)
-    monkeypatch.setattr(lost_module, "SILENT_US", 60_000_000)
+    monkeypatch.setattr(lost_module, "SILENT_S", 60.0)
     look(desk, 3)
     assert desk.status(run) == "running"
 
@@ -118,6 +120,59 @@ def test_the_run_of_a_stopped_job_was_killed(desk, soon):
     look(desk)
     shown = desk.call("run.show", run=run)
     assert (shown.status, shown.error) == ("killed", "its job was stopped")
+
+
+def test_a_job_that_is_over_knows_how_its_run_ended_and_needs_no_silence(desk, soon, monkeypatch):
+    run = gone(desk)
+    monkeypatch.setattr(lost_module, "SILENT_S", 60.0)
+    job = desk.job(run_id=run, status="running", exit_code=-9)
+    desk.house.store.write(lambda s: s.execute("UPDATE run SET job_id = ? WHERE id = ?", [job, run]))
+    look(desk, 3)
+    assert desk.status(run) == "running"
+    desk.house.store.write(lambda s: s.execute("UPDATE job SET status = 'failed' WHERE id = ?", [job]))
+    look(desk)
+    shown = desk.call("run.show", run=run)
+    assert (shown.status, shown.error) == ("killed", "its process was ended by SIGKILL")
+
+
+@pytest.fixture
+def wired(desk, soon):
+    """A run as a client of the MLflow API makes one: ``wired(pid)`` returns its id."""
+
+    def make(pid):
+        return desk.call("run.create", name="wired", experiment="default", via="mlflow", pid=pid).id
+
+    return make
+
+
+def test_a_run_without_heartbeats_is_lost_when_its_client_is_gone_and_silent(desk, wired, monkeypatch):
+    client = desk.script("input()")
+    run = wired(client.pid)
+    monkeypatch.setattr(lost_module, "UNHEARD_S", 0.0)
+    look(desk, 3)
+    assert desk.status(run) == "running", "it may log again any time"
+    client.kill()
+    client.wait()
+    monkeypatch.setattr(lost_module, "UNHEARD_S", 60.0)
+    look(desk, 3)
+    assert desk.status(run) == "running", "another process may log to it"
+    monkeypatch.setattr(lost_module, "UNHEARD_S", 0.0)
+    look(desk)
+    assert desk.status(run) == "lost"
+
+
+def test_what_is_logged_to_a_run_without_heartbeats_is_a_sign_of_life(desk, wired, monkeypatch):
+    run = wired(0)
+    age = "UPDATE run SET started = make_timestamp(0), resumed = make_timestamp(0), heartbeat = make_timestamp(0)"
+    desk.house.store.write(lambda s: s.execute(age))
+    Writer(desk.spool, run, start=False).metrics({"loss": 1.0})
+    desk.take()
+    monkeypatch.setattr(lost_module, "ELSEWHERE_S", -1.0)
+    look(desk, 3)
+    assert desk.status(run) == "running", "24 hours begin with the last word"
+    desk.house.store.write(lambda s: s.execute(age))
+    look(desk)
+    assert desk.status(run) == "lost"
 
 
 def test_another_boot_means_lost_and_another_host_means_patience(desk, soon, monkeypatch):
