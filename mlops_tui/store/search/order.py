@@ -22,11 +22,36 @@ class By(NamedTuple):
 
 
 class Order(NamedTuple):
-    """An order in SQL: joins that bring the keys, the ORDER BY list, and the parameters of the joins."""
+    """An order in SQL: joins that bring the keys, parameters of the joins, and (expression, down) from first to last.
+
+    Every expression sorts nulls last, whichever its direction.
+    """
 
     joins: str
-    by: str
     params: list[Any]
+    columns: list[tuple[str, bool]]
+
+    @property
+    def by(self) -> str:
+        """The ORDER BY list."""
+        return ", ".join(f"{sql} {'DESC' if down else 'ASC'} NULLS LAST" for sql, down in self.columns)
+
+    @property
+    def values(self) -> str:
+        """The SELECT list of what a row is ordered by; what it gives is a keyset for :meth:`after`."""
+        return ", ".join(sql for sql, _ in self.columns)
+
+    def after(self, keyset: Sequence[Any]) -> tuple[str, list[Any]]:
+        """Return the WHERE clause, with its parameters, of the rows that come after one."""
+        either, params, before = [], [], list[Any]()
+        equal = ""
+        for (sql, down), value in zip(self.columns, keyset, strict=True):
+            if value is not None:
+                either.append(f"({equal}({sql} {'<' if down else '>'} ? OR {sql} IS NULL))")
+                params += [*before, value]
+            equal += f"{sql} IS NOT DISTINCT FROM ? AND "
+            before.append(value)
+        return " OR ".join(either) or "false", params
 
 
 def parse_order(clauses: Sequence[str] | str, dialect: str = "mlops") -> list[By]:
@@ -57,33 +82,35 @@ def compile_order(order: Sequence[By], resolver: Resolver, ties: Sequence[str]) 
     Args:
         order: from :func:`parse_order`.
         resolver: knows the keys.
-        ties: expressions with their directions that decide between equals.
+        ties: expressions that decide between equals, those that go down with `` DESC`` behind them.
 
     Raises:
         BadInput: there is no such key.
     """
     joins: list[str] = []
-    parts: list[str] = []
     params: list[Any] = []
+    columns: list[tuple[str, bool]] = []
     for n, by in enumerate(order):
         field = field_of(by.query, by.key, resolver)
         if field.many:
             why = f"a row may have several values of {by.key.raw!r}"
             raise wrong(by.query.text, by.key.at, why, by.query.dialect, "order")
-        columns = [field.number, field.sql] if field.number and by.query.dialect == "mlops" else [field.sql]
+        wanted = [field.number, field.sql] if field.number and by.query.dialect == "mlops" else [field.sql]
         if field.table:
-            names = ", ".join(f"{column} AS v{i}" for i, column in enumerate(columns))
+            names = ", ".join(f"{sql} AS v{i}" for i, sql in enumerate(wanted))
             joins.append(
                 f"LEFT JOIN (SELECT {field.owner} AS owner, {names} FROM {field.table} WHERE {field.where}) o{n}"
                 f" ON o{n}.owner = {resolver.id}"
             )
             params += field.params
-            columns = [f"o{n}.v{i}" for i in range(len(columns))]
-        for value in columns:
+            wanted = [f"o{n}.v{i}" for i in range(len(wanted))]
+        for sql in wanted:
             if field.kind == "float":
-                parts.append(f"CASE WHEN {value} IS NULL THEN 2 WHEN isnan({value}) THEN 1 ELSE 0 END")
-            parts.append(f"{value} {'DESC' if by.down else 'ASC'} NULLS LAST")
-    return Order(" ".join(joins), ", ".join([*parts, *ties]), params)
+                columns.append((f"CASE WHEN {sql} IS NULL THEN 2 WHEN isnan({sql}) THEN 1 ELSE 0 END", False))
+            columns.append((sql, by.down))
+    for tie in ties:
+        columns.append((tie.removesuffix(" DESC"), tie.endswith(" DESC")))
+    return Order(" ".join(joins), params, columns)
 
 
 def _split(text: str) -> list[str]:
