@@ -43,7 +43,7 @@ MODELS = Listing(
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("search") / "store", None)
-    with store.read() as session:
+    with store.read(600) as session:
         yield session
     store.close()
 

@@ -145,7 +145,7 @@ def runs():
 def session(tmp_path_factory, runs):
     store = Store(tmp_path_factory.mktemp("search") / "store", None)
     store.write(lambda session: stored(session, runs))
-    with store.read() as reading:
+    with store.read(600) as reading:
         yield reading
     store.close()
 
@@ -159,20 +159,20 @@ def found(session, text, order=(), dialect="mlflow"):
 
 def test_the_same_runs_as_mlflow_finds(oracle, runs, session):
     rng, theirs, some = random.Random(11), [as_mlflow(run) for run in runs], 0
-    for _ in range(600):
+    for _ in range(300):
         joint = rng.choice([" AND ", " and ", "\n AND  "])
         text = joint.join(condition(rng) for _ in range(rng.choice([1, 1, 2, 3])))
         wanted = sorted(run.info.run_id for run in oracle.filter(theirs, text))
         assert sorted(found(session, text)) == wanted, text
         some += bool(wanted) and len(wanted) < len(runs)
-    assert some > 200  # most filters tell runs apart
+    assert some > 100  # most filters tell runs apart
 
 
 def test_the_same_order_as_mlflows(oracle, runs, session):
     rng, theirs = random.Random(13), [as_mlflow(run) for run in runs]
     keys = [f"metrics.`{key}`" for key in METRICS] + ["params.lr", "params.optim", "tags.stage", "tag.`mlflow.user`"]
     keys += ["start_time", "attributes.end_time", "attribute.status", "run_id", "user_id", "Created"]
-    for _ in range(200):
+    for _ in range(100):
         order = [key + rng.choice(["", " asc", " DESC", " ASC"]) for key in rng.sample(keys, rng.choice([1, 1, 2, 3]))]
         if "start_time" in str(order) and "Created" in str(order):
             continue
