@@ -99,11 +99,24 @@ class Artifact(Event, tag="artifact", kw_only=True):
 
 
 class Dataset(Event, tag="data", kw_only=True):
-    """A data set version was used."""
+    """A data set version was used. The second part is what MLflow clients say of it."""
 
     name: str
     digest: str = ""
     context: str = ""
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class UsedModel(Event, tag="model", kw_only=True):
+    """A logged model was read (``in``) or made (``out``)."""
+
+    model: str
+    way: Literal["in", "out"]
+    step: Int64 = 0
 
 
 class Label(Event, tag="label", kw_only=True):
@@ -122,4 +135,4 @@ class End(Event, tag="end", kw_only=True):
     error: str = ""
 
 
-Record = Start | Param | Tag | Metric | Heartbeat | Log | Artifact | Dataset | Label | End
+Record = Start | Param | Tag | Metric | Heartbeat | Log | Artifact | Dataset | UsedModel | Label | End

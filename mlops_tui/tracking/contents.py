@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from mlops_tui.door import Context, absorbs
 from mlops_tui.spool.reader import Points
-from mlops_tui.spool.records import Dataset, Param, Tag
+from mlops_tui.spool.records import Dataset, Param, Tag, UsedModel
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.find import elsewhere
 from mlops_tui.tracking.headline import headline
@@ -44,11 +45,24 @@ def data(ctx: Context, owner: str, records: list[Dataset]) -> None:
         if ctx.session.row("SELECT 1 FROM run_data WHERE run = ? AND name = ? AND digest = ? AND context = ?", same):
             continue
         ctx.session.insert(
-            "run_data", run=owner, name=record.name, digest=digest, context=record.context, ts_us=record.t
-        )
+            "run_data", run=owner, name=record.name, digest=digest, context=record.context, ts_us=record.t,
+            source_type=record.source_type, source=record.source, schema_text=record.schema, profile=record.profile,
+            tags=msgspec.json.encode(record.tags).decode(),
+        )  # fmt: skip
         edge = [f"run:{owner}", f"dataset_version:{version}"]
         if version and not ctx.session.row("SELECT 1 FROM link WHERE src = ? AND dst = ? AND rel = 'used'", edge):
             ctx.link(edge[0], "used", edge[1])
+
+
+@absorbs("model")
+def models(ctx: Context, owner: str, records: list[UsedModel]) -> None:
+    """Note the logged models that a run read or made, each once."""
+    for record in records:
+        same = [owner, record.model, record.way, record.step]
+        if not ctx.session.row("SELECT 1 FROM run_model WHERE run = ? AND model = ? AND way = ? AND step = ?", same):
+            ctx.session.insert(
+                "run_model", run=owner, model=record.model, way=record.way, step=record.step, ts_us=record.t
+            )
 
 
 @absorbs("m")

@@ -68,6 +68,18 @@ RUN = Entity(
 )
 """Runs as MLflow's clients search them, over ``run r``."""
 
+EXPERIMENT = Entity(
+    id="e.id",
+    attributes={
+        "name": Field("e.name"),
+        "experiment_id": Field("e.number::VARCHAR"),
+        "creation_time": Field("epoch_ms(e.created)", "ms"),
+        "last_update_time": Field("epoch_ms(e.updated)", "ms"),
+    },
+    tags=TAG,
+)
+"""Experiments as MLflow's clients search them, over ``experiment e``."""
+
 
 def run_field(session: Session, key: Key) -> Field | None:
     """Return what a key of a run is that is no column: a metric, else a parameter, else a tag that some run has.

@@ -20,6 +20,8 @@ SERVER_TIMES = {
 UNSTABLE = {"workspace", "user_id", "page_token", "next_page_token", "current_stage", "model_id", "artifact_location"}
 IDS = {"experiment_id", "run_id", "run_uuid", "model_id"}
 BASE = "/api/2.0/mlflow/"
+MADE_UP = re.compile(r"[a-z]+-[a-z]+-\d+|run-[0-9a-f]{8}")
+"""Names that a server gives to a run that has none."""
 
 
 class Wire:
@@ -94,6 +96,8 @@ class Wire:
         if isinstance(value, list):
             plain = [self._plain(one) for one in value if not _internal(one)]
             return sorted(plain, key=repr) if key in ORDERLESS else plain
+        if key == "run_name" and MADE_UP.fullmatch(str(value)):
+            return "<made up>"
         return self._anonymous(value) if isinstance(value, str) else value
 
 

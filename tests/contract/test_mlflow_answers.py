@@ -11,7 +11,22 @@ import sys
 
 import pytest
 
-DIFFERS: dict[str, str] = {}
+_SEARCHED = 'runs_are_searched: POST /api/2.0/mlflow/runs/search {"experiment_ids": ["<id 1>", "<id 2>"], "filter": "'
+_MORE = ("run_name IN", "params.lr IN", "tags.team IN", "params.lr = 0.1", "metrics.loss > 0 OR", "metrics.loss = NaN")
+DIFFERS: dict[str, str] = {
+    "an_experiment_lives_and_is_deleted_and_comes_back: POST /api/2.0/mlflow/experiments/update": "400 for a state "
+    "that does not change by itself: MLflow's 500 makes its own client try again for minutes",
+    "a_run_from_its_creation_to_its_end: POST /api/2.0/mlflow/runs/update": "a run that runs again has no end, and a "
+    "state that does not exist is refused, not passed over",
+    "a_run_from_its_creation_to_its_end: GET /api/2.0/mlflow/runs/get": "so shown",
+    'runs_that_are_not_there: POST /api/2.0/mlflow/runs/create {"start_time": 1}': "no experiment is the default one",
+    'wrong_values: POST /api/2.0/mlflow/runs/log-metric {"run_id": "<id 2>", "key": "m", "value": 1, "timestamp": 1, '
+    '"step": 1.5}': "half a step is refused, not stored as 0",
+    "not_a_number_and_the_infinities": "infinities are kept; MLflow clips them to the largest float",
+    **{_SEARCHED + wish: "one grammar for people and clients: more can be asked than of MLflow" for wish in _MORE},
+    "what_is_not_offered": "every answer is JSON in MLflow's shape",
+    "inputs_and_outputs_of_a_run: POST /api/2.0/mlflow/experiments/search-datasets": "served where MLflow meant to",
+}
 """Where we answer otherwise on purpose: what was asked (its beginning, with the scenario), and why."""
 
 

@@ -45,7 +45,7 @@ def _again(kind: type[A], body: bytes, error: msgspec.MsgspecError) -> A:
     except ValueError:
         raise WireError("BAD_REQUEST", f"the body is not JSON: {error}") from error
     if not isinstance(values, dict):
-        values = {}
+        raise WireError("BAD_REQUEST", f"the body is a {type(values).__name__}, not an object")
     return converted(kind, values)
 
 

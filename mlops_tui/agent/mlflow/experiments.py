@@ -13,8 +13,10 @@ from mlops_tui.contracts import experiment as contract
 from mlops_tui.contracts.experiment import DEFAULT
 from mlops_tui.core.errors import NotFound
 from mlops_tui.door.context import Caller, act
+from mlops_tui.store.search import compile_order, compile_query, parse, parse_order
 from mlops_tui.store.session import Session
 from mlops_tui.tracking import experiments as room
+from mlops_tui.tracking.search import EXPERIMENT
 
 STAGES = {1: "deleted IS NULL", 2: "deleted IS NOT NULL", 3: "true"}
 _VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}
@@ -172,14 +174,17 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
     """List a page, newest first."""
     if ask.max_results is None or not 0 < ask.max_results <= 50_000:
         raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results' supplied: It must be 1 to 50000.")
+    condition = compile_query(parse(ask.filter or "", "mlflow"), EXPERIMENT)
+    order = compile_order(parse_order(ask.order_by or [], "mlflow"), EXPERIMENT, ["e.updated DESC", "e.number DESC"])
+    part, stage = Slice.of(ask.page_token, ask.max_results), STAGES[view_of(ask.view_type)]
     _with_default(call)
     with call.reading("experiment:read") as session:
-        part = Slice.of(ask.page_token, ask.max_results)
-        rows = session.dicts(
-            f"""{room._ROW} WHERE tenant = ? AND {STAGES[view_of(ask.view_type)]}
-                ORDER BY updated DESC, number DESC LIMIT ? OFFSET ?""",
-            [call.caller.tenant, part.size + 1, part.offset],
+        ids = session.column(
+            f"""SELECT e.id FROM experiment e {order.joins} WHERE e.tenant = ? AND {stage} AND ({condition.sql})
+                ORDER BY {order.by} LIMIT ? OFFSET ?""",
+            [*order.params, call.caller.tenant, *condition.params, part.size + 1, part.offset],
         )
+        rows = [room.find_experiment(session, call.caller.tenant, one) for one in ids]
         return part.answer("experiments", [experiment_json(session, row) for row in rows])
 
 
@@ -219,12 +224,22 @@ def row_by_number(session: Session, tenant: str, number: str | None) -> dict[str
     Raises:
         WireError: there is none of that number.
     """
-    if not (number or "").isdecimal():
-        raise invalid(f"Invalid experiment ID '{number}'. Experiment ID must be a valid integer.")
-    row = session.row("SELECT id FROM experiment WHERE tenant = ? AND number = ?", [tenant, int(number or 0)])
+    row = session.row("SELECT id FROM experiment WHERE tenant = ? AND number = ?", [tenant, number_of(number)])
     if row is None:
         raise missing(f"No Experiment with id={number} exists")
     return room.find_experiment(session, tenant, row[0])
+
+
+def number_of(typed: str | None) -> int:
+    """Return the number that stands in a request.
+
+    Raises:
+        WireError: it is none.
+    """
+    try:
+        return min(int(typed or ""), 2**62)
+    except ValueError:
+        raise invalid(f"Invalid experiment ID '{typed}'. Experiment ID must be a valid integer.") from None
 
 
 def experiment_json(session: Session, row: dict[str, Any]) -> dict[str, Any]:
@@ -239,7 +254,7 @@ def experiment_json(session: Session, row: dict[str, Any]) -> dict[str, Any]:
         "lifecycle_stage": "active" if row["deleted"] is None else "deleted",
         "last_update_time": row["updated"] // 1000,
         "creation_time": row["created"] // 1000,
-        "tags": [{"key": key, "value": value} for key, value in tags.items()],
+        **({"tags": [{"key": key, "value": value} for key, value in tags.items()]} if tags else {}),
     }
 
 

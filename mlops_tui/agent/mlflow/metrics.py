@@ -1,63 +1,22 @@
-"""What is logged to runs: checked here, written to the journal, answered; and the whole history of a metric."""
+"""The values of metrics: of one run whole or in pages, of several, and thinned out for a chart."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from mlops_tui.agent.mlflow.coding import Ask, absent, number
+import msgspec
+
+from mlops_tui.agent.mlflow.coding import Ask, number
 from mlops_tui.agent.mlflow.errors import invalid, missing
-from mlops_tui.agent.mlflow.experiments import Pair
-from mlops_tui.agent.mlflow.journal import Known
-from mlops_tui.agent.mlflow.names import MAX_PARAM, MAX_TAG, check_name, stored_id
+from mlops_tui.agent.mlflow.names import dashed, stored_id
 from mlops_tui.agent.mlflow.pages import Slice
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.mlflow.runs import OneRun
-from mlops_tui.core.clock import now_us
-from mlops_tui.core.jsonx import ieee_word
+from mlops_tui.store.session import Session
 
-MAX_METRICS, MAX_OTHERS, MAX_ALL = 1000, 100, 1000
-_YEAR_10000 = 253_402_300_800_000
-
-
-class Point(Ask):
-    """One value of a metric; the time is milliseconds since 1970."""
-
-    key: str | None = None
-    value: float | None = None
-    timestamp: int | None = None
-    step: int | None = None
-    model_id: str | None = None
-    dataset_name: str | None = None
-    dataset_digest: str | None = None
-
-
-class LogMetric(OneRun):
-    """``runs/log-metric``."""
-
-    required = ("key", "value", "timestamp")
-    key: str | None = None
-    value: float | None = None
-    timestamp: int | None = None
-    step: int | None = None
-    model_id: str | None = None
-    dataset_name: str | None = None
-    dataset_digest: str | None = None
-
-
-class LogPair(OneRun):
-    """``runs/log-parameter`` and ``runs/set-tag``."""
-
-    required = ("key",)
-    key: str | None = None
-    value: str | None = None
-
-
-class LogBatch(OneRun):
-    """``runs/log-batch``."""
-
-    metrics: list[Point] | None = None
-    params: list[Pair] | None = None
-    tags: list[Pair] | None = None
+MAX_BULK, MAX_RUNS, THINNED = 25_000, 100, 2500
+"""Values of all runs and runs in one answer; values of one run in a thinned one unless it says how many."""
 
 
 class History(OneRun):
@@ -69,142 +28,118 @@ class History(OneRun):
     page_token: str | None = None
 
 
-@route("POST", "runs/log-metric", LogMetric, hot=True)
-async def log_metric(call: Call, ask: LogMetric) -> None:
-    """Append one value."""
-    run = await call.journal.run(call.caller, ask.run)
-    call.journal.append(run, *_metric_records([ask], ""))
+class Bulk(Ask):
+    """``metrics/get-history-bulk``; the runs come as ``run_id``, several times."""
+
+    run_id: list[str] | None = None
+    metric_key: str | None = None
+    max_results: int | None = None
 
 
-@route("POST", "runs/log-parameter", LogPair, hot=True)
-async def log_parameter(call: Call, ask: LogPair) -> None:
-    """Append one parameter; another value of a known one is refused."""
-    run = await call.journal.run(call.caller, ask.run)
-    params = _params(run, ask.run, [Pair(key=ask.key, value=ask.value)], "")
-    _keep_params(call, run, params)
+class Interval(Ask):
+    """``metrics/get-history-bulk-interval``."""
+
+    run_ids: list[str] | None = None
+    metric_key: str | None = None
+    start_step: int | None = None
+    end_step: int | None = None
+    max_results: int | None = None
 
 
-@route("POST", "runs/set-tag", LogPair, hot=True)
-async def set_tag(call: Call, ask: LogPair) -> None:
-    """Set one tag."""
-    run = await call.journal.run(call.caller, ask.run)
-    call.journal.append(run, _tags([Pair(key=ask.key, value=ask.value)], ""))
+class Value(msgspec.Struct, omit_defaults=True):
+    """One value as the wire shows it; a Struct is made and written several times as fast as a dict."""
+
+    key: str
+    value: float | str
+    timestamp: int
+    step: int = -(2**63)
+    run_id: str | None = None
 
 
-@route("POST", "runs/log-batch", LogBatch, hot=True)
-async def log_batch(call: Call, ask: LogBatch) -> None:
-    """Append values, parameters and tags: all of them or none."""
-    metrics, params, tags = ask.metrics or [], ask.params or [], ask.tags or []
-    limits = ((metrics, MAX_METRICS, "metrics"), (params, MAX_OTHERS, "params"), (tags, MAX_OTHERS, "tags"))
-    for given, limit, what in (*limits, ([*metrics, *params, *tags], MAX_ALL, "metrics, params, and tags")):
-        if len(given) > limit:
-            raise invalid(f"A batch can contain at most {limit} {what}, this one has {len(given)}: send several.")
-    records = _metric_records(metrics, "metrics")
-    run = await call.journal.run(call.caller, ask.run)
-    fresh = _params(run, ask.run, params, "params")
-    if tags:
-        records.append(_tags(tags, "tags"))
-    if records:
-        call.journal.append(run, *records)
-    _keep_params(call, run, fresh)
+_ORDERED = """
+SELECT value, epoch_us(ts) // 1000 AS ms, step FROM point WHERE sid = ? ORDER BY ms, step, value LIMIT ? OFFSET ?
+"""
+_THINNED = """
+WITH wanted AS (
+  SELECT value, epoch_us(ts) // 1000 AS ms, step,
+    row_number() OVER (ORDER BY step, ts, value) - 1 AS i, count(*) OVER () AS n
+  FROM point WHERE sid = $sid AND ($low IS NULL OR step BETWEEN $low AND $high))
+SELECT value, ms, step FROM wanted
+WHERE n <= $most OR i = n - 1
+  OR ($most > 1 AND (i = 0 OR i * ($most - 1) // (n - 1) <> (i - 1) * ($most - 1) // (n - 1)))
+ORDER BY i
+"""
 
 
 @route("GET", "metrics/get-history", History)
 def history(call: Call, ask: History) -> dict[str, Any]:
-    """Show every value of a metric, in the order of time."""
-    run = stored_id(ask.run)
+    """Show every value of a metric, in the order of time; none where there is no such run."""
     if ask.max_results is not None and ask.max_results <= 0:
         raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results' supplied: It must be positive.")
+    run = dashed(ask.run)
+    part = Slice.of(ask.page_token, ask.max_results or 2**62)
     call.journal.drain(run)
     with call.reading("run:read") as session:
-        if not session.row("SELECT 1 FROM run WHERE id = ? AND tenant = ?", [run, call.caller.tenant]):
-            raise missing(f"Run with id={ask.run} not found")
-        sid = session.value(
-            "SELECT sid FROM series WHERE scope = 'run' AND owner = ? AND key = ?", [run, ask.metric_key]
-        )
-        part = Slice.of(ask.page_token, ask.max_results or 2**62)
         rows = session.rows(
-            """SELECT value, epoch_us(ts) // 1000 AS ms, step FROM point WHERE sid = ?
-               ORDER BY ms, step, value LIMIT ? OFFSET ?""",
-            [sid, part.size + 1, part.offset],
+            _ORDERED, [_series(session, call.caller.tenant, run, ask.metric_key), part.size + 1, part.offset]
         )
-    return part.answer(
-        "metrics",
-        [{"key": ask.metric_key, "value": number(value), "timestamp": ms, "step": step} for value, ms, step in rows],
+    return part.answer("metrics", _values(ask.metric_key or "", rows))
+
+
+@route("GET", "metrics/get-history-bulk", Bulk)
+def bulk(call: Call, ask: Bulk) -> dict[str, Any]:
+    """Show the values of a metric of several runs, run by run."""
+    runs, most = sorted(ask.run_id or []), min(MAX_BULK, MAX_BULK if ask.max_results is None else ask.max_results)
+    if not runs or ask.metric_key is None:
+        raise invalid("GetMetricHistoryBulk takes at least one run_id, and a metric_key")
+    if len(runs) > MAX_RUNS:
+        raise invalid(f"GetMetricHistoryBulk takes at most {MAX_RUNS} run_ids, these are {len(runs)}")
+    found: list[Value] = []
+    for run in map(stored_id, runs):
+        call.journal.drain(run)
+        with call.reading("run:read") as session:
+            rows = session.rows(
+                _ORDERED, [_series(session, call.caller.tenant, run, ask.metric_key), most - len(found), 0]
+            )
+        found += _values(ask.metric_key, rows, run)
+    return {"metrics": found} if found else {}
+
+
+@route("GET", "metrics/get-history-bulk-interval", Interval)
+def interval(call: Call, ask: Interval) -> dict[str, Any]:
+    """Show the values of a metric of several runs, evenly thinned out; the first and the last of each stay."""
+    if (ask.start_step is None) != (ask.end_step is None):
+        raise invalid("If either start step or end step are specified, both must be specified.")
+    if ask.start_step is not None and ask.end_step is not None and ask.start_step > ask.end_step:
+        raise invalid(f"end_step must be greater than start_step: {ask.start_step} and {ask.end_step}")
+    if not ask.run_ids or ask.metric_key is None or len(ask.run_ids) > MAX_RUNS:
+        raise invalid(f"GetMetricHistoryBulkInterval takes 1 to {MAX_RUNS} run_ids, and a metric_key")
+    found: list[Value] = []
+    for run in map(stored_id, ask.run_ids):
+        call.journal.drain(run)
+        with call.reading("run:read") as session:
+            _check(call, session, run)
+            wanted = {
+                "sid": _series(session, call.caller.tenant, run, ask.metric_key),
+                "low": ask.start_step, "high": ask.end_step,
+                "most": max(1, THINNED if ask.max_results is None else ask.max_results),
+            }  # fmt: skip
+            found += _values(ask.metric_key, session.rows(_THINNED, wanted), run)
+    return {"metrics": found} if found else {}
+
+
+def _check(call: Call, session: Session, run: str) -> None:
+    if not session.row("SELECT 1 FROM run WHERE id = ? AND tenant = ?", [run, call.caller.tenant]):
+        raise missing(f"Run with id={run.replace('-', '')} not found")
+
+
+def _series(session: Session, tenant: str, run: str, key: str | None) -> int | None:
+    found: int | None = session.value(
+        "SELECT sid FROM series WHERE scope = 'run' AND owner = ? AND key = ?", [run, key]
     )
+    return found
 
 
-def _metric_records(points: list[Any], path: str) -> list[dict[str, Any]]:
-    """Return points as records, those of one moment and step in one.
-
-    Raises:
-        WireError: one is not complete, or cannot be kept.
-    """
-    records: list[dict[str, Any]] = []
-    before: tuple[int, int] | None = None
-    for index, point in enumerate(points):
-        at = f"{path}[{index}]." if path else ""
-        key, value, ts = point.key, point.value, point.timestamp
-        if not key or value is None or ts is None:
-            raise absent(at + ("key" if not key else "value" if value is None else "timestamp"))
-        check_name(key, f"{at}name", "Metric name")
-        if not 0 <= ts < _YEAR_10000:
-            raise invalid(
-                f"Invalid value {ts} for parameter '{at}timestamp' supplied: metric '{key}' (value={value}). "
-                "Timestamp must be a nonnegative number of milliseconds, before the year 10000."
-            )
-        step = point.step or 0
-        if before != (ts, step) or key in records[-1]["m"] or key in records[-1]["x"]:
-            records.append({"v": 1, "e": "m", "t": ts * 1000, "s": step, "m": {}, "x": {}})
-            before = ts, step
-        finite = value - value == 0.0
-        records[-1]["m" if finite else "x"][key] = value if finite else ieee_word(value)
-    return records
-
-
-def _params(run: Known, typed: str, params: list[Pair], path: str) -> dict[str, str]:
-    """Return the parameters that are new to a run.
-
-    Raises:
-        WireError: one is known with another value, comes twice, or cannot be kept.
-    """
-    fresh: dict[str, str] = {}
-    for index, one in enumerate(params):
-        at = f"{path}[{index}]." if path else ""
-        if not one.key:
-            raise absent(f"{at}key")
-        key, value = check_name(one.key, f"{at}key", "Param key"), (one.value or "")[:MAX_PARAM]
-        if key in fresh:
-            raise invalid(f"Duplicate parameter keys have been submitted: {[key]}. Give one value per key.")
-        fresh[key] = value
-    for key, value in list(fresh.items()):
-        if (known := run.params.get(key)) is None:
-            continue
-        if known != value:
-            raise invalid(
-                f"Changing param values is not allowed. Param with key='{key}' was already logged with value="
-                f"'{known:.200}' for run ID='{typed}'. Attempted logging new value '{value:.200}'."
-            )
-        del fresh[key]
-    return fresh
-
-
-def _keep_params(call: Call, run: Known, fresh: dict[str, str]) -> None:
-    if fresh:
-        call.journal.append(run, {"v": 1, "e": "param", "t": now_us(), "p": fresh})
-        run.params.update(fresh)
-
-
-def _tags(tags: list[Pair], path: str) -> dict[str, Any]:
-    """Return tags as one record; of a key that comes twice the last value counts.
-
-    Raises:
-        WireError: one cannot be kept.
-    """
-    kept = {}
-    for index, one in enumerate(tags):
-        at = f"{path}[{index}]." if path else ""
-        if not one.key:
-            raise absent(f"{at}key")
-        kept[check_name(one.key, f"{at}key")] = (one.value or "")[:MAX_TAG]
-    return {"v": 1, "e": "tag", "t": now_us(), "g": kept}
+def _values(key: str, rows: Sequence[tuple[float, int, int]], run: str | None = None) -> list[Value]:
+    shown = run.replace("-", "") if run else None
+    return [Value(key, number(value), ms, step, shown) for value, ms, step in rows]

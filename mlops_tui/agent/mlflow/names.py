@@ -22,6 +22,11 @@ def stored_id(run: str) -> str:
     """
     if not _ID.fullmatch(run):
         raise missing(f"Run with id={run:.100} not found")
+    return dashed(run)
+
+
+def dashed(run: str) -> str:
+    """Return 32 digits with dashes between them; of anything else nothing that the store has."""
     return f"{run[:8]}-{run[8:12]}-{run[12:16]}-{run[16:20]}-{run[20:]}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +39,9 @@ class Slice:
         return cls(offset, size)
 
     def answer(self, name: str, rows: list[Any]) -> dict[str, Any]:
-        """Return the page under its name, with the token of the next when there is one."""
-        page: dict[str, Any] = {name: rows[: self.size]}
+        """Return the page under its name, with the token of the next when there is one; nothing when it is empty."""
+        page: dict[str, Any] = {name: rows[: self.size]} if rows else {}
         if len(rows) > self.size:
-            page["next_page_token"] = base64.b64encode(
-                msgspec.json.encode({"offset": self.offset + self.size})
-            ).decode()
+            token = json.dumps({"offset": self.offset + self.size}).encode()
+            page["next_page_token"] = base64.b64encode(token).decode()
         return page

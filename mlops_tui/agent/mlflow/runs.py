@@ -1,20 +1,30 @@
-"""Runs on the wire: made, shown, changed, deleted and searched. What is logged to them is in :mod:`.metrics`."""
+"""Runs on the wire: made, shown, changed, deleted and searched. What is logged to them is in :mod:`.appends`."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mlops_tui.agent.mlflow import runs_json
 from mlops_tui.agent.mlflow.coding import Ask
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
-from mlops_tui.agent.mlflow.experiments import STAGES, Pair, row_by_number, view_of
+from mlops_tui.agent.mlflow.experiments import STAGES, Pair, number_of, row_by_number, view_of
 from mlops_tui.agent.mlflow.names import MAX_TAG, check_name, stored_id
 from mlops_tui.agent.mlflow.pages import Slice
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.contracts import run as contract
+from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order
 from mlops_tui.tracking.find import row_of
+from mlops_tui.tracking.search import RUN
 
 RUN_NAME, USER = "mlflow.runName", "mlflow.user"
+_WIRE_ID = "replace(r.id, '-', '')"
+_PLACE = "coalesce(nullif(e.place, ''), 'mlflow-artifacts:/' || e.number)"
+_ATTRIBUTES = {
+    "run_id": Field(_WIRE_ID),
+    "artifact_uri": Field(f"{_PLACE} || '/' || {_WIRE_ID} || '/artifacts'"),
+}
+"""What is written otherwise on the wire than in the store; over ``run r`` and ``experiment e``."""
 _STATUS = {1: "running", 2: "scheduled", 3: "done", 4: "failed", 5: "killed"}
 _WORDS = {"RUNNING": 1, "SCHEDULED": 2, "FINISHED": 3, "FAILED": 4, "KILLED": 5}
 
@@ -103,7 +113,9 @@ def create(call: Call, ask: CreateRun) -> dict[str, Any]:
         ),
     )
     with call.reading("run:read") as session:
-        return {"run": runs_json.whole(session, [made.id])[0]}
+        shown = runs_json.whole(session, [made.id])[0]
+    del shown["outputs"]
+    return {"run": shown}
 
 
 @route("GET", "runs/get", OneRun)
@@ -176,16 +188,19 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
     size = 1000 if ask.max_results is None else ask.max_results
     if not 0 < size <= 50_000:
         raise invalid(f"Invalid value {size} for parameter 'max_results' supplied: It must be 1 to 50000.")
+    entity = replace(RUN, attributes={**RUN.attributes, **_ATTRIBUTES})
+    condition = compile_query(parse(ask.filter or "", "mlflow"), entity)
+    order = compile_order(parse_order(ask.order_by or [], "mlflow"), entity, ["r.started DESC", "r.id"])
+    stage = STAGES[view_of(ask.run_view_type)].replace("deleted", "r.deleted")
+    part = Slice.of(ask.page_token, size)
+    numbers = [number_of(one) for one in ask.experiment_ids or []]
     call.journal.drain()
-    numbers = [int(one) for one in ask.experiment_ids or [] if one.isdecimal()]
     with call.reading("run:read") as session:
-        part = Slice.of(ask.page_token, size)
         ids = session.column(
-            f"""SELECT r.id FROM run r JOIN experiment e ON e.id = r.experiment_id
-                WHERE r.tenant = ? AND {STAGES[view_of(ask.run_view_type)].replace("deleted", "r.deleted")}
-                  AND e.number IN (SELECT unnest(?::BIGINT[]))
-                ORDER BY r.started DESC, r.id LIMIT ? OFFSET ?""",
-            [call.caller.tenant, numbers, size + 1, part.offset],
+            f"""SELECT r.id FROM run r JOIN experiment e ON e.id = r.experiment_id {order.joins}
+                WHERE r.tenant = ? AND {stage} AND e.number IN (SELECT unnest(?::BIGINT[])) AND ({condition.sql})
+                ORDER BY {order.by} LIMIT ? OFFSET ?""",
+            [*order.params, call.caller.tenant, numbers, *condition.params, size + 1, part.offset],
         )
         return part.answer("runs", runs_json.whole(session, ids))
 

@@ -6,11 +6,14 @@ import math
 from collections import defaultdict
 from typing import Any
 
+import msgspec
+
 from mlops_tui.agent.mlflow.coding import number
 from mlops_tui.agent.mlflow.experiments import place_of
 from mlops_tui.agent.mlflow.names import wire_id
 from mlops_tui.store.session import Session
 
+CONTEXT = "mlflow.data.context"
 STATUS = {"done": "FINISHED", "failed": "FAILED", "killed": "KILLED", "lost": "KILLED", "running": "RUNNING"}
 """What MLflow calls our states; one that it has no word for is shown in capitals."""
 
@@ -27,16 +30,22 @@ def whole(session: Session, runs: list[str]) -> list[dict[str, Any]]:
         return []
     rows = {row["id"]: row for row in session.dicts(_INFO, [runs])}
     metrics, params, tags = _metrics(session, runs), _pairs(session, "param", "run", runs), _tags(session, runs, rows)
+    data, (read, made) = _datasets(session, runs), _models(session, runs)
     return [
         {
             "info": _info(rows[run]),
-            "data": {"metrics": metrics[run], "params": params[run], "tags": tags[run]},
-            "inputs": {"dataset_inputs": [], "model_inputs": []},
-            "outputs": {"model_outputs": []},
+            "data": _said(metrics=metrics[run], params=params[run], tags=tags[run]),
+            "inputs": _said(dataset_inputs=data[run], model_inputs=read[run]),
+            "outputs": _said(model_outputs=made[run]),
         }
         for run in runs
         if run in rows
     ]
+
+
+def _said(**lists: list[Any]) -> dict[str, list[Any]]:
+    """Return the lists that have something in them; the wire leaves out what is empty."""
+    return {name: one for name, one in lists.items() if one}
 
 
 def _info(row: dict[str, Any]) -> dict[str, Any]:
@@ -88,3 +97,43 @@ def _tags(session: Session, runs: list[str], rows: dict[str, dict[str, Any]]) ->
         others = [one for one in found[run] if one["key"] not in now]
         found[run] = [*others, *({"key": key, "value": value} for key, value in now.items())]
     return found
+
+
+def _datasets(session: Session, runs: list[str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in session.dicts(
+        "SELECT * EXCLUDE ts FROM run_data WHERE run IN (SELECT unnest(?)) ORDER BY ts, name", [runs]
+    ):
+        context = {CONTEXT: row["context"]} if row["context"] else {}
+        tags = {**context, **msgspec.json.decode(row["tags"] or "{}")}
+        found[row["run"]].append(
+            {
+                **_said(tags=[{"key": key, "value": value} for key, value in tags.items()]),
+                "dataset": {
+                    "name": row["name"],
+                    "digest": row["digest"],
+                    "source_type": row["source_type"],
+                    "source": row["source"],
+                    **({"schema": row["schema_text"]} if row["schema_text"] else {}),
+                    **({"profile": row["profile"]} if row["profile"] else {}),
+                },
+            }
+        )
+    return found
+
+
+Models = dict[str, list[dict[str, Any]]]
+
+
+def _models(session: Session, runs: list[str]) -> tuple[Models, Models]:
+    read: Models = defaultdict(list)
+    made: Models = defaultdict(list)
+    rows = session.rows(
+        "SELECT run, model, way, step FROM run_model WHERE run IN (SELECT unnest(?)) ORDER BY ts", [runs]
+    )
+    for run, model, way, step in rows:
+        if way == "in":
+            read[run].append({"model_id": model})
+        else:
+            made[run].append({"model_id": model, "step": step})
+    return read, made

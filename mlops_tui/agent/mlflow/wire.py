@@ -15,6 +15,7 @@ from mlops_tui.agent.mlflow.coding import check_required, encode, from_query
 from mlops_tui.agent.mlflow.errors import STATUS, WireError, invalid, translated
 from mlops_tui.agent.mlflow.journal import Journal
 from mlops_tui.agent.mlflow.router import ROUTER, Call, Reply, Route
+from mlops_tui.agent.mlflow.skipped import unserved
 from mlops_tui.core.errors import MlopsError
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from mlops_tui.door.house import House
 
 log = logging.getLogger(__name__)
-MODULES = ("server", "experiments", "runs", "metrics")
+MODULES = ("server", "experiments", "runs", "appends", "metrics", "inputs")
 """Files beside this one that register routes when they are imported."""
-ROOTS = ("/api/", "/ajax-api/", "/graphql")
+ROOTS = ("/api/", "/api/2.0mlflow/", "/ajax-api/", "/graphql")
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of the longest body that is read at once; files are streamed."""
 
@@ -59,7 +60,7 @@ class Wire:
         self._used()
         try:
             if found is None:
-                raise WireError("ENDPOINT_NOT_FOUND", f"{scope['method']} {scope['path']} is not served here")
+                raise unserved(scope["method"], scope["path"])
             reply = await self._answer(*found, scope, receive)
         except WireError as error:
             reply = _failure(error)

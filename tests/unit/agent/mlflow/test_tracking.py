@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import math
+import os
 
 import pytest
+
+from mlops_tui.contracts import govern
+from mlops_tui.door.context import Caller
+from mlops_tui.door.perform import ask
 
 
 def data(wire, run, part):
@@ -103,3 +109,72 @@ def test_what_is_not_served_says_so_in_mlflows_shape(wire):
     assert wire.refused("GET", "runs/get", run_id="f" * 32)[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
     assert wire.get("/api/3.0/mlflow/server-info")["workspaces_enabled"] is False
     assert wire.ask("GET", "/health") == (200, b"OK")
+
+
+def test_searches_speak_mlflows_grammar(wire):
+    runs = []
+    for step, loss in enumerate((0.3, 0.1, "NaN")):
+        made = wire.post("runs/create", experiment_id="0", start_time=step, run_name=f"r{step}")["run"]["info"]
+        runs.append(made["run_id"])
+        wire.post("runs/log-metric", run_id=made["run_id"], key="loss", value=loss, timestamp=1)
+    names = {run: f"r{number}" for number, run in enumerate(runs)}
+
+    def found(**wish):
+        answer = wire.post("runs/search", experiment_ids=["0"], **wish)
+        return [names[one["info"]["run_id"]] for one in answer.get("runs", [])], answer.get("next_page_token")
+
+    assert found() == (["r2", "r1", "r0"], None)
+    assert found(filter="metrics.loss < 0.2")[0] == ["r1"]
+    assert found(filter=f"attributes.run_id = '{runs[0]}'")[0] == ["r0"]
+    assert found(order_by=["metrics.loss ASC"])[0] == ["r1", "r0", "r2"]
+    first, token = found(order_by=["metrics.loss ASC"], max_results=2)
+    assert first == ["r1", "r0"] and found(order_by=["metrics.loss ASC"], max_results=2, page_token=token)[0] == ["r2"]
+    assert wire.refused("POST", "runs/search", experiment_ids=["0"], filter="nonsense")[1] == "INVALID_PARAMETER_VALUE"
+    wire.post("experiments/create", name="census", tags=[{"key": "team", "value": "a"}])
+    hit = wire.post("experiments/search", max_results=5, filter="tags.team = 'a' AND name LIKE 'cen%'")["experiments"]
+    assert [one["name"] for one in hit] == ["census"]
+
+
+def test_data_and_models_that_a_run_read_and_made_are_noted_once(wire, run):
+    dataset = {"name": "census", "digest": "abc", "source_type": "local", "source": "{}", "profile": "p"}
+    used = {"tags": [{"key": "mlflow.data.context", "value": "train"}], "dataset": dataset}
+    for _ in range(2):
+        wire.post("runs/log-inputs", run_id=run, datasets=[used], models=[{"model_id": "m-1"}])
+        wire.post("runs/outputs", run_id=run, models=[{"model_id": "m-2", "step": 3}])
+    shown = wire.get("runs/get", run_id=run)["run"]
+    assert shown["inputs"] == {"dataset_inputs": [used], "model_inputs": [{"model_id": "m-1"}]}
+    assert shown["outputs"] == {"model_outputs": [{"model_id": "m-2", "step": 3}]}
+    wanted = [{"experiment_id": "0", "name": "census", "digest": "abc", "context": "train"}]
+    assert wire.post("experiments/search-datasets", experiment_ids=["0"]) == {"dataset_summaries": wanted}
+
+
+def test_histories_of_several_runs_are_thinned_but_keep_their_ends(wire, run):
+    points = [{"key": "m", "value": i, "timestamp": i, "step": i} for i in range(1000)]
+    wire.post("runs/log-batch", run_id=run, metrics=points)
+    thin = wire.get("metrics/get-history-bulk-interval", run_ids=run, metric_key="m", max_results=11)["metrics"]
+    assert len(thin) == 11 and (thin[0]["step"], thin[-1]["step"]) == (0, 999) and thin[0]["run_id"] == run
+    some = wire.get("metrics/get-history-bulk-interval", run_ids=run, metric_key="m", start_step=10, end_step=12)[
+        "metrics"
+    ]
+    assert [one["step"] for one in some] == [10, 11, 12]
+    bulk = wire.get("/ajax-api/2.0/mlflow/metrics/get-history-bulk", run_id=run, metric_key="m", max_results=5)
+    assert [one["step"] for one in bulk["metrics"]] == [0, 1, 2, 3, 4]
+    page = wire.get("metrics/get-history", run_id=run, metric_key="m", max_results=999)
+    rest = wire.get("metrics/get-history", run_id=run, metric_key="m", page_token=page["next_page_token"])
+    assert len(page["metrics"]) == 999 and [one["step"] for one in rest["metrics"]] == [999]
+    assert wire.get("metrics/get-history", run_id="f" * 32, metric_key="m") == {}
+
+
+def test_parts_of_mlflow_that_are_not_here_say_why(wire):
+    status, code, told = wire.refused("POST", "/api/3.0/mlflow/traces/search")
+    assert (status, code) == (501, "NOT_IMPLEMENTED") and "traces are not kept" in told
+
+
+def test_roles_hold_on_the_wire(wire, run):
+    wire.post("runs/log-metric", run_id=run, key="m", value=1, timestamp=1)
+    me = Caller(getpass.getuser(), os.getuid())
+    for name, role in ((me.name, "admin"), ("boss", "admin"), (me.name, "viewer")):
+        ask(wire.house, govern.identity_create, govern.CreateIdentity(name=name, role=role), me)
+    for path, given in (("runs/log-metric", {"key": "m", "value": 1, "timestamp": 1}), ("runs/delete", {})):
+        assert wire.refused("POST", path, run_id=run, **given)[:2] == (403, "PERMISSION_DENIED")
+    assert data(wire, run, "metrics") == {"m": 1}, "a viewer may look"
