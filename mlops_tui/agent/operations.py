@@ -53,7 +53,7 @@ def stop(ctx: Context, _: Empty) -> Done:
 @implements(listing.open_view)
 def open_view(ctx: Context, request: listing.OpenView) -> listing.View:
     """Hold an ordered list."""
-    return ctx.house.views.open(ctx.session, ctx.tenant, request.noun, request.filter, request.sort)
+    return ctx.house.views.open(ctx.session, ctx.tenant, request)
 
 
 @implements(listing.page_view)
@@ -104,9 +104,7 @@ def _register_lists() -> None:
 
 def _lister(noun: str) -> Any:
     def select(ctx: Context, request: listing.List) -> listing.Table:
-        return LISTINGS[noun].select(
-            ctx.session, ctx.tenant, request.filter, request.sort, request.limit, request.offset
-        )
+        return LISTINGS[noun].select(ctx.session, ctx.tenant, request)
 
     return select
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 from mlops_tui.contracts import agent as contract
-from mlops_tui.contracts.listing import Column, Table
+from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import Conflict
 from mlops_tui.core.paths import home
@@ -15,7 +12,6 @@ from mlops_tui.plugins import loader
 from mlops_tui.plugins.found import Found, find_plugin, find_plugins, normal
 from mlops_tui.plugins.trust import check_files, set_trust, state_of, trusted
 from mlops_tui.store.listing import Listing, lists
-from mlops_tui.store.session import Session
 
 COLUMNS = [
     Column(name="name", label="name"),
@@ -30,24 +26,13 @@ COLUMNS = [
 class PluginListing(Listing):
     """A list whose rows come from this installation, not from the store; filter, sort and pages stay SQL."""
 
-    def select(self, session: Session, tenant: str, filter: str, sort: str, limit: int, offset: int) -> Table:
-        """Return a page of the plugins that are there now."""
-        return super(PluginListing, self._now()).select(session, tenant, filter, sort, limit, offset)
-
-    def ids(self, session: Session, tenant: str, filter: str, sort: str) -> Any:
-        """Return the names of all plugins in order."""
-        return super(PluginListing, self._now()).ids(session, tenant, filter, sort)
-
-    def page(self, session: Session, ids: list[Any]) -> list[list[Any]]:
-        """Return the rows of these names."""
-        return super(PluginListing, self._now()).page(session, ids)
-
-    def _now(self) -> PluginListing:
+    def rows_from(self) -> str:
+        """Return the plugins that are there now."""
         rows = ", ".join("(" + ", ".join(_literal(value) for value in row) + ")" for row in _rows())
         nothing = ", ".join("''" for _ in COLUMNS)
         names = ", ".join(column.name for column in COLUMNS)
         # VALUES may not be empty; the one row without a name is taken away again by ``where``.
-        return replace(self, source=f"(VALUES ({nothing}){', ' if rows else ''}{rows}) AS plugin({names})")
+        return f"(VALUES ({nothing}){', ' if rows else ''}{rows}) AS plugin({names})"
 
 
 lists(

@@ -34,6 +34,9 @@ class List(Request, frozen=True):
     sort: Annotated[str, Meta(description="column to sort by; a leading '-' reverses")] = ""
     limit: Annotated[int, Meta(ge=1, le=10_000, description="rows at most")] = 50
     offset: Annotated[int, Meta(ge=0, description="rows to skip")] = 0
+    columns: Annotated[list[str], Meta(description="one more column: a metric, parameter, tag or other key")] = (
+        msgspec.field(default_factory=list)
+    )
 
 
 class Table(Answer):
@@ -51,11 +54,17 @@ def listing(noun: str, help: str, example: str = "") -> Operation[List, Table]:
 
 
 class OpenView(Request, frozen=True):
-    """Ask for an ordered list to be kept, so that pages of it stay the same while one scrolls."""
+    """Ask for an ordered list to be kept, so that pages of it stay the same while one scrolls.
+
+    ``within`` is a filter of the screen, which that of the person narrows; ``columns`` are keys to show beside the
+    list's own columns.
+    """
 
     noun: str
     filter: str = ""
     sort: str = ""
+    within: str = ""
+    columns: list[str] = msgspec.field(default_factory=list)
 
 
 class View(Answer):

@@ -11,10 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from mlops_tui.contracts.listing import Column, Page, Table, View
+from mlops_tui.contracts.listing import Column, List, OpenView, Page, Table, View
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.core.ids import uuid7
-from mlops_tui.store.search import Compare, Field, Key, Order, Query, compile_order, compile_query, parse, parse_order
+from mlops_tui.store.search import (
+    Compare,
+    Field,
+    Key,
+    Order,
+    Query,
+    compile_order,
+    compile_query,
+    field_of,
+    parse,
+    parse_order,
+)
 from mlops_tui.store.session import Session
 
 
@@ -46,53 +57,77 @@ class Listing:
     hidden: Mapping[str, Field] = field(default_factory=dict)
     other: Callable[[Session, Key], Field | None] = lambda _session, _key: None
 
-    def select(self, session: Session, tenant: str, filter: str, sort: str, limit: int, offset: int) -> Table:
+    def select(self, session: Session, tenant: str, request: List) -> Table:
         """Return a page and the total.
 
         Raises:
-            BadInput: the filter or the sort column cannot be read.
+            BadInput: the filter, the order or a column cannot be read.
         """
-        condition, params = self._condition(session, tenant, filter)
-        order = self._order(session, sort)
+        extra = self.more(session, request.columns)
+        condition, params = self._condition(session, tenant, request.filter)
+        order = self._order(session, request.sort)
         # Ids first, the rest for the page alone: counting meanwhile costs nearly nothing, counting again costs as much.
         found = session.rows(
-            f"SELECT {self.id}, count(*) OVER () FROM {self.source} {order.joins} WHERE {condition}"
-            f" ORDER BY {order.by} LIMIT {limit} OFFSET {offset}",
+            f"SELECT {self.id}, count(*) OVER () FROM {self.rows_from()} {order.joins} WHERE {condition}"
+            f" ORDER BY {order.by} LIMIT {request.limit} OFFSET {request.offset}",
             [*order.params, *params],
         )
         total = found[0][1] if found else 0
-        if offset and not found:
-            total = session.value(f"SELECT count(*) FROM {self.source} WHERE {condition}", params)
-        return Table(
-            noun=self.noun, columns=self.columns, rows=self.page(session, [row[0] for row in found]), total=total
-        )
+        if request.offset and not found:
+            total = session.value(f"SELECT count(*) FROM {self.rows_from()} WHERE {condition}", params)
+        rows = self.page(session, [row[0] for row in found], extra)
+        return Table(noun=self.noun, columns=[*self.columns, *(one.column for one in extra)], rows=rows, total=total)
 
-    def ids(self, session: Session, tenant: str, filter: str, sort: str) -> Any:
-        """Return the ids of all rows in order, as an object array."""
-        condition, params = self._condition(session, tenant, filter)
+    def ids(self, session: Session, tenant: str, filter: str, sort: str, within: str = "") -> Any:
+        """Return the ids of all rows in order, as an object array; ``within`` is a filter that ``filter`` narrows."""
+        condition, params = self._condition(session, tenant, filter, within)
         order = self._order(session, sort)
-        sql = f"SELECT {self.id} FROM {self.source} {order.joins} WHERE {condition} ORDER BY {order.by}"
+        sql = f"SELECT {self.id} FROM {self.rows_from()} {order.joins} WHERE {condition} ORDER BY {order.by}"
         return np.array(session.column(sql, [*order.params, *params]), dtype=object)
 
-    def page(self, session: Session, ids: list[Any]) -> list[list[Any]]:
+    def page(self, session: Session, ids: list[Any], extra: Sequence[Extra] = ()) -> list[list[Any]]:
         """Return the rows of these ids in this order; a vanished row is its id and nulls."""
         if not ids:
             return []
         wanted = ", ".join(self.expressions[column.name] for column in self.columns)
         found = {
             row[0]: list(row)
-            for row in session.rows(f"SELECT {wanted} FROM {self.source} WHERE {self.id} IN (SELECT unnest(?))", [ids])
+            for row in session.rows(
+                f"SELECT {wanted} FROM {self.rows_from()} WHERE {self.id} IN (SELECT unnest(?))", [ids]
+            )
         }
-        return [found.get(one) or [one, *[None] * (len(self.columns) - 1)] for one in ids]
+        rows = [found.get(one) or [one, *[None] * (len(self.columns) - 1)] for one in ids]
+        for values in (one.of(session, self, ids) for one in extra):
+            for one, row in zip(ids, rows, strict=True):
+                row.append(values.get(one))
+        return rows
+
+    def more(self, session: Session, keys: Sequence[str]) -> list[Extra]:
+        """Return columns for keys that are not the list's own.
+
+        Raises:
+            BadInput: there is no such key.
+        """
+        known, resolver = {column.name for column in self.columns}, _Keys(self, session)
+        return [
+            Extra(Column(name=by.key.raw, label=by.key.raw, kind=field.kind), field)
+            for by in parse_order(keys)
+            if by.key.raw not in known and (field := field_of(by.query, by.key, resolver))
+        ]
+
+    def rows_from(self) -> str:
+        """Return the FROM clause; a list whose rows do not come from the store makes its own."""
+        return self.source
 
     @property
     def id(self) -> str:
         """SQL of the id: the first column."""
         return self.expressions[self.columns[0].name]
 
-    def _condition(self, session: Session, tenant: str, filter: str) -> tuple[str, list[Any]]:
-        condition, params = compile_query(parse(filter), _Keys(self, session))
-        parts = [f"({self.where})", f"({condition})"]
+    def _condition(self, session: Session, tenant: str, filter: str, within: str = "") -> tuple[str, list[Any]]:
+        made = [compile_query(parse(text), _Keys(self, session)) for text in (within, filter) if text]
+        parts = [f"({self.where})", *(f"({one.sql})" for one in made)]
+        params = [param for one in made for param in one.params]
         if self.tenant:
             parts.append(f"{self.tenant} = ?")
             params = [*params, tenant]
@@ -100,6 +135,33 @@ class Listing:
 
     def _order(self, session: Session, sort: str) -> Order:
         return compile_order(parse_order(sort or self.sort), _Keys(self, session), self.ties or (self.id,))
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A column that a list does not have by itself."""
+
+    column: Column
+    field: Field
+
+    def of(self, session: Session, listing: Listing, ids: list[Any]) -> dict[Any, Any]:
+        """Return the values of these rows by their ids."""
+        field = self.field
+        if not field.table:
+            sql = (
+                f"SELECT {listing.id}, {field.sql} FROM {listing.rows_from()} WHERE {listing.id} IN (SELECT unnest(?))"
+            )
+            return dict(session.rows(sql, [ids]))
+        value = (
+            f"string_agg(DISTINCT {field.sql}, ', ' ORDER BY {field.sql})" if field.many else f"any_value({field.sql})"
+        )
+        return dict(
+            session.rows(
+                f"SELECT {field.owner}, {value} FROM {field.table} WHERE {field.where}"
+                f" AND {field.owner} IN (SELECT unnest(?)) GROUP BY 1",
+                [*field.params, ids],
+            )
+        )
 
 
 class _Keys:
@@ -145,6 +207,7 @@ def lists(listing: Listing) -> Listing:
 class _Held:
     listing: Listing
     ids: Any
+    extra: list[Extra]
     used: float = field(default_factory=time.monotonic)
 
 
@@ -157,16 +220,18 @@ class Views:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._guard = threading.Lock()
 
-    def open(self, session: Session, tenant: str, noun: str, filter: str, sort: str) -> View:
+    def open(self, session: Session, tenant: str, request: OpenView) -> View:
         """Order the noun's rows and keep their ids.
 
         Raises:
-            BadInput: no such noun, filter or sort column.
+            BadInput: no such noun, filter, sort or column.
         """
-        listing = LISTINGS.get(noun)
+        listing = LISTINGS.get(request.noun)
         if listing is None:
-            raise BadInput(f"there is no list of {noun!r}", "", "one of: " + ", ".join(sorted(LISTINGS)))
-        held = _Held(listing, listing.ids(session, tenant, filter, sort))
+            raise BadInput(f"there is no list of {request.noun!r}", "", "one of: " + ", ".join(sorted(LISTINGS)))
+        extra = listing.more(session, request.columns)
+        ids = listing.ids(session, tenant, request.filter, request.sort, request.within)
+        held = _Held(listing, ids, extra)
         name = uuid7()
         with self._guard:
             self._held[name] = held
@@ -175,7 +240,8 @@ class Views:
                 del self._held[key]
             while len(self._held) > self.KEEP:
                 self._held.popitem(last=False)
-        return View(view=name, noun=noun, total=len(held.ids), columns=listing.columns)
+        columns = [*listing.columns, *(one.column for one in extra)]
+        return View(view=name, noun=request.noun, total=len(ids), columns=columns)
 
     def page(self, session: Session, view: str, offset: int, limit: int) -> Page:
         """Return a window of a held list.
@@ -189,4 +255,4 @@ class Views:
                 raise NotFound("this list is no longer held", "it expired or the agent was restarted", "open it again")
             held.used = time.monotonic()
             self._held.move_to_end(view)
-        return Page(rows=held.listing.page(session, held.ids[offset : offset + limit].tolist()))
+        return Page(rows=held.listing.page(session, held.ids[offset : offset + limit].tolist(), held.extra))

@@ -35,8 +35,8 @@ class ViewSource:
 
     async def open(self, filter: str, sort: str) -> View:
         """Open the view; ``always`` is a condition of the screen that the person's filter adds to."""
-        both = " ".join(part for part in (self.always, filter) if part)
-        view: View = await self._door.call("view.open", {"noun": self._noun, "filter": both, "sort": sort})
+        ask = {"noun": self._noun, "filter": filter, "sort": sort, "within": self.always}
+        view: View = await self._door.call("view.open", ask)
         return view
 
     async def page(self, view: str, offset: int, limit: int) -> list[list[Any]]:

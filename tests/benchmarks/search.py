@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlops_tui.agent.rooms import open_rooms
+from mlops_tui.contracts.listing import List, OpenView
 from mlops_tui.store.listing import LISTINGS, Views
 from mlops_tui.store.session import Session
 from mlops_tui.store.store import Store
@@ -101,8 +102,8 @@ def main(runs: int, folder: Path) -> None:
     print(f"{'':20}{'page of 100':>20}{'view, opened':>20}")
     with store.read(600) as session:
         for name, text, sort in LISTS:
-            page = timed(listing.select, session, "default", text, sort, 100, 0)
-            view = timed(views.open, session, "default", "run", text, sort)
+            page = timed(listing.select, session, "default", List(filter=text, sort=sort, limit=100))
+            view = timed(views.open, session, "default", OpenView(noun="run", filter=text, sort=sort))
             print(f"{name:20} {page} {view}   {text} {sort}", flush=True)
     store.close()
 

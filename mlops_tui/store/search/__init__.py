@@ -22,7 +22,7 @@ semi-join. Runs have theirs in ``mlops_tui.tracking.search``.
 
 from __future__ import annotations
 
-from mlops_tui.store.search.compiler import Condition, Field, Resolver, compile_query
+from mlops_tui.store.search.compiler import Condition, Field, Resolver, compile_query, field_of
 from mlops_tui.store.search.mlflow import Entity
 from mlops_tui.store.search.order import By, Order, compile_order, parse_order
 from mlops_tui.store.search.parser import parse
@@ -40,6 +40,7 @@ __all__ = [
     "Resolver",
     "compile_order",
     "compile_query",
+    "field_of",
     "parse",
     "parse_order",
 ]

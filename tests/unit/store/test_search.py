@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
-from mlops_tui.contracts.listing import Column
+from mlops_tui.contracts.listing import Column, List, OpenView
 from mlops_tui.core.clock import DAY, now_us
 from mlops_tui.core.errors import BadInput
-from mlops_tui.store.listing import Listing
-from mlops_tui.store.search import parse, parse_order
+from mlops_tui.store.listing import LISTINGS, Listing, Views, lists
+from mlops_tui.store.search import Field, parse, parse_order
 from mlops_tui.store.search.tree import And, Not, Or, Word
 from mlops_tui.store.search.values import number, span
 from mlops_tui.store.store import Store
@@ -23,7 +24,7 @@ ROWS = f"""(VALUES
   ('m4', 'c++', 'running', NULL, 4000, {MIDNIGHT - 9 * DAY}, NULL, 'x'))
   t(id, name, status, auc, size, ts, live, note)"""
 MODELS = Listing(
-    "model",
+    "model ",
     ROWS,
     [
         Column(name="id", label="id", kind="id"),
@@ -40,6 +41,9 @@ MODELS = Listing(
 )
 
 
+FAR = Field("v", table="(VALUES ('m2', 'y'), ('m2', 'x')) u(o, v)", owner="o", many=True)
+
+
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("search") / "store", None)
@@ -49,7 +53,7 @@ def session(tmp_path_factory):
 
 
 def chosen(session, text, sort="id"):
-    return "".join(row[0][1] for row in MODELS.select(session, "default", text, sort, 10, 0).rows)
+    return "".join(row[0][1] for row in MODELS.select(session, "default", List(filter=text, sort=sort, limit=10)).rows)
 
 
 @pytest.mark.parametrize(
@@ -227,3 +231,22 @@ def test_dates_are_spans():
     assert span("2026-02") == (span("2026-02-01").begin, span("2026-03-01").begin)
     assert span("2026-11-26T08:10:00+02:00").begin == day.begin + 6 * DAY // 24 + 10 * 60_000_000
     assert span("2026-13-01") is None
+
+
+def test_a_list_shows_more_columns_when_asked(session):
+    listing = dataclasses.replace(MODELS, hidden={"loud": Field("upper(name)"), "far": FAR})
+    table = listing.select(session, "default", List(sort="id", limit=2, columns=["loud", "far", "name"]))
+    assert [column.name for column in table.columns[-2:]] == ["loud", "far"]
+    assert [row[-2:] for row in table.rows] == [["RESNET 50", None], ["RESNET-18", "x, y"]]
+    with pytest.raises(BadInput, match="no column 'nope'"):
+        listing.select(session, "default", List(columns=["nope"]))
+
+
+def test_what_a_screen_always_wants_is_not_undone_by_an_or(session):
+    lists(MODELS)
+    try:
+        views = Views()
+        view = views.open(session, "default", OpenView(noun="model ", filter="resnet or vit", within="status:done"))
+        assert [row[0] for row in views.page(session, view.view, 0, 10).rows] == ["m1", "m3"]
+    finally:
+        del LISTINGS["model "]

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from mlops_tui.contracts.listing import Column
+from mlops_tui.contracts.listing import Column, List, OpenView
 from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, StoreLocked, StoreTooNew
 from mlops_tui.store.alarms import Alarms
 from mlops_tui.store.listing import LISTINGS, Listing, Views, lists
@@ -143,7 +143,7 @@ def test_filters_choose_rows(store, text, expected):
     store.write(lambda s: [s.insert("tag", object=f"o{i}", key=f"k{i}", value="v", ts_us=i) for i in range(10)])
     listing = Listing("thing", "tag", COLUMNS, EXPRESSIONS, "ts")
     with store.read() as session:
-        table = listing.select(session, "default", text, "", 100, 0)
+        table = listing.select(session, "default", List(filter=text, limit=100))
     assert table.total == expected == len(table.rows)
 
 
@@ -153,7 +153,7 @@ def test_views_hold_their_order_while_rows_come_and_go(store):
     views = Views()
     try:
         with store.read() as session:
-            view = views.open(session, "default", "thing", "", "")
+            view = views.open(session, "default", OpenView(noun="thing"))
         store.write(lambda s: s.insert("tag", object="new", key="k", value="v", ts_us=99))
         store.write(lambda s: s.execute("DELETE FROM tag WHERE object = 'o3'"))
         with store.read() as session:
