@@ -11,7 +11,7 @@ from typing import Any
 
 from mlops_tui.core.ids import matches, uuid7
 from mlops_tui.core.paths import home
-from mlops_tui.sdk import exits, facts
+from mlops_tui.sdk import again, exits, facts
 from mlops_tui.sdk.git import git_state
 from mlops_tui.sdk.run import Run
 from mlops_tui.spool.notice import Notices, say
@@ -20,7 +20,6 @@ from mlops_tui.spool.writer import Writer
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _open: list[Run] = []
 _mine: set[str] = set()
-_notices = Notices()
 
 
 def start_run(
@@ -28,10 +27,14 @@ def start_run(
     name: str | None = None,
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, Any] | None = None,
-    resume: str | None = None,
+    resume: bool | str | None = None,
     kind: str = "train",
+    *,
+    run_id: str | None = None,
+    parent: Run | str | None = None,
+    nested: bool | None = None,
 ) -> Run:
-    """Start a run, or join one, and make it the active run.
+    """Start a run, or go on with one, and make it the active run. What is logged to a resumed run is appended.
 
     A process that a job started joins the run of ``MLOPS_RUN_ID``; its further runs are children of that one. Inside
     a ``with`` block a new run is a child of the block's. A run of this thread that was neither entered nor ended, as
@@ -44,22 +47,30 @@ def start_run(
         name: a name; default, one is made.
         params: parameters, kept as text and in their order.
         tags: tags, kept as text.
-        resume: id of a run to go on with, whole or as much as names one run that has not been taken in yet.
+        resume: id of a run to go on with, whole or as much as names one run that has not been taken in yet; or True:
+            the run of ``run_id``, else the one that this script began last with ``resume=True`` and did not finish.
         kind: what the run does, e.g. ``train`` or ``evaluate``.
+        run_id: id of the run: a run that is there goes on, else one is started under this id (a UUID).
+        parent: the run, or its whole id, that this one is a part of; default, the block that we are in.
+        nested: True makes it a child of the active run also outside of a block; False makes it nobody's child.
     """
     notices = Notices()
-    parent = _make_room()
+    above = _above(parent, nested, notices)
     spool = facts.safely(lambda: home().spool, otherwise=Path("/nonexistent/mlops/spool"))
-    owner, joined, parent = _which(spool, facts.word(resume), parent, notices)
+    mark = again.mark(experiment, name) if resume is True and not run_id else None
+    wanted = run_id or (again.left(mark) if mark else resume if resume is not True else "")
+    owner, joined, above = _which(spool, facts.word(wanted), above, notices)
+    if mark:
+        again.note(mark, owner)
     _mine.add(owner)
     experiment = facts.word(experiment)
-    if not joined:
+    if not joined or run_id:  # the run of that id may be a new one
         experiment = experiment or os.environ.get("MLOPS_EXPERIMENT") or "Default"
     member = joined and owner == _given() and os.environ.get("RANK", "0") != "0"
     given = {
         "experiment": experiment,
         "name": facts.word(name) or None,
-        "parent": parent,
+        "parent": above,
         "kind": facts.word(kind) or "train",
     }
     known = {} if member else _captured()
@@ -67,7 +78,10 @@ def start_run(
     writer = Writer(
         spool, owner, run={**given, **noted, **known}, start=not member, heartbeat=not member, notices=notices
     )
+    if joined and not member and (wanted or os.environ.get("MLOPS_ATTEMPT", "1") != "1"):
+        writer.go_on(again.last_step(spool, owner))
     run = Run(writer, experiment=experiment, name=given["name"], member=member, on_end=_ended)
+    run.mark = mark
     _open.append(run)
     exits.listen(run)
     if not member:
@@ -84,58 +98,23 @@ def active_run() -> Run | None:
     return _open[0] if _open else None
 
 
-def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
-    """Log metrics to the active run; see :meth:`Run.log`."""
-    if run := _active():
-        run.log(metrics, step)
-
-
-def log_param(key: str, value: Any) -> None:
-    """Log a parameter to the active run."""
-    if run := _active():
-        run.log_param(key, value)
-
-
-def log_params(params: Mapping[str, Any]) -> None:
-    """Log parameters to the active run."""
-    if run := _active():
-        run.log_params(params)
-
-
-def set_tag(key: str, value: Any) -> None:
-    """Set a tag of the active run."""
-    if run := _active():
-        run.set_tag(key, value)
-
-
-def set_tags(tags: Mapping[str, Any]) -> None:
-    """Set tags of the active run."""
-    if run := _active():
-        run.set_tags(tags)
-
-
-def log_artifact(source: str | os.PathLike[str] | bytes, path: str | None = None) -> None:
-    """Keep a file, a folder or bytes with the active run; see :meth:`Run.log_artifact`."""
-    if run := _active():
-        run.log_artifact(source, path)
-
-
-def use_dataset(name: str, digest: str | None = None, context: str = "training") -> None:
-    """Note that the active run used a data set version, e.g. ``census@3``."""
-    if run := _active():
-        run.use_dataset(name, digest, context)
-
-
 def should_stop() -> bool:
     """Tell whether the job was asked to stop: write a checkpoint and exit with ``PREEMPTED``."""
     return exits.stop_asked()
 
 
-def _active() -> Run | None:
-    run = active_run()
-    if run is None:
-        _notices.once("no run", "nothing is logged: there is no active run; begin with mlops.start_run()")
-    return run
+def _above(parent: Run | str | None, nested: bool | None, notices: Notices) -> str | None:
+    """Return the id of the run that a new one is a part of; a run that this thread left behind is ended first."""
+    if nested and parent is None:
+        parent = active_run()
+    block = None if nested else _make_room()
+    if parent is None:
+        return None if nested is False else block
+    found = parent.id if isinstance(parent, Run) else facts.word(parent).strip().lower().removeprefix("run:")
+    if not _ID.fullmatch(found):
+        notices.once("parent", f"{found!r:.80} is no whole run id; the new run is nobody's child")
+        return None
+    return found
 
 
 def _make_room() -> str | None:
@@ -149,6 +128,8 @@ def _make_room() -> str | None:
 def _ended(run: Run) -> None:
     if run in _open:
         _open.remove(run)
+    if run.mark and run.status == "done":
+        again.forget(run.mark)
     exits.forget(run)
 
 

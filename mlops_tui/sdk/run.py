@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from mlops_tui.core.ids import short
-from mlops_tui.sdk import exits
+from mlops_tui.sdk import exits, media
 from mlops_tui.sdk.facts import word
 from mlops_tui.spool.files import keep
 from mlops_tui.spool.text import logical_path
@@ -30,6 +31,8 @@ class Run:
         id: UUIDv7.
         experiment: the experiment's name; empty for a run that was joined without saying one.
         name: the name, None to have one made.
+        status: ``running``, then how it ended.
+        mark: where it is remembered as unfinished, for whoever resumes it.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class Run:
         self._writer, self._member, self._on_end = writer, member, on_end
         self._pid = os.getpid()
         self._over = False
+        self.status = "running"
+        self.mark: Path | None = None
         self._pending: threading.Thread | None = None
 
     @property
@@ -52,6 +57,11 @@ class Run:
     def ended(self) -> bool:
         """Whether the run is over."""
         return self._over
+
+    @property
+    def next_step(self) -> int:
+        """The step that a metric gets which comes without one; after a resume, one more than the last one logged."""
+        return self._writer.next_step
 
     @property
     def should_stop(self) -> bool:
@@ -89,13 +99,40 @@ class Run:
             path: the artifact's name in the run, ``models/model.onnx``; ``models/`` keeps the file's own name.
                 Default, the name of the file or folder; bytes need one.
         """
-        try:
+        with self._forgiving():
             for logical, one in _sources(source, path):
                 self._keep(logical, one)
-        except Exception as error:  # no name, no file, a full disk, or somebody's __fspath__
-            self._writer.notices.once(
-                "artifact", f"an artifact could not be kept ({exits.verdict(error).error}); work goes on without it"
-            )
+
+    def log_text(self, text: str, path: str) -> None:
+        """Keep a text as a file."""
+        self._made(path, lambda: word(text).encode("utf-8", "replace"))
+
+    def log_dict(self, value: Any, path: str) -> None:
+        """Keep a dictionary or list as a JSON file, or as YAML when the name ends so."""
+        self._made(path, lambda: media.document(value, path))
+
+    def log_table(self, data: Any, path: str = "table.json") -> None:
+        """Keep a table: a data frame, columns by name, or a list of rows by name."""
+        self._made(path, lambda: media.table(data))
+
+    def log_image(self, image: Any, path: str = "image.png", step: int | None = None) -> None:
+        """Keep a picture as PNG: an array, a tensor, or an image of PIL; with a step, a file a step."""
+        self._made(path, lambda: media.image(image), step)
+
+    def log_figure(self, figure: Any, path: str = "figure.png", step: int | None = None) -> None:
+        """Keep a figure of matplotlib or plotly, in the format that the name ends with."""
+        self._made(path, lambda: media.figure(figure, path), step)
+
+    def log_confusion_matrix(
+        self,
+        truth: Any,
+        predicted: Any = None,
+        labels: Sequence[Any] | None = None,
+        path: str = "confusion_matrix.json",
+        step: int | None = None,
+    ) -> None:
+        """Keep a confusion matrix: of true and predicted classes, or the matrix itself (a row for each true class)."""
+        self._made(path, lambda: media.confusion(truth, predicted, labels), step)
 
     def use_dataset(self, name: str, digest: str | None = None, context: str = "training") -> None:
         """Note that a data set version was used, e.g. ``census@3``."""
@@ -114,7 +151,7 @@ class Run:
             return
         if self._pending is not None and os.getpid() == self._pid:
             self._pending.join(timeout=0.5)
-        self._over = True
+        self._over, self.status = True, verdict.status
         if self._member:
             self._writer.close()
         else:
@@ -134,6 +171,20 @@ class Run:
             self._pending.start()
         except RuntimeError:  # no thread to be had
             self._pending = None
+
+    def _made(self, path: str, make: Callable[[], bytes], step: int | None = None) -> None:
+        with self._forgiving():
+            self._keep(_named(media.stepped(path, step)), make())
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """Say once what went wrong with an artifact: no name, no file, a full disk, somebody's ``__fspath__``."""
+        try:
+            yield
+        except Exception as error:
+            self._writer.notices.once(
+                "artifact", f"an artifact could not be kept ({exits.verdict(error).error}); work goes on without it"
+            )
 
     def _keep(self, logical: str, source: Path | bytes) -> None:
         file, size = keep(self._writer.folder, source)

@@ -98,6 +98,16 @@ class Writer:
         """The file being written, None while there is none."""
         return self._file.path
 
+    @property
+    def next_step(self) -> int:
+        """The step of metrics that come without one."""
+        return self._next_step
+
+    def go_on(self, after: int | None) -> None:
+        """Count on from a step that an earlier process logged; None changes nothing."""
+        if after is not None:
+            self._next_step = after + 1
+
     # -- records -------------------------------------------------------------------------------------
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None, ts: int | None = None) -> bool:

@@ -63,7 +63,7 @@ def test_the_module_speaks_to_the_active_run(events, tmp_path):
 
 
 def test_without_a_run_the_module_says_so_once(capsys, monkeypatch):
-    monkeypatch.setattr(sdk.active, "_notices", sdk.active.Notices())
+    monkeypatch.setattr(sdk.logged, "_notices", sdk.logged.Notices())
     mlops.log({"a": 1})
     mlops.set_tag("a", 1)
     assert capsys.readouterr().err.count("no active run") == 1
@@ -273,6 +273,49 @@ def test_a_run_is_resumed_by_its_id_or_its_end(events, capsys):
     assert found.files == 5 and len(found.of("Start")) == 5 and found.of("Start")[-1].run.experiment == ""
     with mlops.start_run(resume="ffffffff") as other:
         assert other.id != first.id and "no run here" in capsys.readouterr().err
+
+
+def test_a_resumed_run_counts_on(events, monkeypatch):
+    with mlops.start_run("e") as first:
+        for loss in (3.0, 2.0):
+            first.log({"loss": loss})
+    with mlops.start_run(run_id=first.id, resume=True) as again:
+        assert again.id == first.id and again.next_step == 2
+        again.log({"loss": 1.0})
+    assert events(first.id).points == [("loss", 0, 3.0), ("loss", 1, 2.0), ("loss", 2, 1.0)]
+    monkeypatch.setenv("MLOPS_EXPERIMENT", "from outside")
+    wanted = "01980000-0000-7000-8000-000000000001"
+    with mlops.start_run(run_id=wanted) as chosen:
+        assert chosen.id == wanted and chosen.next_step == 0
+    assert events(wanted).start.run.experiment == "from outside"
+
+
+def test_a_script_that_died_goes_on_with_its_own_run(script, events, tmp_path):
+    code = """
+        import os, sys
+        run = mlops.start_run("e", name=sys.argv[1], resume=True)
+        run.log({"loss": 1.0})
+        print(run.id, run.next_step, flush=True)
+        if sys.argv[2] == "dies": os.kill(os.getpid(), 9)
+        if sys.argv[2] == "fails": raise ValueError
+    """
+    runs = [script(code, name, how).stdout.split() for name, how in
+            (("a", "dies"), ("b", "dies"), ("a", "fails"), ("a", "ends"), ("a", "ends"), ("b", "ends"))]  # fmt: skip
+    a, b, again, third, new, other = runs
+    assert a[0] == again[0] == third[0] and [a[1], again[1], third[1]] == ["1", "2", "3"]
+    assert b[0] != a[0] and other[0] == b[0], "another name is another run"
+    assert new[0] not in (a[0], b[0]) and new[1] == "1", "what is done is not gone on with"
+
+
+def test_whose_child_a_run_is(events):
+    outer = mlops.start_run("e")
+    with mlops.start_run("e", nested=True) as child, mlops.start_run("e", nested=False) as orphan:
+        pass
+    assert outer.status == "running" and child.status == "done"
+    with mlops.start_run("e", parent=f"run:{outer.id}") as told, mlops.start_run("e", parent=child) as given:
+        pass
+    parents = [events(run.id).start.run.parent for run in (child, orphan, told, given)]
+    assert parents == [outer.id, None, outer.id, child.id]
 
 
 def test_quiet_is_quiet(monkeypatch, capsys):

@@ -1,0 +1,79 @@
+"""Going on with a run: which one (``start_run(resume=True)`` leaves a mark until the run is done), and from which step.
+
+The mark lies in the state folder under a name made of script, working folder, experiment and name, so that two scripts,
+or two configurations of one, do not take each other's run. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import orjson
+
+from mlops_tui.core.paths import home, private_dir
+from mlops_tui.sdk.facts import safely, word
+
+FOLDER = "resume"
+TAIL = 1 << 18
+"""Bytes at the end of each spool file in which the last step is looked for."""
+ASK_S = 1.0
+"""Seconds that a running agent has to tell the last step of a run whose spool files are taken in and gone."""
+
+
+def mark(experiment: object, name: object) -> Path | None:
+    """Return the file that remembers the unfinished run of this script, for this experiment and name."""
+    return safely(_mark, word(experiment), word(name), otherwise=None)
+
+
+def left(mark: Path) -> str:
+    """Return the id of the run that was not finished; empty when there is none."""
+    text: str = safely(mark.read_text, otherwise="")
+    return text.strip()
+
+
+def note(mark: Path, run: str) -> None:
+    """Remember a run as unfinished."""
+    safely(_write, mark, run, otherwise=None)
+
+
+def forget(mark: Path) -> None:
+    """Forget it: the run is done."""
+    safely(mark.unlink, otherwise=None)
+
+
+def last_step(spool: Path, run: str) -> int | None:
+    """Return the last step that a run logged; None when it logged nothing, or nobody knows."""
+    files: list[Path] = safely(lambda: list((spool / run).glob("*.jsonl")), otherwise=[])
+    seen = [step for file in files for step in safely(_steps, file, otherwise=[])]
+    return max(seen) if seen else safely(_asked, run, otherwise=None)
+
+
+def _steps(file: Path) -> list[int]:
+    with open(file, "rb") as tail:
+        tail.seek(max(0, tail.seek(0, os.SEEK_END) - TAIL))
+        lines = tail.read().split(b"\n")
+    records = [safely(orjson.loads, line, otherwise={}) for line in lines]
+    return [record["s"] for record in records if isinstance(record, dict) and record.get("e") == "m"]
+
+
+def _asked(run: str) -> int | None:
+    from mlops_tui.client import Client
+
+    found = Client(start=False, timeout=ASK_S).call("run.show", {"run": run})
+    return max((metric.step for metric in found.metrics), default=None)
+
+
+def _mark(experiment: str, name: str) -> Path:
+    main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    said = "\0".join((os.path.abspath(main), os.getcwd(), experiment, name))
+    return private_dir(home().state) / FOLDER / hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _write(mark: Path, run: str) -> None:
+    private_dir(mark.parent)
+    scratch = mark.with_suffix(f".{os.getpid()}")
+    scratch.write_text(run)
+    scratch.replace(mark)
