@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+import msgspec
+
 from mlops_tui.cli.agree import agree
 from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.render import render
@@ -31,10 +33,13 @@ def perform(operation: Operation[Any, Any], request: Request, wishes: Wishes) ->
     """
     began = time.monotonic()
     with connect(wishes, start=operation.name not in STARTS_NONE) as client:
-        if operation.effect is Effect.CHANGE and wishes.dry_run:
+        looks = wishes.dry_run and hasattr(request, "look")
+        if looks:  # only a worker can say what would come
+            request = msgspec.structs.replace(request, look=True)
+        elif operation.effect is Effect.CHANGE and wishes.dry_run:
             render(client.plan(operation, request, reason=wishes.reason), operation.name, wishes)
             return int(ExitCode.OK)
-        digest = agree(client, operation, request, wishes) if operation.effect is Effect.CHANGE else ""
+        digest = agree(client, operation, request, wishes) if operation.effect is Effect.CHANGE and not looks else ""
         answer = client.call(operation, request, reason=wishes.reason, digest=digest)
         if isinstance(answer, Started) and not wishes.no_wait:
             from mlops_tui.cli.follow import follow

@@ -25,6 +25,7 @@ NOUNS: dict[str, str] = {
     "alert": "Alerts: open, acknowledged, silenced.",
     "automation": "Proposed responses to alerts.",
     "host": "Machines: processors, memory, GPUs.",
+    "import": "Bring runs and models from MLflow or W&B.",
     "event": "What happened, newest first.",
     "audit": "The audit trail: list, verify, export.",
     "identity": "Names and their roles.",
@@ -81,6 +82,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "lineage",
     ),
     "Serve and watch": ("deploy", "rollout", "ab", "monitor", "drift", "alert", "automation", "host", "event"),
+    "In and out": ("import",),
     "Govern": ("audit", "identity", "policy", "cost"),
     "This installation": ("agent", "plugin", "sql", "doctor", "info", "env", "config", "spec"),
 }

@@ -33,41 +33,51 @@ class SeriesBook:
         self, session: Session, scope: str, owner: str, names: list[str], which: Any, step: Any, ts_us: Any, value: Any,
         *, once: bool = False,
     ) -> None:  # fmt: skip
+        """Append points of one owner; ``which`` indexes ``names``. See :meth:`append_series`."""
+        self.append_series(session, scope, [(owner, name) for name in names], which, step, ts_us, value, once=once)
+
+    def append_series(
+        self, session: Session, scope: str, series: list[tuple[str, str]], which: Any, step: Any, ts_us: Any,
+        value: Any, *, once: bool = False,
+    ) -> int:  # fmt: skip
         """Append points and bring the latest-value rows up to date, in the caller's transaction.
 
         Args:
             session: the writer's session.
             scope: run, host, deployment, monitor or abtest.
-            owner: id of the object.
-            names: the distinct series names.
-            which: n indices into ``names``, one a point.
+            series: owner and name of each series.
+            which: n indices into ``series``, one a point.
             step: n whole numbers.
             ts_us: n times in µs.
             value: n floats; NaN and infinities are kept.
             once: leave out points that are there already, as a client sends them when it tries again.
+
+        Returns:
+            how many points were new.
         """
         if not len(which):
-            return
-        sids, fresh = self._lookup(session, scope, owner, names)
+            return 0
+        sids, fresh = self._lookup(session, scope, series)
         sid = np.asarray(sids, dtype=np.int32)[which]
-        step = np.asarray(step, dtype=np.int64)
-        ts = np.asarray(ts_us, dtype=np.int64)
-        value = np.asarray(value, dtype=np.float64)
+        step = np.ascontiguousarray(step, dtype=np.int64)
+        ts = np.ascontiguousarray(ts_us, dtype=np.int64)
+        value = np.ascontiguousarray(value, dtype=np.float64)
         if once:
-            fresh_ones = _unseen(session, sid, step, ts, value)
-            sid, step, ts, value = sid[fresh_ones], step[fresh_ones], ts[fresh_ones], value[fresh_ones]
+            unseen = _unseen(session, sid, step, ts, value)
+            sid, step, ts, value = sid[unseen], step[unseen], ts[unseen], value[unseen]
         session.insert_columns("point", {"sid": sid, "step": step, "ts_us": ts, "value": value})
         if fresh:
             session.insert_columns(
                 "series",
                 {
-                    "sid": [s for s, _ in fresh], "key": [k for _, k in fresh],
-                    "scope": [scope] * len(fresh), "owner": [owner] * len(fresh), "n": [0] * len(fresh),
+                    "sid": [one for one, _, _ in fresh], "key": [key for _, _, key in fresh],
+                    "scope": [scope] * len(fresh), "owner": [owner for _, owner, _ in fresh], "n": [0] * len(fresh),
                     "nonfinite": [0] * len(fresh), "last_step": [-(2**62)] * len(fresh), "last_ts_us": [0] * len(fresh),
                 },
             )  # fmt: skip
         if len(sid):
             self._fold(session, sid, step, ts, value)
+        return len(sid)
 
     def known(self, scope: str, owner: str, key: str) -> int | None:
         """Return the id of a series without asking the store, or None when none is remembered; from any thread."""
@@ -88,19 +98,20 @@ class SeriesBook:
             self._fresh.clear()
 
     def _lookup(
-        self, session: Session, scope: str, owner: str, names: list[str]
-    ) -> tuple[list[int], list[tuple[int, str]]]:
+        self, session: Session, scope: str, series: list[tuple[str, str]]
+    ) -> tuple[list[int], list[tuple[int, str, str]]]:
+        """Return the ids of series, and of those that are new also owner and name."""
         with self._guard:
             if not self._loaded:
                 self._ids = {(s, o, k): i for i, s, o, k in session.rows("SELECT sid, scope, owner, key FROM series")}
                 self._loaded = True
             sids, fresh = [], []
-            for name in names:
+            for owner, name in series:
                 sid = self._ids.get((scope, owner, name))
                 if sid is None:
                     sid = self._ids[scope, owner, name] = len(self._ids) + 1
                     self._fresh.append((scope, owner, name))
-                    fresh.append((sid, name))
+                    fresh.append((sid, owner, name))
                 sids.append(sid)
             return sids, fresh
 

@@ -40,18 +40,7 @@ def data(ctx: Context, owner: str, records: list[Dataset]) -> None:
     if elsewhere(ctx.session, owner):
         return
     for record in records:
-        digest, version = _resolve(ctx.session, ctx.tenant, record.name.removeprefix("data:"), record.digest)
-        same = [owner, record.name, digest, record.context]
-        if ctx.session.row("SELECT 1 FROM run_data WHERE run = ? AND name = ? AND digest = ? AND context = ?", same):
-            continue
-        ctx.session.insert(
-            "run_data", run=owner, name=record.name, digest=digest, context=record.context, ts_us=record.t,
-            source_type=record.source_type, source=record.source, schema_text=record.schema, profile=record.profile,
-            tags=msgspec.json.encode(record.tags).decode(),
-        )  # fmt: skip
-        edge = [f"run:{owner}", f"dataset_version:{version}"]
-        if version and not ctx.session.row("SELECT 1 FROM link WHERE src = ? AND dst = ? AND rel = 'used'", edge):
-            ctx.link(edge[0], "used", edge[1])
+        put_data(ctx, owner, record)
 
 
 @absorbs("model")
@@ -87,6 +76,27 @@ def metric(ctx: Context, owner: str, batches: list[Points]) -> None:
             )
 
 
+def put_data(ctx: Context, run: str, used: Dataset) -> None:
+    """Write a data set version that a run used, unless it is known, and link it when this store has it."""
+    digest, version = _resolve(ctx.session, ctx.tenant, used.name.removeprefix("data:"), used.digest)
+    same = [run, used.name, digest, used.context]
+    if ctx.session.row("SELECT 1 FROM run_data WHERE run = ? AND name = ? AND digest = ? AND context = ?", same):
+        return
+    ctx.session.insert(
+        "run_data", run=run, name=used.name, digest=digest, context=used.context, ts_us=used.t,
+        source_type=used.source_type, source=used.source, schema_text=used.schema, profile=used.profile,
+        tags=msgspec.json.encode(used.tags).decode(),
+    )  # fmt: skip
+    edge = [f"run:{run}", f"dataset_version:{version}"]
+    if version and not ctx.session.row("SELECT 1 FROM link WHERE src = ? AND dst = ? AND rel = 'used'", edge):
+        ctx.link(edge[0], "used", edge[1])
+
+
+def summary_of(params: Mapping[str, str]) -> str:
+    """Return the beginning of a run's parameters as a list shows them."""
+    return " ".join(f"{key}={value}" for key, value in params.items())[:_SUMMARY_CHARS]
+
+
 def put_params(ctx: Context, run: str, given: Mapping[str, str], ts: int) -> None:
     """Write parameters that are new; a different value for a known one becomes the tag ``mlops.conflict.param.KEY``."""
     if not given:
@@ -103,8 +113,7 @@ def put_params(ctx: Context, run: str, given: Mapping[str, str], ts: int) -> Non
         },
     )
     if fresh:
-        summary = " ".join(f"{key}={value}" for key, value in {**known, **fresh}.items())[:_SUMMARY_CHARS]
-        ctx.session.execute("UPDATE run SET summary = ? WHERE id = ?", [summary, run])
+        ctx.session.execute("UPDATE run SET summary = ? WHERE id = ?", [summary_of({**known, **fresh}), run])
     conflicts = {CONFLICT + key: value for key, value in given.items() if key in known and known[key] != value}
     put_tags(ctx, run, [(ts, conflicts)])
 

@@ -16,11 +16,14 @@ from mlops_tui.tracking import (
     made,
     read,
 )
+from mlops_tui.tracking.exchange import operations as exchange
+from mlops_tui.tracking.exchange import take
 
 __all__ = [
     "artifacts",
     "change",
     "contents",
+    "exchange",
     "experiments",
     "files",
     "life",
@@ -30,4 +33,5 @@ __all__ = [
     "lost",
     "made",
     "read",
+    "take",
 ]

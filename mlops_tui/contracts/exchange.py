@@ -1,0 +1,160 @@
+"""In and out: what other trackers hold comes in, and everything goes out in forms that need no program of ours."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from mlops_tui.contracts.operation import Answer, Request, Started, operation
+
+
+class ImportMlflow(Request, frozen=True):
+    """Where MLflow keeps its runs. Again and again is fine: what is here already is not read twice."""
+
+    positional = ("source",)
+    source: Annotated[str, Meta(description="http(s)://SERVER, a folder like ./mlruns, or sqlite:///FILE")]
+    experiment: Annotated[list[str], Meta(description="only this experiment")] = msgspec.field(default_factory=list)
+    artifacts: Annotated[bool, Meta(description="bring the runs' files too")] = True
+    models: Annotated[bool, Meta(description="bring registered models, versions and aliases too")] = True
+    wire: Annotated[bool, Meta(description="ask the server for every point, though its database lies here")] = False
+    look: Annotated[bool, Meta(description="only say what would come; --dry-run does this")] = False
+
+
+class ImportWandb(Request, frozen=True):
+    """Where W&B keeps the runs of a project on this machine."""
+
+    positional = ("source",)
+    source: Annotated[str, Meta(description="folder that holds wandb/, wandb/ itself, or one run in it")]
+    experiment: Annotated[list[str], Meta(description="only this project")] = msgspec.field(default_factory=list)
+    artifacts: Annotated[bool, Meta(description="bring the runs' files too")] = True
+    look: Annotated[bool, Meta(description="only say what would come; --dry-run does this")] = False
+
+
+class FoundExperiment(msgspec.Struct, kw_only=True):
+    """An experiment of the source; times in µs."""
+
+    name: str
+    created: int
+    source_id: str = ""
+    note: str = ""
+    tags: dict[str, str] = {}
+    deleted: bool = False
+
+
+class FoundData(msgspec.Struct, kw_only=True):
+    """A data set that a run used, as MLflow describes it; ``tags`` hold its context."""
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+    tags: dict[str, str] = {}
+
+    @property
+    def context(self) -> str:
+        return self.tags.get("mlflow.data.context", "")
+
+
+class FoundFile(msgspec.Struct, kw_only=True):
+    """A file of a run that lies among the artifacts already."""
+
+    path: str
+    digest: str
+    size: int
+    ts: int
+
+
+class FoundRun(msgspec.Struct, kw_only=True):
+    """A run of the source; times in µs. ``mark`` changes whenever the source says anything else of it."""
+
+    id: str
+    source_id: str
+    experiment: str
+    name: str
+    status: str
+    started: int
+    ended: int | None = None
+    actor: str = ""
+    parent: str | None = None
+    kind: str = "train"
+    command: str = ""
+    git_sha: str = ""
+    git_branch: str = ""
+    host: str = ""
+    error: str = ""
+    note: str = ""
+    facts: str = "{}"
+    deleted: bool = False
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    data: list[FoundData] = []
+    files: list[FoundFile] = []
+    mark: str = ""
+    digest: str = ""
+
+
+class Known(Request, frozen=True):
+    """Runs of a source with their marks."""
+
+    runs: dict[str, str]
+    files: bool
+
+
+class Wanted(Answer):
+    """Which runs are new or have changed, and the digests of those that are here as they are."""
+
+    runs: list[str]
+    digests: dict[str, str]
+
+
+class Take(Request, frozen=True):
+    """Some whole runs. ``points`` names a file in the job's folder; ``series`` says of which run and metric each is."""
+
+    job: str
+    source: str
+    experiments: list[FoundExperiment]
+    runs: list[FoundRun]
+    series: list[tuple[int, str]]
+    points: str
+    files: bool
+
+
+class Taken(Answer):
+    """What was new."""
+
+    runs: int
+    points: int
+
+
+mlflow = operation(
+    "import.mlflow",
+    ImportMlflow,
+    Started,
+    effect="change",
+    kind="job",
+    help="Bring runs and models from MLflow: a server, a folder or a database.",
+    example="mlops import mlflow ./mlruns --dry-run",
+)
+wandb = operation(
+    "import.wandb",
+    ImportWandb,
+    Started,
+    effect="change",
+    kind="job",
+    help="Bring runs that W&B has written on this machine.",
+    example="mlops import wandb ./wandb --dry-run",
+)
+known = operation("import.known", Known, Wanted, help="Ask which runs of a source are not here.", internal=True)
+take = operation(
+    "import.take",
+    Take,
+    Taken,
+    permission="import:write",
+    effect="append",
+    help="Hand in runs of a source.",
+    internal=True,
+)
