@@ -18,10 +18,19 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("gate.run", "run"),
         Action("run.note", "run"),
         Action("run.tag", "run"),
+        Action("run.update", "run"),
+        Action("artifact.delete", "of"),
         Action("run.delete", "run"),
         Action("run.restore", "run"),
     ),
-    "experiment": (Action("job.train"),),
+    "experiment": (
+        Action("job.train"),
+        Action("experiment.tag", "experiment"),
+        Action("experiment.rename", "experiment"),
+        Action("experiment.delete", "experiment"),
+        Action("experiment.restore", "experiment"),
+        Action("experiment.create"),
+    ),
     "data": (
         Action("data.check", "data"),
         Action("data.verify", "data"),
@@ -30,9 +39,22 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("data.add"),
     ),
     "feature": (Action("feature.apply"),),
-    "model": (Action("model.alias", "model"), Action("model.rollback", "model")),
+    "model": (
+        Action("model.alias", "model"),
+        Action("model.rollback", "model"),
+        Action("model.note", "model"),
+        Action("model.tag", "model"),
+        Action("model.rename", "model"),
+        Action("model.delete", "model"),
+        Action("model.restore", "model"),
+        Action("model.create"),
+    ),
+    "logged": (Action("logged.tag", "model"), Action("logged.delete", "model"), Action("logged.restore", "model")),
     "version": (
         Action("model.alias", "model"),
+        Action("model.note", "model"),
+        Action("model.tag", "model"),
+        Action("version.stage", "model"),
         Action("model.verify", "model"),
         Action("deploy.create", "model"),
     ),
@@ -58,3 +80,8 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
     "audit": (Action("audit.export"),),
 }
 """By noun; an action without a field makes something new."""
+
+FOR_PROGRAMS = frozenset(
+    ("run.create", "version.create", "logged.create", "logged.finish", "logged.param"),
+)
+"""Changes that a program makes while it logs; in a menu nobody would look for them."""

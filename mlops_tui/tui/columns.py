@@ -48,7 +48,7 @@ class Columns:
         """
         self.all, self._cells = columns, cells - GUTTER
         wide = cellar.measure(columns, rows, self.whole)
-        self._from = 1 if self._cells < _ROOM_FOR_IDS and rows and opaque(rows[0][0]) else 0
+        self._from = 1 if self._cells < _ROOM_FOR_IDS and rows and _says_nothing(rows[0]) else 0
         keep = slice(self._from, None)
         self._widths = wide
         self._widths[keep] = cellar.fit(wide[keep], columns[keep], self._cells)
@@ -96,3 +96,8 @@ class Columns:
             spans += pad(cellar.cell(column, row[i], self.whole), self._widths[i], cellar.align(column))
             spans.append(("  ", "text"))
         return tuple(spans[:-1])
+
+
+def _says_nothing(row: Sequence[Any]) -> bool:
+    """Tell whether a row's id is for machines alone, or the name once more."""
+    return opaque(str(row[0])[:36]) or (isinstance(row[0], str) and str(row[1]) in row[0])

@@ -15,6 +15,7 @@ HOME_OF = {
     "feature": "data",
     "model": "models",
     "version": "models",
+    "logged": "models",
     "gate": "models",
     "lineage": "models",
     "deploy": "deploy",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Bits = NDArray[np.uint16]
+"""Braille dots, a number a cell."""
 
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint16)
 _BRAILLE = 0x2800
@@ -19,7 +21,8 @@ _BRAILLE = 0x2800
 class Series:
     """One line of a chart. ``x`` rises; ``low`` and ``high`` bound each point (its bucket), NaN is a gap.
 
-    Compares by identity of its arrays' contents through ``key``, which whoever makes it chooses.
+    Compares by identity of its arrays' contents through ``key``, which whoever makes it chooses. ``place`` is its
+    place among several, which decides on mark and colour; without it, the place in the chart.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Series:
     key: object = None
     token: str = ""
     band: bool = False
+    place: int | None = None
 
     @property
     def last(self) -> float:
@@ -46,12 +50,13 @@ def series(
     high: Sequence[float | None] = (),
     token: str = "",
     band: bool = False,
+    place: int | None = None,
 ) -> Series:
     """Make a series from plain lists, where None is a gap."""
     middle = floats(mid)
     lows, highs = floats(low) if len(low) else middle, floats(high) if len(high) else middle
     key = (tuple(x[:1]), tuple(x[-1:]), tuple(mid))
-    return Series(name, floats(x), lows, highs, middle, key, token, band)
+    return Series(name, floats(x), lows, highs, middle, key, token, band, place)
 
 
 def floats(values: Sequence[float | None]) -> Floats:
@@ -60,7 +65,10 @@ def floats(values: Sequence[float | None]) -> Floats:
 
 
 def smooth(one: Series, weight: float) -> Series:
-    """Return a series as its exponential moving average, corrected for its start (Kingma and Ba 2015, §3)."""
+    """Return a series as its exponential moving average, corrected for its start (Kingma and Ba 2015, §3).
+
+    What bounds its points stays: behind the smooth line one still sees how much it hides.
+    """
     if weight <= 0 or len(one.mid) < 3:
         return one
     out = np.empty_like(one.mid)
@@ -69,7 +77,31 @@ def smooth(one: Series, weight: float) -> Series:
         if math.isfinite(value):
             mean, seen = weight * mean + (1 - weight) * value, weight * seen + (1 - weight)
         out[i] = mean / seen if seen and math.isfinite(value) else math.nan
-    return Series(one.name, one.x, out, out, out, (one.key, weight), one.token, one.band)
+    return replace(one, mid=out, key=(one.key, weight))
+
+
+def trend(one: Series, x0: float, x1: float, cells: int) -> Series:
+    """Return the line through a series: a point for each of ``2 * cells`` dot columns, the mean of what lies there."""
+    cols = 2 * cells
+    cuts = np.searchsorted(one.x, _edges(x0, x1, cols))
+    filled = np.flatnonzero(np.diff(cuts))
+    if not len(filled) or int(np.diff(cuts).max()) < 2:
+        return replace(one, low=one.mid, high=one.mid)
+    first, after = cuts[filled], cuts[filled + 1]
+    values, starts = one.mid[int(first[0]) : int(after[-1])], first - first[0]
+    if _whole(values):
+        mean = np.add.reduceat(values, starts) / (after - first)
+    else:
+        finite = np.isfinite(values)
+        number = np.add.reduceat(finite.astype(np.int64), starts)
+        sums = np.add.reduceat(np.where(finite, values, 0.0), starts)
+        mean = np.where(number > 0, sums / np.maximum(number, 1), math.nan)
+    x = x0 + filled / max(1, cols - 1) * (x1 - x0)
+    return replace(one, x=x, low=mean, high=mean, mid=mean)
+
+
+def _edges(x0: float, x1: float, cols: int) -> Floats:
+    return x0 + (np.arange(cols + 1) - 0.5) / max(1, cols - 1) * (x1 - x0)
 
 
 def columns(one: Series, x0: float, x1: float, cells: int) -> tuple[Floats, Floats]:
@@ -83,8 +115,7 @@ def columns(one: Series, x0: float, x1: float, cells: int) -> tuple[Floats, Floa
         at = x0 + np.arange(cols) / max(1, cols - 1) * (x1 - x0)
         return np.interp(at, one.x, one.low, np.nan, np.nan), np.interp(at, one.x, one.high, np.nan, np.nan)
     low, high = np.full(cols, np.nan), np.full(cols, np.nan)
-    edges = x0 + (np.arange(cols + 1) - 0.5) / max(1, cols - 1) * (x1 - x0)
-    cuts = np.searchsorted(one.x, edges)
+    cuts = np.searchsorted(one.x, _edges(x0, x1, cols))
     filled = np.flatnonzero(np.diff(cuts))
     if not len(filled):
         return low, high
@@ -121,7 +152,7 @@ def _join(low: Floats, high: Floats, filled: NDArray[np.intp], first: Floats, la
     low[between[~np.isfinite(line)]] = np.nan
 
 
-def dots(low: Floats, high: Floats, y0: float, y1: float, rows: int) -> NDArray[np.uint16]:
+def dots(low: Floats, high: Floats, y0: float, y1: float, rows: int) -> Bits:
     """Return braille bits, ``rows`` by half the columns, of a line between ``low`` and ``high`` in each column."""
     deep = 4 * rows
     scale = (deep - 1) / ((y1 - y0) or 1.0)
@@ -131,11 +162,11 @@ def dots(low: Floats, high: Floats, y0: float, y1: float, rows: int) -> NDArray[
     level = np.arange(deep)[:, None]
     on = inked & (level >= top) & (level <= bottom)
     cell = on.reshape(rows, 4, -1, 2)
-    bits: NDArray[np.uint16] = (cell * _DOTS[None, :, None, :]).sum((1, 3)).astype(np.uint16)
+    bits: Bits = (cell * _DOTS[None, :, None, :]).sum((1, 3)).astype(np.uint16)
     return bits
 
 
-def text(bits: NDArray[np.uint16]) -> list[str]:
+def text(bits: Bits) -> list[str]:
     """Return rows of braille characters for bits."""
     codes = (bits.astype("<u4") + _BRAILLE).astype("<u4")
     return [row.tobytes().decode("utf-32-le") for row in codes]

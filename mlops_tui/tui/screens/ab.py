@@ -13,7 +13,7 @@ from mlops_tui.tui import words
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens.browser import Browser
 from mlops_tui.tui.text import Line, Part, grid, join, line, wrap
-from mlops_tui.tui.widgets.curve import Curve, Level
+from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.table import Table
 
@@ -84,6 +84,8 @@ class Ab(Browser):
         verdict.figure = words.state(found.state)
         verdict.show(lambda cells: summary(found, cells))
         arms.show(lambda cells: sides(found, cells))
+        from mlops_tui.tui.plot import Level
+
         lift.show(interval(found), [Level(0.0, "no difference", "dim")])
 
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:

@@ -5,21 +5,88 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mlops_tui.contracts.run import Curve as Data
+from mlops_tui.contracts.run import Curve, Curves, Run
+from mlops_tui.tui.door import Door
 
 if TYPE_CHECKING:
-    from mlops_tui.tui.raster import Series
+    from mlops_tui.tui.raster import Floats, Series
+
+POINTS = 400
+"""Buckets of a curve: two dots a cell of the widest chart."""
+_EPOCH = "epoch"
+"""The metric that says which epoch of the training a step belongs to; also ``train/epoch`` and the like."""
 
 
-def series_of(curve: Data, name: str = "", time: bool = False) -> Series:
-    """Return a curve as a series over its steps, or over time."""
+def axes(*runs: Run) -> list[str]:
+    """Return the x axes over which any of these runs can be drawn."""
+    return ["step", "elapsed", *(["epoch"] if any(_epoch_of(run) for run in runs) else [])]
+
+
+async def curves_of(
+    door: Door, run: Run, keys: Sequence[str], axis: str = "step", place: int | None = None
+) -> dict[str, Series]:
+    """Read curves of a run as series by metric.
+
+    Args:
+        door: the client.
+        run: whose curves.
+        keys: metrics; one that the run does not have is left out.
+        axis: x as ``step``, ``elapsed`` time since the start (µs) or ``epoch``; a run that counts none has no curve.
+        place: the run's place among several, which decides on mark and colour.
+    """
+    clock = _epoch_of(run) if axis == "epoch" else ""
+    if axis == "epoch" and not clock:
+        return {}
+    wanted = list(dict.fromkeys([*keys, *([clock] if clock else [])]))
+    got: Curves = await door.call("run.curve", {"run": run.id, "keys": wanted, "points": POINTS})
+    by_key = {one.key: one for one in got.curves}
+    name = "" if place is None else run.name
+    return {
+        key: series_of(one, name, axis=axis, start=run.started, epochs=by_key.get(clock), place=place)
+        for key, one in by_key.items()
+        if key in keys
+    }
+
+
+def series_of(
+    curve: Curve,
+    name: str = "",
+    *,
+    axis: str = "step",
+    start: int = 0,
+    epochs: Curve | None = None,
+    place: int | None = None,
+) -> Series:
+    """Return a curve as a series over an axis, see :func:`curves_of`."""
     from mlops_tui.tui.raster import series
 
-    return series(name or curve.key, curve.ts if time else curve.step, curve.mean, curve.min, curve.max)
+    x = _x(curve, axis, start, epochs)
+    return series(name or curve.key, x, curve.mean, curve.min, curve.max, place=place)
 
 
-def steps(name: str, values: Sequence[float | None], token: str = "") -> Series:
+def steps(name: str, values: Sequence[float | None]) -> Series:
     """Return plain values as a series over their places, from 1 on."""
     from mlops_tui.tui.raster import series
 
-    return series(name, list(range(1, len(values) + 1)), values, token=token)
+    return series(name, list(range(1, len(values) + 1)), values)
+
+
+def _epoch_of(run: Run) -> str:
+    return next((one.key for one in run.metrics if one.key.rpartition("/")[2] == _EPOCH and one.n > 1), "")
+
+
+def _x(curve: Curve, axis: str, start: int, epochs: Curve | None) -> Sequence[float]:
+    import numpy as np
+
+    from mlops_tui.tui.raster import floats
+
+    x: Floats
+    if axis == "elapsed" and curve.ts:
+        # A clock that was set back must not fold the line over itself.
+        x = np.maximum.accumulate(np.array(curve.ts, np.float64) - start)
+    elif axis == "epoch" and epochs is not None and epochs.step:
+        x = np.interp(curve.step, epochs.step, np.maximum.accumulate(floats(epochs.mean)))
+    else:
+        return curve.step
+    found: list[float] = x.tolist()
+    return found

@@ -1,4 +1,4 @@
-"""Runs side by side: curves on one chart, and what differs in parameters and figures."""
+"""Runs side by side: their curves on the same charts, and what differs in figures, parameters and origin."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
-from mlops_tui.contracts.run import CompareRow, Comparison, Curves
+from mlops_tui.contracts.run import CompareRow, Comparison, Run
 from mlops_tui.core.ids import short
 from mlops_tui.tui import format as fmt
+from mlops_tui.tui import words
 from mlops_tui.tui.door import command
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens.base import Face
-from mlops_tui.tui.screens.charts import series_of
-from mlops_tui.tui.text import Line, Part, grid, line
+from mlops_tui.tui.screens.charts import axes, curves_of
+from mlops_tui.tui.screens.run_lines import code, drawable, took
+from mlops_tui.tui.text import Line, Part, grid, line, width
 from mlops_tui.tui.theme import MARKS
-from mlops_tui.tui.widgets.curve import Curve
+from mlops_tui.tui.widgets.charts import Charts
 from mlops_tui.tui.widgets.lines import Lines, Row
+from mlops_tui.tui.work import start
 
+_WIDE = 100
+"""Cells from which on id and commit of each run are told too."""
+_NAME = 12
+"""Cells to which a metric's name may be cut so that all its figures are seen."""
 _LOWER_IS_BETTER = ("loss", "error", "err", "rmse", "mae", "mse", "ece", "latency", "ms", "dp-diff", "dp_diff", "gap")
 
 
@@ -33,19 +40,21 @@ class Compare(Face):
     DEFAULT_CSS = """
     Compare > #body { layout: grid; grid-size: 20 3; grid-rows: auto 3fr 2fr; }
     Compare #selected { column-span: 20; }
-    Compare #curve { column-span: 11; }
-    Compare #metrics { column-span: 9; }
-    Compare #params { column-span: 20; }
+    Compare #curves { column-span: 10; }
+    Compare #metrics { column-span: 10; }
+    Compare #params { column-span: 11; }
+    Compare #origin { column-span: 9; }
     Compare.-narrow > #body { grid-rows: auto 1fr 1fr 5; grid-size: 20 4; }
-    Compare.-narrow #curve, Compare.-narrow #metrics { column-span: 20; }
+    Compare.-narrow #curves, Compare.-narrow #metrics, Compare.-narrow #params { column-span: 20; }
+    Compare.-narrow #origin { display: none; }
     """
 
     def __init__(self, runs: list[str]) -> None:
         super().__init__()
         self.runs = runs
         self.differ = True
-        self.key = ""
-        self.shown: Comparison | None = None
+        self.axis = "step"
+        self.found: list[Run] = []
 
     @property
     def crumb(self) -> str:
@@ -54,12 +63,11 @@ class Compare(Face):
 
     def panels(self) -> ComposeResult:
         """Yield the panels."""
-        yield Lines("Selected", "compare.base=set_base", ident="selected")
-        yield Curve(
-            "Curve", "compare.metric curve.log curve.smooth", empty="no metric that these runs share", ident="curve"
-        )
+        yield Lines("Selected", "panel.open compare.base=set_base", ident="selected")
+        yield Charts("curve.log curve.axis curve.smooth", empty="no metric that these runs drew", ident="curves")
         yield Lines("Metrics", "panel.open=draw", empty="no metrics", ident="metrics")
         yield Lines("Params", "compare.differ", empty="the parameters are equal", ident="params")
+        yield Lines("Origin", empty="code, data and machine are the same", ident="origin")
 
     def on_mount(self) -> None:
         """Give the selected runs as many lines as they are."""
@@ -68,53 +76,55 @@ class Compare(Face):
         self.query_one("#body").styles.grid_rows = rows
 
     async def load(self, news: News) -> None:
-        """Read the comparison, then the curves of the metric that is drawn."""
+        """Read the comparison and the runs, then the curves that are seen."""
         if not (news.all or news.of("run") & frozenset(self.runs)):
             return
         request = {"runs": self.runs, "all": not self.differ}
-        found: Comparison | None = await self.fill(self.query(Lines), self.door.call("run.compare", request))
+        shown: Comparison | None = await self.fill(self.query(Lines), self.door.call("run.compare", request))
+        if shown is None:
+            return
+        calls = [self.door.call("run.show", {"run": run}) for run in shown.runs]
+        found: list[Run] | None = await self.fill(self.lines("selected"), asyncio.gather(*calls))
         if found is None:
             return
-        self.shown, self.runs = found, found.runs
-        self._show(found)
-        await self._draw(found)
+        self.runs, self.found = shown.runs, found
+        self._show(shown)
+        await self._draw()
 
-    async def _draw(self, found: Comparison) -> None:
-        curve = self.query_one(Curve)
-        keys = [row.key for row in found.rows if row.what == "metric"]
-        self.key = self.key if self.key in keys else next(iter(sorted(keys, key=lambda key: "loss" not in key)), "")
-        if not self.key:
-            curve.show([])
+    async def _draw(self) -> None:
+        charts = self.query_one(Charts)
+        if not (page := charts.page):
             return
-        calls = [self.door.call("run.curve", {"run": run, "keys": [self.key], "points": 300}) for run in found.runs]
-        got: list[Curves] | None = await self.fill(curve, asyncio.gather(*calls))
+        calls = [curves_of(self.door, run, page, self.axis, place) for place, run in enumerate(self.found)]
+        got = await self.fill(charts.charts, asyncio.gather(*calls))
         if got is not None:
-            curve.title = f"{self.key}  ({keys.index(self.key) + 1} of {len(keys)})"
-            curve.show([series_of(c, name) for one, name in zip(got, found.names, strict=True) for c in one.curves[:1]])
+            charts.show({key: [curves[key] for curves in got if key in curves] for key in page}, self.axis)
 
-    def _show(self, found: Comparison) -> None:
-        rows: list[list[Part]] = [
-            [_mark(i), name, (short(run), "dim"), ("★ base" if i == 0 else "", "accent")]
-            for i, (run, name) in enumerate(zip(found.runs, found.names, strict=True))
-        ]
-        links = [f"run:{run}" for run in found.runs]
-        self.lines("selected").show(Row(made, link) for made, link in zip(grid(rows), links, strict=True))
-        metrics = [row for row in found.rows if row.what == "metric"]
+    def _show(self, shown: Comparison) -> None:
+        keys = dict.fromkeys(key for run in self.found for key in drawable(run.metrics))
+        self.query_one(Charts).offer(list(keys))
+        self.lines("selected").show(lambda cells: selected(self.found, cells))
+        metrics = [row for row in shown.rows if row.what == "metric"]
         panel = self.lines("metrics")
         panel.title = f"Metrics, Δ to {_plain(0)}"
         better, worse = verdicts(metrics)
         panel.figure = line(("✔ ", "ok"), f"{better} better  ", ("✖ ", "fail"), f"{worse} worse") if metrics else ()
-        keys = ["", *(row.key for row in metrics)]
-        panel.show(Row(made, key) for made, key in zip(table(metrics, len(found.runs)), keys, strict=True))
-        params = [row for row in found.rows if row.what != "metric"]
-        self.lines("params").title = "Params (only different)" if self.differ else "Params"
-        self.lines("params").show(_params(params))
+        panel.show(lambda cells: table(metrics, len(shown.runs), cells))
+        only = " (only different)" if self.differ else ""
+        self.lines("params").title = "Params" + only
+        self.lines("params").show(lambda cells: beside([row for row in shown.rows if row.what == "param"], cells))
+        self.lines("origin").title = "Origin" + only
+        others = [row for row in shown.rows if row.what not in ("param", "metric")]
+        self.lines("origin").show(lambda cells: beside(others, cells))
+
+    def on_charts_turned(self) -> None:
+        """Draw the page that is seen now."""
+        start(self, self._draw, group="draw", replace=True)
 
     def on_lines_opened(self, event: Lines.Opened) -> None:
         """Draw a metric, or open a run."""
         if event.panel.id == "metrics":
-            self.key = event.link
-            self.reload()
+            self.query_one(Charts).bring(event.link)
         else:
             self.mlops.open_link(event.link)
 
@@ -130,12 +140,14 @@ class Compare(Face):
         self.reload()
 
     def action_metric(self) -> None:
-        """Draw the next metric."""
-        keys = [row.key for row in self.shown.rows if row.what == "metric"] if self.shown else []
-        if keys:
-            at = keys.index(self.key) if self.key in keys else -1
-            self.key = keys[(at + 1) % len(keys)]
-            self.reload()
+        """Draw the next metrics."""
+        self.query_one(Charts).turn(1)
+
+    def action_axis(self) -> None:
+        """Draw over the next x axis that any of the runs has."""
+        there = axes(*self.found)
+        self.axis = there[(there.index(self.axis) + 1) % len(there)]
+        start(self, self._draw, group="draw", replace=True)
 
     def action_register(self) -> None:
         """Register the model of the run under the cursor."""
@@ -152,27 +164,77 @@ class Compare(Face):
         return "run", self.runs[self.lines("selected").cursor]
 
 
-def table(rows: list[CompareRow], runs: int) -> list[Line]:
-    """Return metrics as lines: a figure a run, and its difference to the base's."""
+def selected(runs: list[Run], cells: int) -> list[Row]:
+    """Return a line a run: its mark, name, state, origin, and what came of it."""
+    rows: list[list[Part]] = []
+    for i, run in enumerate(runs):
+        name = line(run.name, ("  base", "accent") if i == 0 else "")
+        row: list[Part] = [_mark(i), name, words.state(run.status), (fmt.duration(took(run)), "dim")]
+        if cells >= _WIDE:
+            row += [(short(run.id), "dim"), code(run)]
+        made = line(("★ ", "accent"), ", ".join(run.models)) if run.models else ""
+        rows.append([*row, (fmt.when(run.started), "dim"), made, (run.note, "dim")])
+    lines = grid(rows, room=cells, give=len(rows[0]) - 1 if rows else None)
+    return [Row(made, f"run:{run.id}") for made, run in zip(lines, runs, strict=True)]
+
+
+def table(rows: list[CompareRow], runs: int, cells: int) -> list[Row]:
+    """Return metrics as lines: a figure a run and its difference to the base's, with the digits that fit."""
     if not rows:
-        return [()]
-    head: list[Part] = [("", "dim"), *(line(_mark(i)) for i in range(runs))]
-    body: list[list[Part]] = []
+        return []
+    keys = ["", *(row.key for row in rows)]
+    names = max(map(len, keys))
+    for digits, deltas in ((4, True), (3, True), (3, False), (2, False)):
+        made = _table(rows, runs, digits, deltas)
+        # A name is still known by its beginning; a figure that is cut says nothing.
+        if max(map(width, made)) - names + min(names, _NAME) <= cells:
+            break
+    return [Row(each, key) for each, key in zip(_table(rows, runs, digits, deltas, cells), keys, strict=True)]
+
+
+def _table(rows: list[CompareRow], runs: int, digits: int, deltas: bool, room: int = 0) -> list[Line]:
+    head: list[Part] = [""]
+    for i in range(runs):
+        head += [_mark(i), ""] if deltas and i else [_mark(i)]
+    body: list[list[Part]] = [head]
     for row in rows:
-        base = row.values[0]
-        body.append([row.key, *(_against(row.key, value, base, i) for i, value in enumerate(row.values))])
-    return grid([head, *body])
+        cells: list[Part] = [row.key]
+        for i, value in enumerate(row.values):
+            figure = _number(value, digits)
+            if not i:
+                cells.append(figure)
+            elif deltas:
+                cells += [figure, _change(row, value, digits - 1)]
+            else:
+                cells.append(line(figure, _arrow(row, value)))
+        body.append(cells)
+    return grid(body, "lr" + ("rl" if deltas else "r") * (runs - 1), gap=1 if deltas else 2, room=room, give=0)
 
 
-def _against(key: str, value: Any, base: Any, index: int) -> Line:
+def _number(value: Any, digits: int) -> Line:
     if not isinstance(value, int | float):
         return line((fmt.NONE if value is None else str(value), "faint"))
-    figure = line(fmt.number(float(value), 4))
-    if index == 0 or not isinstance(base, int | float):
-        return figure
+    return line(fmt.number(float(value), digits))
+
+
+def _change(row: CompareRow, value: Any, digits: int) -> Line:
+    base = row.values[0]
+    if not isinstance(value, int | float) or not isinstance(base, int | float):
+        return ()
     change = float(value) - float(base)
-    tone = "dim" if change == 0 else "ok" if (change < 0) == lower_is_better(key) else "fail"
-    return line(figure, (f" {fmt.signed(change)}", tone))
+    return line((f"{fmt.signed(change, max(1, digits))} ", _tone(row.key, change)))
+
+
+def _arrow(row: CompareRow, value: Any) -> Line:
+    base = row.values[0]
+    if not isinstance(value, int | float) or not isinstance(base, int | float):
+        return ()
+    change = float(value) - float(base)
+    return line(("▲" if change > 0 else "▼" if change < 0 else "=", _tone(row.key, change)))
+
+
+def _tone(key: str, change: float) -> str:
+    return "dim" if change == 0 else "ok" if (change < 0) == lower_is_better(key) else "fail"
 
 
 def lower_is_better(key: str) -> bool:
@@ -193,12 +255,16 @@ def verdicts(rows: list[CompareRow]) -> tuple[int, int]:
     return better, worse
 
 
-def _params(rows: list[CompareRow]) -> list[Line]:
+def beside(rows: list[CompareRow], cells: int) -> list[Line]:
+    """Return a line a parameter or fact: its value in each run, behind the run's mark."""
     body: list[list[Part]] = [
-        [(row.key, "dim"), *(line(_mark(i), f" {fmt.NONE if v is None else v}") for i, v in enumerate(row.values))]
-        for row in rows
+        [(row.key, "dim"), *(line(_mark(i), " ", _worth(value)) for i, value in enumerate(row.values))] for row in rows
     ]
-    return grid(body)
+    return grid(body, room=cells)
+
+
+def _worth(value: Any) -> Line:
+    return line((fmt.NONE, "faint")) if value in (None, "") else line(str(value))
 
 
 def _mark(index: int) -> tuple[str, str]:

@@ -90,11 +90,12 @@ def columns(found: DataVersion, cells: int) -> list[Row]:
         ("range", "dim"),
         ("", "dim"),
     ]
-    body = [head, *(_column(one) for one in found.profile.get("columns", []))]
+    shape = 20 if cells >= 76 else 10
+    body = [head, *(_column(one, shape) for one in found.profile.get("columns", []))]
     return [Row(made) for made in grid(body, "llrrll", room=cells)]
 
 
-def _column(one: dict[str, Any]) -> list[Part]:
+def _column(one: dict[str, Any], shape: int) -> list[Part]:
     nulls = one.get("nulls", 0) / (one.get("n") or 1)
     odd = one.get("nonfinite", 0)
     share: Line = line((f"{nulls:.1%}" if nulls else "·", "warn" if nulls > 0.05 else "dim"))
@@ -105,7 +106,7 @@ def _column(one: dict[str, Any]) -> list[Part]:
         line(share, (f" {odd} NaN", "fail")) if odd else share,
         (fmt.number(one.get("distinct", 0)), "dim"),
         (f"{_end(one.get('min'))} … {_end(one.get('max'))}", "text"),
-        (fmt.spark(counts, 20), "accent"),
+        (fmt.spark(counts, shape), "accent"),
     ]
 
 

@@ -85,7 +85,7 @@ class Hardware(Browser):
             del self._samples[:-_KEPT]
         if len(self._samples) > 1:
             ts, cpu, memory = zip(*self._samples, strict=True)
-            self.query_one(Curve).show([series("CPU", ts, cpu), series("memory", ts, memory)], time=True)
+            self.query_one(Curve).show([series("CPU", ts, cpu), series("memory", ts, memory)], axis="clock")
 
     def action_stop(self) -> None:
         """Stop the job under the cursor."""

@@ -62,16 +62,9 @@ class Log(Face):
         self._lines = got.lines if self.noun == "deploy" or not self._last else self._lines + got.lines
         self._lines, self._last = self._lines[-_KEPT:], got.last
         panel.title = f"Log ({len(self._lines):,} lines)" + (" · following" if self.following else "")
-        panel.show([self._coloured(text) for text in self._lines])
+        panel.show([coloured(text, self._needle) for text in self._lines])
         if self.following:
             panel.scroll_rows(len(self._lines))
-
-    def _coloured(self, text: str) -> Line:
-        low = text.lower()
-        tone = next((tone for word, tone in _TONES if word in low), "text")
-        if self._needle and self._needle in low:
-            tone = "*accent"
-        return line((clean(text), tone))
 
     def cli(self) -> str:
         """The log as a command."""
@@ -94,7 +87,7 @@ class Log(Face):
     def _find(self, text: str) -> None:
         self._needle, self.following = text.lower(), False
         panel = self.query_one(Lines)
-        panel.show([self._coloured(one) for one in self._lines])
+        panel.show([coloured(one, self._needle) for one in self._lines])
         panel.focus()
         self.action_next_match()
 
@@ -108,3 +101,10 @@ class Log(Face):
         at = next((i for i in hits if i > panel.top), hits[0])
         panel.scroll_rows(at - panel.top)
         panel.figure = line((f"{len(hits)} lines with {self._needle!r}", "dim"))
+
+
+def coloured(text: str, needle: str = "") -> Line:
+    """Return a line of a log in the colour of what it seems to say; where ``needle`` is found it stands out."""
+    low = text.lower()
+    tone = next((tone for word, tone in _TONES if word in low), "text")
+    return line((clean(text), "*accent" if needle and needle in low else tone))

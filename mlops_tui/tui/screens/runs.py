@@ -6,13 +6,11 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
-from mlops_tui.contracts.run import Curves, Run
-from mlops_tui.tui import format as fmt
-from mlops_tui.tui import words
+from mlops_tui.contracts.run import Run
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens.browser import Browser
-from mlops_tui.tui.screens.charts import series_of
-from mlops_tui.tui.text import Line, Part, grid, line
+from mlops_tui.tui.screens.charts import curves_of
+from mlops_tui.tui.screens.run_lines import drawable, outline
 from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.table import Table
@@ -61,15 +59,14 @@ class Runs(Browser):
             return
         figures.title = found.name
         figures.show(outline(found))
-        key = headline(found)
+        key = next(iter(drawable(found.metrics)), "")
         if not key:
             curve.show([])
             return
-        request = {"run": found.id, "keys": [key], "points": 200}
-        curves: Curves | None = await self.fill(curve, self.door.call("run.curve", request))
+        curves = await self.fill(curve, curves_of(self.door, found, [key]))
         if curves is not None:
             curve.title = key
-            curve.show([series_of(one) for one in curves.curves])
+            curve.show(list(curves.values()))
 
     async def moved(self, table: Table) -> None:
         """Read the preview; the small list changes nothing until enter."""
@@ -113,43 +110,6 @@ class Runs(Browser):
 
         if row := self.table("runs").current:
             plan(self.mlops, "model.register", {"run": row[0]})
-
-
-def headline(run: Run) -> str:
-    """Return the metric worth showing first: the one with most points, a loss before others."""
-    curves = [metric for metric in run.metrics if metric.n > 1]
-    if not curves:
-        return ""
-    return max(curves, key=lambda metric: ("loss" in metric.key, metric.n, metric.key)).key
-
-
-def outline(run: Run) -> list[Line]:
-    """Return a run's state and last figures as lines."""
-    took = (run.ended or run.heartbeat or run.started) - run.started
-    head: list[list[Part]] = [
-        [("state", "dim"), words.state(run.status)],
-        [("took", "dim"), fmt.duration(took)],
-        [("by", "dim"), line(run.actor, (f"  {run.host}", "dim"))],
-    ]
-    if run.error:
-        head.append([("error", "dim"), (run.error, "fail")])
-    if run.git_sha:
-        head.append([("code", "dim"), code(run)])
-    found = sorted(run.metrics, key=lambda metric: metric.key)
-    figures: list[list[Part]] = [[(one.key, "dim"), _figure(one.last, one.nonfinite)] for one in found]
-    return [*grid(head), (), *grid(figures, "lr")]
-
-
-def code(run: Run) -> Line:
-    """Return the commit that a run was made from, and whether the files were as committed."""
-    if not run.git_sha:
-        return ()
-    return line(run.git_sha[:8], (" dirty", "warn") if run.git_dirty else (" clean", "dim"))
-
-
-def _figure(last: float | None, nonfinite: int) -> Line:
-    bad = line((f"  {nonfinite} not finite", "fail")) if nonfinite else ()
-    return line(fmt.number(last, 4), bad)
 
 
 MODE_SCREEN = Runs

@@ -150,7 +150,9 @@ class Panel(Widget, can_focus=True):
 
     def _edge(self, start: str, left: Line, right: Line, end: str) -> Strip:
         tone, cells = self._tone(), self.size.width - len(start) - len(end)
-        right = cut(right, max(0, cells - 4)) if right else right
+        # The title says what this is: the figure gives way to it, as far as that is not most of the edge.
+        kept = min(width(left), cells * 3 // 5) + 3 if left else 0
+        right = cut(right, max(0, cells - kept - 4)) if right else right
         taken = width(right) + 2 if right else 0
         left = cut(left, max(0, cells - taken - 3)) if left else left
         dashes = cells - taken - (width(left) + 2 if left else 0)

@@ -240,7 +240,7 @@ async def test_promoting_a_version_moves_the_champion_in_the_list(door, open_app
         await until(
             pilot, lambda: cells(app, "#models", "champion") == [1] and cells(app, "#versions", "version") == [2, 1]
         )
-        assert any("quality" in row for row in lines_of(app, "#gates"))
+        await until(pilot, lambda: any("quality" in row for row in lines_of(app, "#gates")))
         await pilot.press("P")
         await settle(pilot, 0.2)
         await confirm(app, pilot, settle)

@@ -1,0 +1,122 @@
+"""A run as lines: what it is, its figures, its files, where it came from and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlops_tui.contracts.run import ArtifactRef, Metric, Run
+from mlops_tui.core.ids import short
+from mlops_tui.tui import format as fmt
+from mlops_tui.tui import words
+from mlops_tui.tui.text import Line, Part, grid, join, line, width, wrap
+from mlops_tui.tui.widgets.lines import Row
+
+SYSTEM = ("system/", "system.")
+"""What the names of metrics of the machine begin with."""
+_OURS = ("mlflow.", "mlops.", "env.")
+"""What the names of tags begin with that no person has set."""
+
+
+def is_system(key: str) -> bool:
+    """Tell whether a metric is one of the machine that the run was on."""
+    return key.startswith(SYSTEM)
+
+
+def drawable(metrics: Sequence[Metric], system: bool = False) -> list[str]:
+    """Return the metrics with more than one point, a loss before the others, then by name."""
+    found = [one.key for one in metrics if one.n > 1 and is_system(one.key) == system]
+    return sorted(found, key=lambda key: ("loss" not in key, key.rpartition("/")[2] == "epoch", key))
+
+
+def about(run: Run) -> list[Line]:
+    """Return state, place and origin in one line, and what went wrong or was run in the other."""
+    facts = [
+        words.state(run.status),
+        line(("experiment ", "dim"), run.experiment),
+        line(("took ", "dim"), fmt.duration(took(run))),
+        line((fmt.when(run.started), "dim")),
+        line(("by ", "dim"), run.actor),
+        line(("on ", "dim"), run.host),
+        code(run),
+        line(("★ ", "accent"), ", ".join(run.models)) if run.models else (),
+        line(("deleted", "fail")) if run.deleted else (),
+    ]
+    return [join(facts, "   "), line((f"✖ {run.error}", "fail")) if run.error else line((run.command, "dim"))]
+
+
+def outline(run: Run) -> list[Line]:
+    """Return a run's state and last figures as a column."""
+    head: list[list[Part]] = [
+        [("state", "dim"), words.state(run.status)],
+        [("took", "dim"), fmt.duration(took(run))],
+        [("by", "dim"), line(run.actor, (f"  {run.host}", "dim"))],
+    ]
+    if run.error:
+        head.append([("error", "dim"), (run.error, "fail")])
+    if run.git_sha:
+        head.append([("code", "dim"), code(run)])
+    if run.note:
+        head.append([("note", "dim"), run.note])
+    found = sorted((one for one in run.metrics if not is_system(one.key)), key=lambda metric: metric.key)
+    last: list[list[Part]] = [[(one.key, "dim"), _figure(one.last, one.nonfinite)] for one in found]
+    return [*grid(head), (), *grid(last, "lr")]
+
+
+def took(run: Run) -> int:
+    """Return how long a run took, or has taken until it was heard of last, in µs."""
+    return (run.ended or run.heartbeat or run.started) - run.started
+
+
+def code(run: Run) -> Line:
+    """Return the commit that a run was made from, and whether the files were as committed."""
+    if not run.git_sha:
+        return ()
+    return line(run.git_sha[:8], (" dirty", "warn") if run.git_dirty else (" clean", "dim"))
+
+
+def figures(metrics: Sequence[Metric], cells: int) -> list[Row]:
+    """Return the last figure of each metric, its range where there is room; curves lead to their drawing."""
+    found = sorted(metrics, key=lambda metric: metric.key)
+    body: list[list[Part]] = [["", ("last", "dim"), ("min", "dim"), ("max", "dim")]]
+    for one in found:
+        ends = [(fmt.number(one.min), "dim"), (fmt.number(one.max), "dim")] if one.n > 1 else []
+        body.append([one.key, _figure(one.last, one.nonfinite), *ends])
+    if width(max(grid(body, "lrrr"), key=width)) > cells:
+        body = [row[:2] for row in body]
+    links = ["", *(one.key if one.n > 1 else "" for one in found)]
+    return [Row(made, link) for made, link in zip(grid(body, "lrrr", room=cells, give=0), links, strict=True)]
+
+
+def params(run: Run, cells: int) -> list[Line]:
+    """Return the parameters by name."""
+    rows: list[list[Part]] = [[(key, "dim"), value] for key, value in sorted(run.params.items())]
+    return grid(rows, room=cells)
+
+
+def files(found: Sequence[ArtifactRef], cells: int) -> list[Row]:
+    """Return a line a file; each leads to what is in it."""
+    rows: list[list[Part]] = [[one.path, (fmt.size(one.size), "dim")] for one in found]
+    return [Row(made, one.path) for made, one in zip(grid(rows, "lr", room=cells, give=0), found, strict=True)]
+
+
+def lineage(run: Run, cells: int) -> list[Row]:
+    """Return where a run came from and what came of it, its note, and the tags that people set."""
+    rows = [
+        Row(line(("data   ", "dim"), one.name, (f"  {one.context}", "faint")), f"data:{one.name}")
+        for one in run.datasets
+    ]
+    rows += [Row(line(("model  ", "dim"), name), f"version:{name}") for name in run.models]
+    if run.job:
+        rows.append(Row(line(("job    ", "dim"), short(run.job)), f"job:{run.job}"))
+    if run.parent:
+        rows.append(Row(line(("parent ", "dim"), short(run.parent)), f"run:{run.parent}"))
+    note = [Row(each) for each in wrap(run.note, cells)] if run.note else [Row(line(("no note yet", "faint")))]
+    tags: list[list[Part]] = [
+        [(key, "dim"), value] for key, value in sorted(run.tags.items()) if not key.startswith(_OURS)
+    ]
+    return [*rows, *note, *(Row(each) for each in grid(tags, room=cells))]
+
+
+def _figure(last: float | None, nonfinite: int) -> Line:
+    bad = line((f" {nonfinite} not finite", "fail")) if nonfinite else ()
+    return line(fmt.number(last, 4), bad)
