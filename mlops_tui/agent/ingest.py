@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlops_tui.store.session import Session
 
 log = logging.getLogger(__name__)
-ORDER = ("start", "param", "tag", "data", "model", "artifact", "log", "label", "hb", "end")
+ORDER = ("start", "param", "tag", "data", "model", "measure", "artifact", "log", "label", "hb", "end")
 CHECKPOINT_S = 30.0
 
 

@@ -72,13 +72,6 @@ class LoggedMetric(msgspec.Struct, kw_only=True):
     digest: str = ""
 
 
-class MeasureLogged(Request, frozen=True):
-    """Figures to add to logged models; each belongs to the model at the same place."""
-
-    models: list[str]
-    metrics: list[LoggedMetric]
-
-
 class Logged(Answer):
     """A logged model, whole; times in µs."""
 
@@ -154,7 +147,4 @@ restore = operation(
     effect="change",
     help="Restore a deleted logged model.",
     example="mlops logged restore classifier",
-)
-measure = operation(
-    "logged.measure", MeasureLogged, Done, effect="append", help="Add figures of logged models.", internal=True
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,16 +13,20 @@ import msgspec
 from mlops_tui.contracts import version as contract
 from mlops_tui.contracts.model import ModelVersion
 from mlops_tui.contracts.operation import Plan
-from mlops_tui.core.errors import BadInput
+from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
+from mlops_tui.registry.lists import PROMPT
 from mlops_tui.registry.models import insert_model, next_version, touch, version_change
 from mlops_tui.registry.sources import Source, describe, find_source
 from mlops_tui.registry.versions import resolve_version, shown
 from mlops_tui.store.session import Session
-from mlops_tui.store.tags import change_tags
+from mlops_tui.store.tags import change_tags, tags_of
 from mlops_tui.tracking.headline import headline
+from mlops_tui.tracking.places import address_of
 from mlops_tui.tracking.read import metrics_of
+
+VERSIONS_TAG = "mlflow.modelVersions"
 
 
 @implements(contract.create)
@@ -32,7 +37,8 @@ class CreateVersion:
         """Find the files, and refuse an origin that the source belies."""
         source = find_source(ctx, request.source)
         run, logged = _origin(ctx.session, request, source)
-        _check_local(ctx.session, request.source, run)
+        if request.tags.get(PROMPT, "").lower() != "true":  # a prompt has no files, and a word in place of its source
+            _check_local(ctx.session, request.source, run)
         model, version = next_version(ctx, request.name)
         format_, digest, signature = describe(ctx, source.files)
         warnings = [] if source.files else [f"no file of {request.source} lies in this store; only its place is noted"]
@@ -77,10 +83,38 @@ class CreateVersion:
         )
         change_tags(session, made, request.tags, (), ctx.now)
         touch(ctx, model)
+        if data["logged"]:
+            _note_on(session, data["logged"], request.name, data["version"], ctx.now)
         if run and session.value("SELECT count(*) > 0 FROM run WHERE id = ?", [run]):
             ctx.link(f"model_version:{made}", "made_by", f"run:{run}")
         ctx.emit("model", model, "registered", f"{request.name}@{data['version']} registered", plan.object)
         return shown(session, [resolve_version(session, ctx.tenant, made)])[0]
+
+
+def download_address(session: Session, tenant: str, row: dict[str, Any]) -> str:
+    """Return where the files of a version can be read: under the version itself where this store keeps them.
+
+    Args:
+        session: where to look.
+        tenant: whose models.
+        row: of :func:`resolve_version`.
+    """
+    if session.value("SELECT count(*) > 0 FROM run_artifact WHERE run = ?", [row["id"]]):
+        return address_of(session, tenant, row["id"])
+    name, _, number = row["source"].removeprefix("models:/").partition("/")
+    if row["source"].startswith("models:/"):
+        with suppress(NotFound):
+            if not number:
+                return address_of(session, tenant, name)
+            return download_address(session, tenant, resolve_version(session, tenant, f"{name}@{number}"))
+    return str(row["source"])
+
+
+def _note_on(session: Session, logged: str, name: str, version: int, ts: int) -> None:
+    """Note a version on the logged model that it was, in the tag that MLflow's clients read."""
+    known = msgspec.json.decode(tags_of(session, logged).get(VERSIONS_TAG) or "[]")
+    entry = {"name": name, "version": version}
+    change_tags(session, logged, {VERSIONS_TAG: _json([*known, entry])}, (), ts)
 
 
 def _origin(session: Session, request: contract.CreateVersion, source: Source) -> tuple[str, str]:

@@ -49,11 +49,21 @@ def find_source(ctx: Context, uri: str) -> Source:
     if scheme == "runs":
         run, _, path = rest.partition("/")
         return _files_at(ctx, uri, run, path)._replace(run=run)
-    if plain.startswith(ROOT) and not urlsplit(plain).netloc:
-        return _files_at(ctx, uri, ROOT + rest, "")
-    if scheme in ("http", "https") and PROXY in plain:
-        return _files_at(ctx, uri, ROOT + plain.partition(PROXY)[2], "")
+    if address := _address(plain):
+        return _files_at(ctx, uri, address, "")
     return Source(uri, [])
+
+
+def lies_in(session: Session, tenant: str, uri: str, run: str, logged: str) -> bool:
+    """Tell whether an address of this server is one of the files of a run or a logged model.
+
+    Any other source is taken at its word: nobody can read through it what they could not read anyway.
+    """
+    address = _address(_plain(uri))
+    if not address:
+        return True
+    at = find_place(session, tenant, address, "")
+    return at.owner in (run, logged) and at.kind in ("run", "logged")
 
 
 def manifest_digest(files: list[dict[str, Any]]) -> str:
@@ -105,6 +115,16 @@ def _plain(uri: str) -> str:
     if ".." in uri.split("/") or "\0" in uri:
         raise BadInput(f"{uri!r:.200} cannot be the source of a version", "it has '..' in it", "give an absolute path")
     return uri
+
+
+def _address(plain: str) -> str:
+    """Return a URI as an address of this server; empty when it is none."""
+    parts = urlsplit(plain)
+    if parts.scheme == "mlflow-artifacts":
+        return ROOT + parts.path.lstrip("/")
+    if parts.scheme in ("http", "https") and PROXY in plain:
+        return ROOT + plain.partition(PROXY)[2]
+    return ""
 
 
 def _model(ctx: Context, uri: str, rest: str) -> Source:

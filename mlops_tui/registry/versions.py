@@ -135,6 +135,12 @@ def versions_of(session: Session, model: str) -> list[dict[str, Any]]:
     return session.dicts(_VERSION + f"WHERE m.id = ? AND {_LIVE} ORDER BY v.version DESC", [model])
 
 
+def models_by_id(session: Session, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of models in the order of their ids."""
+    found = {row["id"]: row for row in session.dicts(_MODEL + "WHERE id IN (SELECT unnest(?))", [list(ids)])}
+    return [found[one] for one in ids if one in found]
+
+
 def versions_by_id(session: Session, ids: Sequence[str]) -> list[dict[str, Any]]:
     """Return the rows of versions in the order of their ids."""
     found = {row["id"]: row for row in session.dicts(_VERSION + "WHERE v.id IN (SELECT unnest(?))", [list(ids)])}

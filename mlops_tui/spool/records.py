@@ -119,6 +119,17 @@ class UsedModel(Event, tag="model", kw_only=True):
     step: Int64 = 0
 
 
+class Measure(Event, tag="measure", kw_only=True):
+    """Figures of a logged model, as this run measured them, perhaps on a data set."""
+
+    model: str
+    s: Int64
+    m: dict[Name, float] = field(default_factory=dict)
+    x: dict[Name, Word] | None = None
+    dataset: str = ""
+    digest: str = ""
+
+
 class Label(Event, tag="label", kw_only=True):
     """The truth of one row of an earlier request."""
 
@@ -135,4 +146,4 @@ class End(Event, tag="end", kw_only=True):
     error: str = ""
 
 
-Record = Start | Param | Tag | Metric | Heartbeat | Log | Artifact | Dataset | UsedModel | Label | End
+Record = Start | Param | Tag | Metric | Heartbeat | Log | Artifact | Dataset | UsedModel | Measure | Label | End

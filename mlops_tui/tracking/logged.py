@@ -10,8 +10,9 @@ from mlops_tui.contracts import logged as contract
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import BadInput, Conflict, NotFound
 from mlops_tui.core.ids import short, uuid7
-from mlops_tui.door import Context, act, implements
+from mlops_tui.door import Context, absorbs, implements
 from mlops_tui.door.lookup import by_name_or_id
+from mlops_tui.spool.records import Measure
 from mlops_tui.store.session import Session
 from mlops_tui.store.tags import change_tags, tag_changes, tags_by
 from mlops_tui.tracking.contents import number_of
@@ -23,6 +24,7 @@ SELECT l.* REPLACE (epoch_us(l.created) AS created, epoch_us(l.updated) AS updat
 FROM logged_model l JOIN experiment e ON e.id = l.experiment_id
 """
 _REFUSED = frozenset("/:.%\"'")
+_MEASURED = ("model_id", "key", "value", "step", "ts_us", "run_id", "dataset", "digest")
 
 
 @implements(contract.show)
@@ -169,11 +171,25 @@ class Restore:
         return _done(ctx, plan, "restored")
 
 
-@implements(contract.measure)
-def measure(ctx: Context, request: contract.MeasureLogged) -> Done:
-    """Add figures; one that is there already, by model, key, time, step and run, is not added again."""
-    act(ctx.house, ctx.caller, lambda ctx: put_metrics(ctx.session, request.models, request.metrics))
-    return Done(object="logged", text=f"note {len(request.metrics)} figures")
+@absorbs("measure")
+def measured(ctx: Context, owner: str, records: list[Measure]) -> None:
+    """Take figures; one that is there already, by model, key, time, step and run, is not taken again."""
+    rows = [
+        (record.model, key, value, record.s, record.t, owner, record.dataset, record.digest)
+        for record in records
+        for key, value in {**record.m, **{key: float(word) for key, word in (record.x or {}).items()}}.items()
+    ]
+    columns = dict(zip(_MEASURED, zip(*rows, strict=True), strict=True))
+    with ctx.session.incoming({key: list(column) for key, column in columns.items()}) as wanted:
+        names = ", ".join(key.removesuffix("_us") for key in _MEASURED)
+        given = ", ".join(f"{sql} AS {key.removesuffix('_us')}" for sql, key in zip(wanted, _MEASURED, strict=True))
+        ctx.session.execute(
+            f"""INSERT INTO logged_metric ({names}) SELECT DISTINCT {names} FROM (SELECT {given} FROM incoming) i
+                WHERE NOT EXISTS (SELECT 1 FROM logged_metric o WHERE (o.model_id, o.key, o.step, o.ts, o.run_id)
+                                  = (i.model_id, i.key, i.step, i.ts, i.run_id))"""
+        )
+    for model in {record.model for record in records}:
+        ctx.house.touch("logged", model, ctx.tenant)
 
 
 def find_logged(session: Session, tenant: str, typed: str, *, deleted: bool = False) -> dict[str, Any]:
@@ -233,30 +249,6 @@ def put_params(session: Session, model: str, given: dict[str, str]) -> None:
             "num": [number_of(value) for value in given.values()],
         },
     )
-
-
-def put_metrics(session: Session, models: Sequence[str], metrics: Sequence[contract.LoggedMetric]) -> None:
-    """Write figures, each of the model at its place, unless they are there."""
-    if not models:
-        return
-    columns = {
-        "model_id": list(models),
-        "key": [one.key for one in metrics],
-        "value": [float(one.value) for one in metrics],
-        "step": [one.step for one in metrics],
-        "ts_us": [one.ts for one in metrics],
-        "run_id": [one.run for one in metrics],
-        "dataset": [one.dataset for one in metrics],
-        "digest": [one.digest for one in metrics],
-    }
-    with session.incoming(columns) as wanted:
-        names = ", ".join(key.removesuffix("_us") for key in columns)
-        given = ", ".join(f"{sql} AS {key.removesuffix('_us')}" for sql, key in zip(wanted, columns, strict=True))
-        session.execute(
-            f"""INSERT INTO logged_metric ({names}) SELECT DISTINCT {names} FROM (SELECT {given} FROM incoming) i
-                WHERE NOT EXISTS (SELECT 1 FROM logged_metric o WHERE (o.model_id, o.key, o.step, o.ts, o.run_id)
-                                  = (i.model_id, i.key, i.step, i.ts, i.run_id))"""
-        )
 
 
 def _params(session: Session, ids: Sequence[str]) -> dict[str, dict[str, str]]:

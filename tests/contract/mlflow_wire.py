@@ -10,7 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote_plus, urlencode, urlsplit
 
 ORDERLESS = {"tags", "params", "metrics", "aliases"}
 SERVER_TIMES = {
@@ -70,7 +70,8 @@ class Wire:
             found = {"error_code": "no JSON"}
         self._learn(found)
         told = {"error_code": found.get("error_code")} if answer.status >= 400 else self._plain(found)
-        asked = f"{method} {self._anonymous(path)} {self._anonymous(json.dumps(body)) if body else ''}"
+        plain = re.sub("page_token=[^&]+", "page_token", unquote_plus(path))
+        asked = f"{method} {self._anonymous(plain)} {self._anonymous(json.dumps(body)) if body else ''}"
         self.trace.append((asked.strip(), answer.status, told))
         return found
 
@@ -80,7 +81,7 @@ class Wire:
                 self._learn(one)
         elif isinstance(value, dict):
             for key, one in value.items():
-                if key in IDS and isinstance(one, str) and one not in self._seen and one != "0":
+                if key in IDS and isinstance(one, str) and one and one not in self._seen and one != "0":
                     self._seen[one] = f"<id {len(self._seen) + 1}>"
                 self._learn(one)
 

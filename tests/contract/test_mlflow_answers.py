@@ -13,6 +13,7 @@ import pytest
 
 _SEARCHED = 'runs_are_searched: POST /api/2.0/mlflow/runs/search {"experiment_ids": ["<id 1>", "<id 2>"], "filter": "'
 _MORE = ("run_name IN", "params.lr IN", "tags.team IN", "params.lr = 0.1", "metrics.loss > 0 OR", "metrics.loss = NaN")
+_FILES = "/api/2.0/mlflow-artifacts/artifacts/<id 1>/<id 2>/artifacts"
 DIFFERS: dict[str, str] = {
     "an_experiment_lives_and_is_deleted_and_comes_back: POST /api/2.0/mlflow/experiments/update": "400 for a state "
     "that does not change by itself: MLflow's 500 makes its own client try again for minutes",
@@ -24,6 +25,14 @@ DIFFERS: dict[str, str] = {
     '"step": 1.5}': "half a step is refused, not stored as 0",
     "not_a_number_and_the_infinities": "infinities are kept; MLflow clips them to the largest float",
     **{_SEARCHED + wish: "one grammar for people and clients: more can be asked than of MLflow" for wish in _MORE},
+    **{
+        f"artifacts_through_the_proxy: {method} {_FILES}/%2Fetc": "an empty part of a path is refused, not failed over"
+        for method in ("PUT", "GET")
+    },
+    "aliases: GET /api/2.0/mlflow/registered-models/get": "the versions that it shows say their aliases, too",
+    'aliases: POST /api/2.0/mlflow/registered-models/alias {"name": "aliases", "alias": "1"': "NAME@1 is version 1",
+    "models_and_versions_are_searched: GET /api/2.0/mlflow/registered-models/search?filter=name LIKE "
+    "'models-and-versions-are-searched%'&order_by=creation_timestamp": "models can be ordered by it as versions can",
     "what_is_not_offered": "every answer is JSON in MLflow's shape",
     "inputs_and_outputs_of_a_run: POST /api/2.0/mlflow/experiments/search-datasets": "served where MLflow meant to",
 }

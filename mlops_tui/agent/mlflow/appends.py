@@ -63,7 +63,7 @@ class LogBatch(OneRun):
 async def log_metric(call: Call, ask: LogMetric) -> None:
     """Append one value."""
     run = await call.journal.run(call.caller, ask.run)
-    call.journal.append(run, *_metric_records([ask], ""))
+    call.journal.append(run, *_metric_records([ask], ""), *_measures([ask]))
 
 
 @route("POST", "runs/log-parameter", LogPair, hot=True)
@@ -89,7 +89,7 @@ async def log_batch(call: Call, ask: LogBatch) -> None:
     for given, limit, what in (*limits, ([*metrics, *params, *tags], MAX_ALL, "metrics, params, and tags")):
         if len(given) > limit:
             raise invalid(f"A batch can contain at most {limit} {what}, this one has {len(given)}: send several.")
-    records = _metric_records(metrics, "metrics")
+    records = _metric_records(metrics, "metrics") + _measures(metrics)
     run = await call.journal.run(call.caller, ask.run)
     fresh = _params(run, ask.run, params, "params")
     if tags:
@@ -124,6 +124,22 @@ def _metric_records(points: list[Any], path: str) -> list[dict[str, Any]]:
             before = ts, step
         finite = value - value == 0.0
         records[-1]["m" if finite else "x"][key] = value if finite else ieee_word(value)
+    return records
+
+
+def _measures(points: list[Any]) -> list[dict[str, Any]]:
+    """Return points that belong to a logged model as records of it."""
+    records = []
+    for point in points:
+        if point.model_id:
+            finite = point.value - point.value == 0.0
+            said = {"m": {point.key: point.value}} if finite else {"x": {point.key: ieee_word(point.value)}}
+            data = {"dataset": point.dataset_name or "", "digest": point.dataset_digest or ""}
+            records.append(
+                {"v": 1, "e": "measure", "t": point.timestamp * 1000, "model": point.model_id, "s": point.step or 0}
+                | said
+                | data
+            )
     return records
 
 

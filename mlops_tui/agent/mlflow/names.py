@@ -11,6 +11,7 @@ from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
 
 MAX_KEY, MAX_PARAM, MAX_TAG, MAX_EXPERIMENT_TAG, MAX_EXPERIMENT = 250, 6000, 8000, 20_000, 500
 _ID = re.compile(r"[0-9a-f]{32}")
+_STORED_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAME = re.compile(r"[/\w.\- :]*")
 
 
@@ -28,6 +29,16 @@ def stored_id(run: str) -> str:
 def dashed(run: str) -> str:
     """Return 32 digits with dashes between them; of anything else nothing that the store has."""
     return f"{run[:8]}-{run[8:12]}-{run[12:16]}-{run[16:20]}-{run[20:]}"
+
+
+def as_stored(run: str) -> str:
+    """Return an id as the store writes it; a name that no run of ours can have stays as it is."""
+    return stored_id(run) if _ID.fullmatch(run) else run
+
+
+def as_sent(run: str) -> str:
+    """Return an id as the wire writes it; a name that no run of ours can have stays as it is."""
+    return wire_id(run) if _STORED_ID.fullmatch(run) else run
 
 
 def wire_id(run: str) -> str:

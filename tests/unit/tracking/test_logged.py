@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mlops_tui.contracts.logged import LoggedMetric
 from mlops_tui.core.errors import BadInput, Conflict, NotFound
+from mlops_tui.door.context import Caller, act
+from mlops_tui.spool.records import Measure
+from mlops_tui.tracking.logged import measured
 from mlops_tui.tracking.logged_search import By, Data, search_logged
 
 
@@ -23,8 +25,9 @@ def made(desk):
 
 
 def measure(desk, model, value, data, ts=5_000):
-    metric = LoggedMetric(key="auc", value=value, step=1, ts=ts, run="r-" + data, dataset=data, digest="d")
-    desk.call("logged.measure", models=[model.id], metrics=[metric])
+    said = {"m": {"auc": value}} if value == value else {"x": {"auc": "NaN"}}
+    record = Measure(t=ts, model=model.id, s=1, dataset=data, digest="d", **said)
+    act(desk.house, Caller.system(), lambda ctx: measured(ctx, "run-" + data, [record]))
 
 
 def found(desk, filter="", datasets=(), order=(), limit=10, offset=0):

@@ -1,0 +1,165 @@
+"""Models and versions as the wire shows them, and how they are named in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
+from mlops_tui.agent.mlflow.names import as_sent, check_name, too_long
+from mlops_tui.contracts.model import ModelVersion
+from mlops_tui.core.errors import NotFound
+from mlops_tui.registry.versions import find_model, resolve_version, shown, versions_by_id
+from mlops_tui.store.session import Session
+from mlops_tui.store.tags import tags_by
+
+MAX_TAG = 100_000
+
+
+def models_json(session: Session, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return models with the newest version of each stage, with a handful of queries for all.
+
+    Args:
+        session: where to look.
+        rows: of :func:`find_model`.
+    """
+    ids = [row["id"] for row in rows]
+    latest = session.column(
+        """SELECT id FROM model_version WHERE model_id IN (SELECT unnest(?)) AND deleted IS NULL
+           QUALIFY row_number() OVER (PARTITION BY model_id, stage ORDER BY version DESC) = 1 ORDER BY version""",
+        [ids],
+    )
+    versions = shown(session, versions_by_id(session, latest))
+    aliases = session.rows(
+        """SELECT a.model_id, a.alias, v.version FROM alias a JOIN model_version v ON v.id = a.version_id
+           WHERE a.model_id IN (SELECT unnest(?)) ORDER BY a.alias""",
+        [ids],
+    )
+    tags = tags_by(session, ids)
+    return [
+        _lean(
+            {
+                "name": row["name"],
+                "creation_timestamp": row["created"] // 1000,
+                "last_updated_timestamp": row["updated"] // 1000,
+                "user_id": row["actor"],
+                "description": row["description"],
+                "latest_versions": [version_json(one) for one in versions if one.model == row["name"]],
+                "tags": _pairs(tags[row["id"]]),
+                "aliases": [
+                    {"alias": alias, "version": str(version)} for model, alias, version in aliases if model == row["id"]
+                ],
+            }
+        )
+        for row in rows
+    ]
+
+
+def version_json(version: ModelVersion) -> dict[str, Any]:
+    """Return a version; a run that this store knows is named by its wire id."""
+    run = as_sent(version.run or "")
+    return _lean(
+        {
+            "name": version.model,
+            "version": str(version.version),
+            "creation_timestamp": version.created // 1000,
+            "last_updated_timestamp": version.updated // 1000,
+            "user_id": version.actor,
+            "current_stage": version.stage,
+            "source": version.source or (f"runs:/{run}" if run else ""),
+            "status": "READY",
+            "tags": _pairs(version.tags),
+            "aliases": version.aliases,
+        }
+    ) | {"description": version.description, "run_id": run, "run_link": version.run_link}
+
+
+def model_row(session: Session, tenant: str, name: str | None) -> dict[str, Any]:
+    """Return the row of the model of that name.
+
+    Raises:
+        WireError: no model can be called so, or none is.
+    """
+    try:
+        return find_model(session, tenant, _exact(check_model_name(name)))
+    except NotFound as error:
+        raise missing(f"Registered Model with name={name} not found") from error
+
+
+def version_row(session: Session, tenant: str, name: str | None, version: str | None) -> dict[str, Any]:
+    """Return the row of a version by its model's name and its number.
+
+    Raises:
+        WireError: the number is none, or there is no such version.
+    """
+    number = version_number(version)
+    try:
+        return resolve_version(session, tenant, f"{_exact(check_model_name(name))}@{number}")
+    except NotFound as error:
+        raise missing(f"Model Version (name={name}, version={version}) not found") from error
+
+
+def version_number(version: str | None) -> int:
+    """Return the number of a version.
+
+    Raises:
+        WireError: it is none.
+    """
+    try:
+        return int(version or "")
+    except ValueError:
+        raise invalid(f"Parameter 'version' must be an integer, got '{version}'.") from None
+
+
+def check_model_name(name: str | None, path: str = "name") -> str:
+    """Return the name of a model when one can be called so.
+
+    Raises:
+        WireError: none can.
+    """
+    if name is None or not name.strip():
+        raise invalid(f"Missing value for required parameter '{path}'.")
+    if "/" in name or ":" in name:
+        raise invalid(f"Invalid model name '{name}'. Names cannot contain '/' or ':'.")
+    return name
+
+
+def check_tag(key: str | None, value: str | None) -> tuple[str, str]:
+    """Return a tag of a model or a version when it can be kept.
+
+    Raises:
+        WireError: it cannot.
+    """
+    name = check_name(key or "", "key")
+    if len(value or "") > MAX_TAG:
+        raise too_long("value", MAX_TAG)
+    return name, value or ""
+
+
+def taken(name: str, *, prompt: bool, by_prompt: bool) -> WireError:
+    """Return the error for a name that a model or a prompt has already."""
+    new, old = ("Prompt" if one else "Registered Model" for one in (prompt, by_prompt))
+    if new != old:
+        text = f"a {new.lower()} cannot be called {name!r}: the name is already taken by a {old.lower()}"
+        return WireError("RESOURCE_ALREADY_EXISTS", text)
+    return WireError("RESOURCE_ALREADY_EXISTS", f"{new} (name={name}) already exists.")
+
+
+def _exact(name: str) -> str:
+    """Return a name for a search by name alone; what follows an ``@`` is no version here.
+
+    Raises:
+        NotFound: no model of ours has an ``@`` in its name.
+    """
+    if "@" in name:
+        raise NotFound(f"there is no model {name!r}")
+    return name
+
+
+def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def _lean(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that say something; MLflow leaves the others out."""
+    return {key: value for key, value in values.items() if value not in ("", [], None)}
