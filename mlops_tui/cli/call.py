@@ -67,10 +67,11 @@ def _beside(operation: Operation[Any, Any], request: Any, answer: Any, wishes: W
         from mlops_tui.cli.complete import remember
 
         remember(operation.noun, [column.name for column in answer.columns], answer.rows)
+        asked, offset = getattr(request, "filter", ""), getattr(request, "offset", None)
         if not answer.total:
-            hint = f"nothing matches {request.filter!r}" if request.filter else "the list is empty"
-        elif (end := request.offset + len(answer.rows)) < answer.total:
-            hint = f"{request.offset + 1}–{end} of {answer.total:,}; --offset {end} shows more"
+            hint = f"nothing matches {asked!r}" if asked else "the list is empty"
+        elif offset is not None and (end := offset + len(answer.rows)) < answer.total:
+            hint = f"{offset + 1}–{end} of {answer.total:,}; --offset {end} shows more"
     elif isinstance(answer, Rows) and answer.truncated:
         hint = f"cut after {len(answer.rows):,} rows; --limit asks for more"
     elif isinstance(answer, Comparison) and not answer.rows:

@@ -20,7 +20,11 @@ def report(error: MlopsError, arguments: Sequence[str]) -> None:
     """
     from mlops_tui.core.printable import clean
 
-    words = clean(" · ".join(part for part in (error.what, error.why, error.fix, error.code) if part))
+    if "\n" in error.why:  # a text with a caret under the wrong place: lines of their own
+        pointed = [f"  {clean(line)}" for line in error.why.split("\n")]
+        words = "\n".join([clean(error.what), *pointed, "  " + clean(f"{error.fix} · {error.code}")])
+    else:
+        words = clean(" · ".join(part for part in (error.what, error.why, error.fix, error.code) if part))
     if _paints(arguments):
         words = f"{RED}✖{PLAIN} " + words.removesuffix(error.code) + FAINT + error.code + PLAIN
     else:

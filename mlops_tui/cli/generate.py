@@ -15,7 +15,7 @@ from mlops_tui.cli.app import SETTINGS
 from mlops_tui.cli.complete import names_for
 from mlops_tui.cli.options import common, take_wishes
 from mlops_tui.cli.told import Told
-from mlops_tui.contracts.operation import Effect, Kind, Operation
+from mlops_tui.contracts.operation import Effect, File, Kind, Operation
 
 PATHS = frozenset(("path", "checks", "script", "policy"))
 """Fields that name a file of the caller: made absolute before they travel, the agent stands elsewhere."""
@@ -30,11 +30,13 @@ def command_for(operation: Operation[Any, Any], name: str = "") -> click.Command
     """
     fields = {field.name: field for field in msgspec.structs.fields(operation.request)}
     order = [fields.pop(given) for given in operation.request.positional] + list(fields.values())
-    change = operation.effect is Effect.CHANGE
+    change, file = operation.effect is Effect.CHANGE, issubclass(operation.answer, File)
     params: list[click.Parameter] = [_parameter(operation, field) for field in order]
 
     def call(**values: Any) -> int:
         wishes = take_wishes(values, tuple(sys.argv[1:]))
+        if wishes.to and "form" in fields and not values["form"]:
+            values["form"] = Path(wishes.to).suffix.removeprefix(".") or None
         request = request_from(operation, values)
         from mlops_tui.cli.call import perform
 
@@ -43,7 +45,7 @@ def command_for(operation: Operation[Any, Any], name: str = "") -> click.Command
     command = Told(
         name or operation.verb,
         callback=call,
-        params=[*params, *common(change=change, job=operation.kind is Kind.JOB)],
+        params=[*params, *common(change=change, job=operation.kind is Kind.JOB, file=file)],
         help=_help(operation),
         epilog=f"\b\nExample:\n  {operation.example}" if operation.example else None,
         short_help=operation.help,

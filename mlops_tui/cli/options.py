@@ -33,6 +33,7 @@ class Wishes:
     no_input: bool = False
     no_wait: bool = False
     timeout: float | None = None
+    to: str = ""
     argv: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
@@ -68,7 +69,7 @@ class Wishes:
         return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
 
 
-def common(*, change: bool = False, job: bool = False) -> list[click.Option]:
+def common(*, change: bool = False, job: bool = False, file: bool = False) -> list[click.Option]:
     """Return the flags of every command; those that mean nothing to this one are understood but not shown."""
     return [
         _option("-o", "--output", type=click.Choice(FORMATS), help="how to print the result"),
@@ -79,6 +80,7 @@ def common(*, change: bool = False, job: bool = False) -> list[click.Option]:
         _option("--confirm", metavar="NAME", hidden=not change, help="name of the object, asked for in production"),
         _option("--reason", metavar="TEXT", hidden=not change, help="why; goes into the audit trail"),
         _option("--no-wait", is_flag=True, hidden=not job, help="print the job and leave it alone"),
+        _option("--to", metavar="FILE", hidden=not file, help="write the file there, replacing it; default, stdout"),
         _option("--timeout", type=click.FloatRange(0, min_open=True), metavar="S", help="seconds to wait at most"),
         _option("--no-input", is_flag=True, help="never ask"),
         _option("--color", type=click.Choice(COLORS), help="colours; NO_COLOR and FORCE_COLOR count too"),

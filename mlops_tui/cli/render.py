@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,9 @@ from mlops_tui.cli.formats import FORMATS
 from mlops_tui.cli.shapes import Block, Facts, Grid, Lines, blocks_of
 from mlops_tui.contracts.agent import Rows
 from mlops_tui.contracts.listing import Table
+from mlops_tui.contracts.operation import File
 from mlops_tui.core.errors import BadInput
+from mlops_tui.core.figures import size
 
 if TYPE_CHECKING:
     from mlops_tui.cli.options import Wishes
@@ -30,6 +33,9 @@ def render(answer: Any, name: str, wishes: Wishes) -> None:
         BadInput: ``--fields`` names something that the answer does not have.
     """
     form = wishes.format
+    if isinstance(answer, File) and form not in ("json", "jsonl"):
+        hand_over(answer, wishes)
+        return
     if form in ("json", "jsonl"):
         text = _json(answer, name, wishes.fields, lines=form == "jsonl")
     else:
@@ -42,6 +48,28 @@ def render(answer: Any, name: str, wishes: Wishes) -> None:
         text = FORMATS[form](blocks)
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def hand_over(answer: File, wishes: Wishes) -> None:
+    """Write a file where ``--to`` says, else onto stdout; a terminal gets text only.
+
+    Raises:
+        BadInput: it cannot be written there.
+    """
+    if wishes.to:
+        path = Path(wishes.to).expanduser()
+        try:
+            path.write_bytes(answer.content)
+        except OSError as error:
+            raise BadInput(f"{path} cannot be written", error.strerror or str(error)) from error
+        if not wishes.quiet:
+            print(f"wrote {path} · {size(len(answer.content))}", file=sys.stderr)
+    elif sys.stdout.isatty() and b"\0" in answer.content:
+        raise BadInput("a terminal cannot show this file", f"{answer.name} is binary", f"--to {answer.name}")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(answer.content)
+        sys.stdout.buffer.flush()
 
 
 def document(answer: Any, name: str) -> dict[str, Any]:

@@ -63,6 +63,13 @@ class Started(Answer):
     text: str
 
 
+class File(Answer):
+    """A file for the caller, ``name`` is what it might be called; a command line writes it where ``--to`` says."""
+
+    name: str
+    content: bytes
+
+
 class Change(msgspec.Struct, kw_only=True):
     """One line of a plan: this field of this object goes from before to after."""
 

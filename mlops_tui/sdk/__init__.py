@@ -24,6 +24,7 @@ from mlops_tui.sdk.logged import (
     use_dataset,
 )
 from mlops_tui.sdk.run import Run
+from mlops_tui.sdk.search import search_runs
 
 __all__ = [
     "PREEMPTED",
@@ -43,6 +44,7 @@ __all__ = [
     "log_table",
     "log_text",
     "save_checkpoint",
+    "search_runs",
     "set_tag",
     "set_tags",
     "should_stop",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from mlops_tui.contracts.listing import Column, List, OpenView, Page, Table, View
@@ -85,6 +87,37 @@ class Listing:
         sql = f"SELECT {self.id} FROM {self.rows_from()} {order.joins} WHERE {condition} ORDER BY {order.by}"
         return np.array(session.column(sql, [*order.params, *params]), dtype=object)
 
+    def after(
+        self, session: Session, tenant: str, filter: str, order: str, limit: int, token: str = ""
+    ) -> tuple[list[Any], str]:
+        """Return ids from a place on, and the token of the place after them; empty at the end.
+
+        A token names the last row by what it is ordered by, so that rows that come or go move no page.
+
+        Args:
+            session: where to look.
+            tenant: whose rows.
+            filter: which rows.
+            order: as :func:`parse_order` takes it; the list's own order when empty.
+            limit: ids at most.
+            token: from the call before.
+
+        Raises:
+            BadInput: filter, order or token cannot be read.
+        """
+        condition, params = self._condition(session, tenant, filter)
+        by = compile_order(parse_order(order or self.sort), _Keys(self, session), self.ties or (self.id,))
+        if token:
+            past, places = by.after(_keyset(token, len(by.columns)))
+            condition, params = f"{condition} AND ({past})", [*params, *places]
+        rows = session.rows(
+            f"SELECT {self.id}, {by.values} FROM {self.rows_from()} {by.joins} WHERE {condition}"
+            f" ORDER BY {by.by} LIMIT {limit + 1}",
+            [*by.params, *params],
+        )
+        more = len(rows) > limit
+        return [row[0] for row in rows[:limit]], _token(rows[limit - 1][1:]) if more else ""
+
     def page(self, session: Session, ids: list[Any], extra: Sequence[Extra] = ()) -> list[list[Any]]:
         """Return the rows of these ids in this order; a vanished row is its id and nulls."""
         if not ids:
@@ -135,6 +168,20 @@ class Listing:
 
     def _order(self, session: Session, sort: str) -> Order:
         return compile_order(parse_order(sort or self.sort), _Keys(self, session), self.ties or (self.id,))
+
+
+def _token(keyset: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(keyset)).decode()
+
+
+def _keyset(token: str, length: int) -> list[Any]:
+    try:
+        found = msgspec.msgpack.decode(base64.urlsafe_b64decode(token), type=list[int | float | str | bool | None])
+        if len(found) != length:
+            raise ValueError("the order is another")
+    except ValueError as error:
+        raise BadInput("the page token cannot be read", str(error), "begin at the first page, in one order") from error
+    return found
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,10 @@ def _offer(batch: dict[str, Any], key: str, column: Any) -> str:
     """Put a column into the batch and return the expression that reads it back whole."""
     import numpy as np
 
+    if not isinstance(column, np.ndarray) and any(isinstance(v, float) for v in column) and None in column:
+        batch[f"{key} is null"] = np.array([value is None for value in column])
+        whole = _offer(batch, key, np.array([0.0 if value is None else value for value in column]))
+        return f'CASE WHEN NOT "{key} is null" THEN {whole} END'
     array = column if isinstance(column, np.ndarray) and column.dtype != object else _array(list(column))
     if array.ndim == 2:
         parts = [_offer(batch, f"{key}.{i}", np.ascontiguousarray(array[:, i])) for i in range(array.shape[1])]

@@ -48,7 +48,7 @@ lists(
         sort="-started",
         tenant="r.tenant",
         where="r.deleted IS NULL",
-        ties=("r.started DESC", "r.id"),
+        ties=("epoch_us(r.started) DESC", "r.id"),
         hidden=HIDDEN,
         other=run_field,
     )

@@ -100,3 +100,8 @@ def test_colours_obey_no_color(capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     report(errors.NotFound("what"), [])
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_caret_stays_under_its_place(capsys):
+    report(errors.BadInput("cannot read the filter: no", "auc>x\n    ^", "for example: a:1"), ["--color", "never"])
+    assert capsys.readouterr().err.split("\n")[:3] == ["✖ cannot read the filter: no", "  auc>x", "      ^"]

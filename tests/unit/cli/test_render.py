@@ -11,6 +11,7 @@ import pytest
 from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.render import document, render
 from mlops_tui.contracts.agent import Rows
+from mlops_tui.contracts.analysis import Exported
 from mlops_tui.contracts.listing import Column, Table
 from mlops_tui.contracts.model import GateResult, LineageGraph, LineageNode
 from mlops_tui.contracts.operation import Answer, Change, Done, Plan
@@ -262,3 +263,13 @@ def test_what_is_nested_is_left_to_json_and_the_rest_is_a_table():
     assert isinstance(facts, Facts)
     assert [value for *_, value in facts.values] == ["1,000 characters, in --json", "1 values, in --json"]
     assert blocks["signature inputs"].rows == [["a"]]
+
+
+def test_a_file_goes_where_it_is_wanted(tmp_path, capfdbinary):
+    answer = Exported(name="runs.csv", content=b"a\n1\n", rows=1, total=1)
+    render(answer, "run.export", Wishes())
+    assert capfdbinary.readouterr().out == b"a\n1\n"
+    render(answer, "run.export", Wishes(to=str(tmp_path / "runs.csv")))
+    assert (tmp_path / "runs.csv").read_bytes() == b"a\n1\n" and not capfdbinary.readouterr().out
+    with pytest.raises(BadInput, match="cannot be written"):
+        render(answer, "run.export", Wishes(to=str(tmp_path / "no" / "runs.csv")))

@@ -1,0 +1,105 @@
+"""Many runs at once: searched whole, the best of them, what a metric hangs on, and figures of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mlops_tui.contracts.listing import Table
+from mlops_tui.contracts.operation import Answer, File, Request, operation
+
+Filter = Annotated[str, Meta(description="which runs: 'status:done auc>0.9'; default, all")]
+Metric = Annotated[str, Meta(description="metric, by its last value; min(loss), max(loss) for its extremes")]
+
+
+class SearchRuns(Request, frozen=True):
+    """Which runs, in which order, from where on."""
+
+    positional = ("filter",)
+    filter: Filter = ""
+    order_by: Annotated[list[str], Meta(description="'metrics.auc DESC', or -auc; default, the newest first")] = (
+        msgspec.field(default_factory=list)
+    )
+    limit: Annotated[int, Meta(ge=1, le=1000, description="runs at most")] = 100
+    token: Annotated[str, Meta(description="where to go on: 'next' of the answer before")] = ""
+
+
+class FoundRun(msgspec.Struct, kw_only=True):
+    """A run with what was logged to it. Times are µs; a metric that is not finite is a word (NaN, Infinity)."""
+
+    id: str
+    name: str
+    experiment: str
+    status: str
+    started: int
+    ended: int | None
+    actor: str
+    host: str
+    git: str
+    note: str
+    params: dict[str, str]
+    metrics: dict[str, float | str | None]
+    tags: dict[str, str]
+
+
+class FoundRuns(Answer):
+    """A page of runs; ``next`` goes on after it, also when runs come meanwhile, and is empty at the end."""
+
+    runs: list[FoundRun]
+    next: str
+
+
+class BestRun(Request, frozen=True):
+    """By which metric, among which runs."""
+
+    positional = ("metric", "filter")
+    metric: Metric
+    filter: Filter = ""
+    goal: Annotated[Literal["auto", "max", "min"], Meta(description="auto: less of a loss or an error is better")] = (
+        "auto"
+    )
+    count: Annotated[int, Meta(ge=1, le=100, description="runs, the best first")] = 1
+
+
+class ExportRequest(Request, frozen=True):
+    """Which runs, in which form."""
+
+    positional = ("filter",)
+    filter: Filter = ""
+    form: Annotated[Literal["csv", "json", "parquet"], Meta(description="form of the file")] = "csv"
+    order_by: Annotated[list[str], Meta(description="'metrics.auc DESC', or -auc")] = msgspec.field(
+        default_factory=list
+    )
+    limit: Annotated[int, Meta(ge=1, le=100_000, description="runs at most")] = 10_000
+
+
+class Exported(File):
+    """A row a run, with columns ``params.…``, ``metrics.…`` and ``tags.…``; ``total`` counts the runs that fit."""
+
+    rows: int
+    total: int
+
+
+search = operation(
+    "run.search",
+    SearchRuns,
+    FoundRuns,
+    help="Search runs, each with its parameters, metrics and tags.",
+    example="mlops run search 'metrics.auc > 0.9 and params.lr:1e-4..1e-2' --json",
+)
+best = operation(
+    "run.best",
+    BestRun,
+    Table,
+    help="Find the best run by a metric.",
+    example="mlops run best auc 'status:done'",
+)
+export = operation(
+    "run.export",
+    ExportRequest,
+    Exported,
+    help="Export runs as CSV, JSON or Parquet.",
+    example="mlops run export 'status:done' --to runs.parquet",
+)
