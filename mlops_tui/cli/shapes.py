@@ -96,7 +96,8 @@ def _generic(values: dict[str, Any], title: str = "") -> list[Block]:
         elif isinstance(value, dict) and value and not title:
             rest.extend(_dictionary(label, value))
         else:
-            facts.values.append(_fact(name, value))
+            # A nested dictionary's keys are people's own names: parameters, metrics, tags.
+            facts.values.append(_fact(name, value, name if title else name.replace("_", " ")))
     return [facts, *rest] if facts.values else rest
 
 
@@ -130,9 +131,9 @@ def _dictionary(title: str, values: dict[str, Any]) -> list[Block]:
     return _generic(values, title)
 
 
-def _fact(name: str, value: Any) -> tuple[str, str, Any]:
+def _fact(name: str, value: Any, label: str) -> tuple[str, str, Any]:
     """Return a named value; a yes or no is a word here, not a mark as in a column."""
-    label, kind = name.replace("_", " "), kind_of(name, value)
+    kind = kind_of(name, value)
     if _deep(value):
         return label, "text", f"{len(value)} values, in --json"
     text = value if isinstance(value, str) else "".join(map(str, value.values())) if isinstance(value, dict) else ""
