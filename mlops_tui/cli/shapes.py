@@ -17,7 +17,7 @@ from mlops_tui.contracts.operation import Done, Plan, Started
 from mlops_tui.contracts.run import Comparison, Curves, LogLines
 
 _KINDS = {
-    "time": "ts created started ended heartbeat opened closed since audit_checked",
+    "time": "ts created updated started ended heartbeat opened closed since audit_checked",
     "bytes": "size mem_used mem_total disk_used disk_total spool_bytes_behind",
     "status": "status state verdict severity outcome",
     "percent": "cpu util weight",

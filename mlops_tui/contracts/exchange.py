@@ -68,6 +68,44 @@ class FoundFile(msgspec.Struct, kw_only=True):
     ts: int
 
 
+class FoundLink(msgspec.Struct, kw_only=True):
+    """A logged model that a run read (``in``) or made (``out``)."""
+
+    model: str
+    way: str
+    step: int = 0
+
+
+class FoundFigure(msgspec.Struct, kw_only=True):
+    """A figure of a logged model; ``value`` as text, for it may be no number in JSON. ``ts`` in µs."""
+
+    key: str
+    value: str
+    step: int
+    ts: int
+    run: str
+    dataset: str = ""
+    digest: str = ""
+
+
+class FoundLogged(msgspec.Struct, kw_only=True):
+    """A logged model of the source; times in µs."""
+
+    id: str
+    name: str
+    experiment: str
+    status: str
+    run: str
+    created: int
+    updated: int
+    kind: str = ""
+    deleted: bool = False
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    metrics: list[FoundFigure] = []
+    files: list[FoundFile] = []
+
+
 class FoundRun(msgspec.Struct, kw_only=True):
     """A run of the source; times in µs. ``mark`` changes whenever the source says anything else of it."""
 
@@ -92,6 +130,7 @@ class FoundRun(msgspec.Struct, kw_only=True):
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
     data: list[FoundData] = []
+    models: list[FoundLink] = []
     files: list[FoundFile] = []
     mark: str = ""
     digest: str = ""
@@ -123,6 +162,12 @@ class Take(Request, frozen=True):
     files: bool
 
 
+class TakeLogged(Request, frozen=True):
+    """Logged models, whole. Their runs and experiments are here already."""
+
+    models: list[FoundLogged]
+
+
 class Taken(Answer):
     """What was new."""
 
@@ -147,6 +192,15 @@ wandb = operation(
     kind="job",
     help="Bring runs that W&B has written on this machine.",
     example="mlops import wandb ./wandb --dry-run",
+)
+take_logged = operation(
+    "import.logged",
+    TakeLogged,
+    Taken,
+    permission="import:write",
+    effect="append",
+    help="Hand in logged models of a source.",
+    internal=True,
 )
 known = operation("import.known", Known, Wanted, help="Ask which runs of a source are not here.", internal=True)
 take = operation(

@@ -23,6 +23,7 @@ class CreateVersion(Request, frozen=True):
     run: Annotated[str, Meta(description="run that made it; default: that of the source")] = ""
     logged: Annotated[str, Meta(description="logged model that it is; default: that of the source")] = ""
     run_link: str = ""
+    number: Annotated[int, Meta(ge=0, description="its number, beyond the last one; default, the next")] = 0
     description: str = ""
     tags: Tags = msgspec.field(default_factory=dict)
 

@@ -39,7 +39,7 @@ class CreateVersion:
         run, logged = _origin(ctx.session, request, source)
         if request.tags.get(PROMPT, "").lower() != "true":  # a prompt has no files, and a word in place of its source
             _check_local(ctx.session, request.source, run)
-        model, version = next_version(ctx, request.name)
+        model, version = next_version(ctx, request.name, request.number)
         format_, digest, signature = describe(ctx, source.files)
         warnings = [] if source.files else [f"no file of {request.source} lies in this store; only its place is noted"]
         if "not_served" in signature:

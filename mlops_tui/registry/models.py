@@ -6,7 +6,7 @@ import shlex
 
 from mlops_tui.contracts import model as contract
 from mlops_tui.contracts.operation import Change, Done, Plan
-from mlops_tui.core.errors import AlreadyExists, BadInput
+from mlops_tui.core.errors import AlreadyExists, BadInput, Conflict
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import find_model
@@ -90,15 +90,21 @@ def insert_model(ctx: Context, name: str, description: str = "") -> str:
     return made
 
 
-def next_version(ctx: Context, name: str) -> tuple[str | None, int]:
-    """Return a model's id, if there is one, and the number of its next version; no number is ever given twice."""
+def next_version(ctx: Context, name: str, wanted: int = 0) -> tuple[str | None, int]:
+    """Return a model's id, if there is one, and the number of its next version; no number is ever given twice.
+
+    Raises:
+        Conflict: the number that is wanted is not beyond the last one.
+    """
     model: str | None = ctx.session.value(
         "SELECT id FROM model WHERE tenant = ? AND name = ? AND deleted IS NULL", [ctx.tenant, name]
     )
     if model is None:
         check_free(ctx, name)
     last = ctx.session.value("SELECT max(version) FROM model_version WHERE model_id = ?", [model]) or 0
-    return model, last + 1
+    if 0 < wanted <= last:
+        raise Conflict(f"{name} has a version {last} already", f"{wanted} is not beyond it", "leave the number out")
+    return model, wanted or last + 1
 
 
 def version_change(name: str, version: int) -> Change:

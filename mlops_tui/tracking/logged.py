@@ -179,17 +179,24 @@ def measured(ctx: Context, owner: str, records: list[Measure]) -> None:
         for record in records
         for key, value in {**record.m, **{key: float(word) for key, word in (record.x or {}).items()}}.items()
     ]
+    put_figures(ctx.session, rows)
+    for model in {record.model for record in records}:
+        ctx.house.touch("logged", model, ctx.tenant)
+
+
+def put_figures(session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write figures of logged models that are not there yet; a row has the columns of ``_MEASURED``."""
+    if not rows:
+        return
     columns = dict(zip(_MEASURED, zip(*rows, strict=True), strict=True))
-    with ctx.session.incoming({key: list(column) for key, column in columns.items()}) as wanted:
+    with session.incoming({key: list(column) for key, column in columns.items()}) as wanted:
         names = ", ".join(key.removesuffix("_us") for key in _MEASURED)
         given = ", ".join(f"{sql} AS {key.removesuffix('_us')}" for sql, key in zip(wanted, _MEASURED, strict=True))
-        ctx.session.execute(
+        session.execute(
             f"""INSERT INTO logged_metric ({names}) SELECT DISTINCT {names} FROM (SELECT {given} FROM incoming) i
                 WHERE NOT EXISTS (SELECT 1 FROM logged_metric o WHERE (o.model_id, o.key, o.step, o.ts, o.run_id)
                                   = (i.model_id, i.key, i.step, i.ts, i.run_id))"""
         )
-    for model in {record.model for record in records}:
-        ctx.house.touch("logged", model, ctx.tenant)
 
 
 def find_logged(session: Session, tenant: str, typed: str, *, deleted: bool = False) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from mlops_tui.tracking import (
     read,
 )
 from mlops_tui.tracking.exchange import operations as exchange
-from mlops_tui.tracking.exchange import take
+from mlops_tui.tracking.exchange import take, take_logged
 
 __all__ = [
     "artifacts",
@@ -36,4 +36,5 @@ __all__ = [
     "made",
     "read",
     "take",
+    "take_logged",
 ]

@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from mlops_tui.contracts.exchange import FoundData, FoundRun
+from mlops_tui.contracts.exchange import FoundData, FoundLink, FoundRun
 from mlops_tui.tracking.exchange.source import marked, run_id
 
 STATUS = {"FINISHED": "done", "FAILED": "failed", "KILLED": "killed"}
+LOGGED_STATUS = {
+    "1": "pending", "2": "ready", "3": "failed",
+    "LOGGED_MODEL_PENDING": "pending", "LOGGED_MODEL_READY": "ready", "LOGGED_MODEL_UPLOAD_FAILED": "failed",
+}  # fmt: skip
 UNFINISHED = "it had not ended when it was imported"
 OWN = "mlops.run."
 """Tags in which an export of ours keeps what MLflow has no field for; they become fields again."""
@@ -32,6 +36,7 @@ def found_run(
     params: Mapping[str, str],
     tags: Mapping[str, str],
     data: list[FoundData],
+    models: list[FoundLink],
     latest: Mapping[str, Any],
 ) -> FoundRun:
     """Return a run from MLflow's facts; times in ms. ``latest`` is what is known of its metrics before reading them."""
@@ -60,6 +65,7 @@ def found_run(
         params=dict(params),
         tags={key: text for key, text in tags.items() if not key.startswith(OWN)},
         data=data,
+        models=models,
     )
     return marked(run, latest)
 

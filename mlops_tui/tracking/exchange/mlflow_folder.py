@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mlops_tui.contracts.exchange import FoundData, FoundExperiment
+from mlops_tui.contracts.exchange import FoundData, FoundExperiment, FoundFigure, FoundLink, FoundLogged
 from mlops_tui.core.errors import BadInput
 from mlops_tui.tracking.exchange.local_files import files_below, local_folder
-from mlops_tui.tracking.exchange.mlflow_facts import found_run
-from mlops_tui.tracking.exchange.source import Candidate, FoundModel, FoundVersion, Points, SourceFile, joined
+from mlops_tui.tracking.exchange.mlflow_facts import LOGGED_STATUS, found_run
+from mlops_tui.tracking.exchange.source import Candidate, FoundModel, FoundVersion, Points, SourceFile, joined, run_id
 
 META = "meta.yaml"
 STATUS = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
@@ -94,10 +94,22 @@ class FolderSource:
                             _text(found, "run_id"),
                             _text(found, "description"),
                             _texts(folder / "tags"),
+                            _text(found, "current_stage"),
                         )
                     )
             model.versions.sort(key=lambda one: one.version)
             yield model
+
+    def logged(self) -> Iterator[tuple[FoundLogged, Any]]:
+        """Yield the logged models."""
+        for experiment in self._experiments:
+            name = _text(_meta(experiment), "name") or experiment.name
+            for place in _experiments_in(experiment / MODELS):
+                yield _logged(place, name), place
+
+    def logged_files(self, one: FoundLogged, place: Any) -> Iterable[SourceFile]:
+        """Yield the files of a logged model."""
+        return files_below(place / "artifacts")
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -106,12 +118,13 @@ class FolderSource:
 def _candidate(place: Path, experiment: str) -> Candidate:
     meta, tags = _meta(place), _texts(place / "tags")
     metrics = {name: path.stat() for name, path in _entries(place / "metrics")}
+    latest = {name: [found.st_size, found.st_mtime_ns] for name, found in metrics.items()}
     run = found_run(
         source_id=_text(meta, "run_id") or _text(meta, "run_uuid") or place.name, experiment=experiment,
         name=_text(meta, "run_name"), status=STATUS.get(_text(meta, "status"), _text(meta, "status")),
         started=_number(meta, "start_time"), ended=_number(meta, "end_time"), user=_text(meta, "user_id"),
         deleted=_text(meta, "lifecycle_stage") == "deleted", params=_texts(place / "params"), tags=tags,
-        data=_data(place), latest={name: [found.st_size, found.st_mtime_ns] for name, found in metrics.items()},
+        data=_data(place), models=_links(place), latest=latest,
     )  # fmt: skip
     return Candidate(run, sum(found.st_size for found in metrics.values()) // BYTES_A_POINT, place)
 
@@ -125,6 +138,39 @@ def _data(place: Path) -> list[FoundData]:
             told = {name: _text(dataset, name) for name in DATA_FIELDS}
             found.append(FoundData(**told, tags={key: str(text) for key, text in (meta.get("tags") or {}).items()}))
     return sorted(found, key=lambda one: (one.name, one.digest))
+
+
+def _links(place: Path) -> list[FoundLink]:
+    metas = [_meta(folder) for way in ("inputs", "outputs") for folder in _experiments_in(place / way)]
+    ways = {"MODEL_INPUT": "in", "MODEL_OUTPUT": "out"}
+    return [
+        FoundLink(model=_text(meta, "destination_id"), way=way, step=_number(meta, "step") or 0)
+        for meta in metas
+        if (way := ways.get(_text(meta, "destination_type")))
+    ]
+
+
+def _logged(place: Path, experiment: str) -> FoundLogged:
+    meta = _meta(place)
+    run = _text(meta, "source_run_id")
+    metrics = []
+    for name, path in _entries(place / "metrics"):
+        for words in map(str.split, path.read_text().splitlines()):
+            metrics.append(
+                FoundFigure(
+                    key=name, value=words[1], step=int(words[2]), ts=int(words[0]) * 1000,
+                    run=run_id(words[3], "mlflow") if len(words) > 3 else "",
+                    dataset=words[4] if len(words) > 5 else "", digest=words[5] if len(words) > 5 else "",
+                )
+            )  # fmt: skip
+    return FoundLogged(
+        id=_text(meta, "model_id") or place.name, name=_text(meta, "name"), experiment=experiment,
+        status=LOGGED_STATUS.get(_text(meta, "status"), "pending"), run=run_id(run, "mlflow") if run else "",
+        created=(_number(meta, "creation_timestamp") or 0) * 1000,
+        updated=(_number(meta, "last_updated_timestamp") or 0) * 1000, kind=_text(meta, "model_type"),
+        deleted=_text(meta, "lifecycle_stage") == "deleted", params=_texts(place / "params"),
+        tags=_texts(place / "tags"), metrics=metrics,
+    )  # fmt: skip
 
 
 def _experiments_in(folder: Path) -> list[Path]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from mlops_tui.contracts.exchange import FoundData, FoundExperiment
+from mlops_tui.contracts.exchange import FoundData, FoundExperiment, FoundFigure, FoundLink, FoundLogged
 from mlops_tui.core.errors import BadInput, MlopsError, NotFound
 from mlops_tui.tracking.exchange.http import Site
-from mlops_tui.tracking.exchange.mlflow_facts import found_run
+from mlops_tui.tracking.exchange.mlflow_facts import LOGGED_STATUS, found_run, ieee
 from mlops_tui.tracking.exchange.mlflow_history import histories
 from mlops_tui.tracking.exchange.mlflow_sqlite import SqliteSource
 from mlops_tui.tracking.exchange.neighbour import database_of
-from mlops_tui.tracking.exchange.source import Candidate, FoundModel, FoundVersion, Points, Source, SourceFile
+from mlops_tui.tracking.exchange.source import Candidate, FoundModel, FoundVersion, Points, Source, SourceFile, run_id
 
 API = "/api/2.0/mlflow"
 PAGE = 1000
@@ -108,9 +109,31 @@ class ServerSource:
                         version.get("run_id", ""),
                         version.get("description", ""),
                         _pairs(version.get("tags")),
+                        version.get("current_stage", ""),
                     )
                 )
             yield model
+
+    def logged(self) -> Iterator[tuple[FoundLogged, Any]]:
+        """Yield the logged models; an older server has none."""
+        names = {one["experiment_id"]: one["name"] for one in self._known if one.get("lifecycle_stage") != "deleted"}
+        for experiment in names:
+            body = {"experiment_ids": [experiment]}
+            with suppress(NotFound):
+                for one in self._pages("POST", f"{API}/logged-models/search", "models", body):
+                    yield _logged(one, names), None
+
+    def logged_files(self, one: FoundLogged, place: Any) -> Iterator[SourceFile]:
+        """Yield the files of a logged model, folder by folder."""
+        folders = [""]
+        while folders:
+            query = {"artifact_directory_path": path} if (path := folders.pop()) else {}
+            answer = self.site.get(f"{API}/logged-models/{one.id}/artifacts/directories", query)
+            for entry in answer.get("files", []):
+                if entry.get("is_dir"):
+                    folders.append(entry["path"])
+                else:
+                    yield SourceFile(entry["path"], partial(self._logged_file, one.id, entry["path"]))
 
     def close(self) -> None:
         """Close the connections."""
@@ -134,6 +157,10 @@ class ServerSource:
     def _file(self, run: str, path: str) -> io.BytesIO:
         return io.BytesIO(self.site.fetch("/get-artifact", {"run_id": run, "path": path}))
 
+    def _logged_file(self, model: str, path: str) -> io.BytesIO:
+        place = f"/ajax-api/2.0/mlflow/logged-models/{model}/artifacts/files"
+        return io.BytesIO(self.site.fetch(place, {"artifact_file_path": path}))
+
 
 class BesideSource:
     """A server whose database lies on this machine: runs and points come from the file, files from the server."""
@@ -145,6 +172,8 @@ class BesideSource:
         self.points: Callable[[Sequence[Candidate]], list[Points]] = database.points
         self.files: Callable[[Candidate], Iterable[SourceFile]] = server.files
         self.models: Callable[[], Iterable[FoundModel]] = database.models
+        self.logged: Callable[[], Iterable[tuple[FoundLogged, Any]]] = database.logged
+        self.logged_files: Callable[[FoundLogged, Any], Iterable[SourceFile]] = server.logged_files
 
     def agrees(self) -> bool:
         """Tell whether the file holds the very experiments that the server shows."""
@@ -171,7 +200,7 @@ def _candidate(one: Mapping[str, Any], names: Mapping[str, str]) -> Candidate:
         name=info.get("run_name", ""), status=str(info.get("status", "")),
         started=_number(info.get("start_time")), ended=_number(info.get("end_time")), user=info.get("user_id", ""),
         deleted=info.get("lifecycle_stage") == "deleted", params=_pairs(data.get("params")),
-        tags=_pairs(data.get("tags")), data=_data(one.get("inputs", {})), latest=latest,
+        tags=_pairs(data.get("tags")), data=_data(one.get("inputs", {})), models=_links(one), latest=latest,
     )  # fmt: skip
     # How many points there are is not told: as many as steps is a fair guess.
     steps = {key: max(1, int(step) + 1) for key, (_, _, step) in latest.items()}
@@ -190,6 +219,35 @@ def _data(inputs: Mapping[str, Any]) -> list[FoundData]:
         for one in inputs.get("dataset_inputs", [])
     ]
     return sorted(found, key=lambda one: (one.name, one.digest))
+
+
+def _links(one: Mapping[str, Any]) -> list[FoundLink]:
+    read = [FoundLink(model=link["model_id"], way="in") for link in one.get("inputs", {}).get("model_inputs", [])]
+    made = [
+        FoundLink(model=link["model_id"], way="out", step=int(link.get("step", 0)))
+        for link in one.get("outputs", {}).get("model_outputs", [])
+    ]
+    return read + made
+
+
+def _logged(one: Mapping[str, Any], names: Mapping[str, str]) -> FoundLogged:
+    info, data = one["info"], one.get("data", {})
+    run = info.get("source_run_id", "")
+    metrics = [
+        FoundFigure(
+            key=metric["key"], value=str(ieee(float(metric["value"]))), step=int(metric.get("step", 0)),
+            ts=int(metric["timestamp"]) * 1000, run=run_id(metric.get("run_id") or run, "mlflow"),
+            dataset=metric.get("dataset_name", ""), digest=metric.get("dataset_digest", ""),
+        )
+        for metric in data.get("metrics", [])
+    ]  # fmt: skip
+    return FoundLogged(
+        id=info["model_id"], name=info["name"], experiment=names[info["experiment_id"]],
+        status=LOGGED_STATUS.get(str(info.get("status")), "pending"), run=run_id(run, "mlflow") if run else "",
+        created=int(info["creation_timestamp_ms"]) * 1000, updated=int(info["last_updated_timestamp_ms"]) * 1000,
+        kind=info.get("model_type", ""), params=_pairs(data.get("params")), tags=_pairs(info.get("tags")),
+        metrics=metrics,
+    )  # fmt: skip
 
 
 def _pairs(some: Iterable[Mapping[str, str]] | None) -> dict[str, str]:

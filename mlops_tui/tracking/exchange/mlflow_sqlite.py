@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from mlops_tui.contracts.exchange import FoundData, FoundExperiment
+from mlops_tui.contracts.exchange import FoundData, FoundExperiment, FoundLink, FoundLogged
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.tracking.exchange.local_files import files_below, local_folder
 from mlops_tui.tracking.exchange.mlflow_facts import found_run, ieee
-from mlops_tui.tracking.exchange.source import Candidate, FoundModel, FoundVersion, Points, SourceFile, joined
+from mlops_tui.tracking.exchange.mlflow_tables import field_of, logged, registered
+from mlops_tui.tracking.exchange.source import Candidate, FoundModel, Points, SourceFile, joined
 
 RUNS_AT_ONCE = 500
 MAPPED = 16 << 30
@@ -52,37 +53,37 @@ class SqliteSource:
     def experiments(self) -> list[FoundExperiment]:
         """Return every experiment."""
         tags: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in self._all("experiment_tags"):
+        for row in self.all_rows("experiment_tags"):
             tags[str(row["experiment_id"])][row["key"]] = row["value"] or ""
         return [
             FoundExperiment(
                 name=row["name"],
-                created=(_field(row, "creation_time") or 0) * 1000,
+                created=(field_of(row, "creation_time") or 0) * 1000,
                 source_id=str(row["experiment_id"]),
                 note=tags[str(row["experiment_id"])].get("mlflow.note.content", ""),
                 tags=tags[str(row["experiment_id"])],
                 deleted=row["lifecycle_stage"] == "deleted",
             )
-            for row in self._all("experiments")
+            for row in self.all_rows("experiments")
         ]
 
     def runs(self) -> Iterator[Candidate]:
         """Yield every run."""
-        experiments = {row["experiment_id"]: row["name"] for row in self._all("experiments")}
+        experiments = {row["experiment_id"]: row["name"] for row in self.all_rows("experiments")}
         sizes = {row[0]: row[1] for row in self._rows("SELECT run_uuid, count(*) FROM metrics GROUP BY run_uuid")}
         ids = [row[0] for row in self._rows("SELECT run_uuid FROM runs ORDER BY start_time, run_uuid")]
         for begin in range(0, len(ids), RUNS_AT_ONCE):
             some = ids[begin : begin + RUNS_AT_ONCE]
             params, tags = self._pairs("params", some), self._pairs("tags", some)
-            latest, data = self._latest(some), self._data(some)
+            latest, data, links = self._latest(some), self._data(some), self._links(some)
             for row in self._some("runs", some):
                 run = row["run_uuid"]
                 yield Candidate(
                     found_run(
-                        source_id=run, experiment=experiments[row["experiment_id"]], name=_field(row, "name") or "",
+                        source_id=run, experiment=experiments[row["experiment_id"]], name=field_of(row, "name") or "",
                         status=row["status"], started=row["start_time"], ended=row["end_time"], user=row["user_id"],
                         deleted=row["lifecycle_stage"] == "deleted", params=params[run], tags=tags[run],
-                        data=data[run], latest=latest[run],
+                        data=data[run], models=links[run], latest=latest[run],
                     ),
                     sizes.get(run, 0),
                     row["artifact_uri"],
@@ -108,29 +109,20 @@ class SqliteSource:
 
     def models(self) -> Iterator[FoundModel]:
         """Yield the registered models."""
-        models = {
-            row["name"]: FoundModel(row["name"], _field(row, "description") or "")
-            for row in self._all("registered_models")
-        }
-        for row in self._all("registered_model_tags"):
-            models[row["name"]].tags[row["key"]] = row["value"] or ""
-        tags: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
-        for row in self._all("model_version_tags"):
-            tags[row["name"], row["version"]][row["key"]] = row["value"] or ""
-        for row in self._all("model_versions"):
-            if row["current_stage"] != "Deleted_Internal":
-                models[row["name"]].versions.append(
-                    FoundVersion(
-                        row["version"],
-                        row["source"] or "",
-                        row["run_id"] or "",
-                        row["description"] or "",
-                        tags[row["name"], row["version"]],
-                    )
-                )
-        for row in self._all("registered_model_aliases"):
-            models[row["name"]].aliases[row["alias"]] = row["version"]
-        yield from models.values()
+        return registered(self.all_rows)
+
+    def logged(self) -> Iterator[tuple[FoundLogged, Any]]:
+        """Yield the logged models."""
+        return logged(self.all_rows)
+
+    def logged_files(self, one: FoundLogged, place: Any) -> Iterable[SourceFile]:
+        """Yield the files of a logged model, where they lie on this machine."""
+        folder = local_folder(str(place), self.path.parent)
+        return files_below(folder) if folder else ()
+
+    def all_rows(self, table: str) -> list[Any]:
+        """Return a table; one that this database does not have is empty."""
+        return self._rows(f"SELECT * FROM {table}") if table in self._tables else []
 
     def close(self) -> None:
         """Close every connection."""
@@ -150,9 +142,6 @@ class SqliteSource:
         with closing(self._connection().cursor()) as cursor:
             cursor.row_factory = None if plain else sqlite3.Row
             return cursor.execute(sql, params).fetchall()
-
-    def _all(self, table: str) -> list[Any]:
-        return self._rows(f"SELECT * FROM {table}") if table in self._tables else []
 
     def _some(self, table: str, runs: list[str]) -> list[Any]:
         if table not in self._tables:
@@ -180,7 +169,7 @@ class SqliteSource:
         if not {"inputs", "datasets", "input_tags"} <= self._tables:
             return found
         tags: dict[str, dict[str, str]] = defaultdict(dict)
-        for row in self._all("input_tags"):
+        for row in self.all_rows("input_tags"):
             tags[row["input_uuid"]][row["name"]] = row["value"]
         for row in self._rows(
             f"""SELECT i.input_uuid, i.destination_id AS run, d.name, d.digest, d.dataset_source_type AS source_type,
@@ -193,6 +182,17 @@ class SqliteSource:
         ):
             told = {name: row[name] for name in row.keys() if name not in ("input_uuid", "run")}  # noqa: SIM118
             found[row["run"]].append(FoundData(**told, tags=tags[row["input_uuid"]]))
+        return found
+
+    def _links(self, runs: list[str]) -> dict[str, list[FoundLink]]:
+        found: dict[str, list[FoundLink]] = defaultdict(list)
+        wanted = set(runs)
+        for row in self.all_rows("inputs"):
+            if row["source_type"] == "RUN_OUTPUT" and row["source_id"] in wanted:
+                link = FoundLink(model=row["destination_id"], way="out", step=field_of(row, "step") or 0)
+                found[row["source_id"]].append(link)
+            elif row["destination_type"] == "MODEL_INPUT" and row["source_id"] in wanted:
+                found[row["source_id"]].append(FoundLink(model=row["destination_id"], way="in"))
         return found
 
 
@@ -208,11 +208,6 @@ def _by_run(run: Sequence[str], key: Sequence[str], step: Any, ts: Any, value: A
         part = slice(bounds[at], bounds[at + 1])
         parts[owner].append((name, step[part], ts[part], value[part]))
     return {owner: joined(found) for owner, found in parts.items()}
-
-
-def _field(row: sqlite3.Row, name: str) -> Any:
-    """Return a column that older databases do not have."""
-    return row[name] if name in row.keys() else None  # noqa: SIM118  (a row is no mapping)
 
 
 def _marks(some: Sequence[Any]) -> str:

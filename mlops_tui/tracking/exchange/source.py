@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 from blake3 import blake3
 
-from mlops_tui.contracts.exchange import FoundExperiment, FoundRun
+from mlops_tui.contracts.exchange import FoundExperiment, FoundLogged, FoundRun
 from mlops_tui.core.jsonx import canonical
 
 NAMESPACE = uuid.UUID("5d0b6c4e-6a43-5a0e-9d8e-2f3c1b7a9e10")
@@ -46,6 +46,7 @@ class FoundVersion:
     run: str = ""
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    stage: str = ""
 
 
 @dataclass
@@ -92,6 +93,12 @@ class Source(Protocol):
 
     def models(self) -> Iterable[FoundModel]:
         """Yield the registered models."""
+
+    def logged(self) -> Iterable[tuple[FoundLogged, Any]]:
+        """Yield the logged models, each with what ``logged_files`` needs to go on."""
+
+    def logged_files(self, one: FoundLogged, place: Any) -> Iterable[SourceFile]:
+        """Yield the files of a logged model; see ``files``."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -6,6 +6,7 @@ there already is not added again: the worker may die and begin once more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 
 from mlops_tui.contracts import exchange as contract
-from mlops_tui.contracts.exchange import FoundExperiment, FoundRun
+from mlops_tui.contracts.exchange import FoundExperiment, FoundFile, FoundRun
 from mlops_tui.core.errors import BadInput
 from mlops_tui.door import Context, act, implements
 from mlops_tui.spool.records import Dataset
@@ -72,7 +73,8 @@ def _take(ctx: Context, request: contract.Take, columns: Any) -> contract.Taken:
             session, "run", series, columns["series"], columns["step"], columns["ts"], columns["value"], once=bool(here)
         )
     _headlines(session, ids, request.series)
-    _files(ctx, request.runs)
+    put_files(ctx, [(run.id, run.files) for run in request.runs])
+    _links(ctx, request.runs)
     for run in request.runs:
         for used in run.data:
             put_data(ctx, run.id, Dataset(t=run.started, context=used.context, **msgspec.structs.asdict(used)))
@@ -150,8 +152,9 @@ def _headlines(session: Session, ids: list[str], series: list[tuple[int, str]]) 
             )
 
 
-def _files(ctx: Context, runs: list[FoundRun]) -> None:
-    rows = [(run.id, file.path, file.digest, file.size, file.ts) for run in runs for file in run.files]
+def put_files(ctx: Context, owned: Sequence[tuple[str, list[FoundFile]]]) -> None:
+    """Note files that lie among the artifacts already, each under its owner; what lay at its path is replaced."""
+    rows = [(owner, file.path, file.digest, file.size, file.ts) for owner, files in owned for file in files]
     if not rows:
         return
     session = ctx.session
@@ -166,6 +169,15 @@ def _files(ctx: Context, runs: list[FoundRun]) -> None:
             "DELETE FROM run_artifact USING incoming i WHERE run_artifact.run = i.run AND run_artifact.path = i.path"
         )
     session.insert_columns("run_artifact", {"run": owner, "path": path, "digest": digest, "size": size, "ts_us": ts})
+
+
+def _links(ctx: Context, runs: list[FoundRun]) -> None:
+    linked = [run.id for run in runs if run.models]
+    ctx.session.execute("DELETE FROM run_model WHERE run IN (SELECT unnest(?))", [linked])
+    rows = [(run.id, one.model, one.way, one.step, run.started) for run in runs for one in run.models]
+    if rows:
+        columns = dict(zip(("run", "model", "way", "step", "ts_us"), map(list, zip(*rows, strict=True)), strict=True))
+        ctx.session.insert_columns("run_model", columns)
 
 
 def _note(ctx: Context, request: contract.Take) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ import numpy as np
 from mlops_tui.contracts import exchange as contract
 from mlops_tui.contracts.exchange import FoundExperiment, FoundFile
 from mlops_tui.core.clock import now_us
-from mlops_tui.core.errors import MlopsError
+from mlops_tui.core.errors import MlopsError, Unreachable
 from mlops_tui.jobs.worker import WorkerJob, serve
-from mlops_tui.tracking.exchange import digest
+from mlops_tui.tracking.exchange import digest, models
 from mlops_tui.tracking.exchange.open import mlflow_source
-from mlops_tui.tracking.exchange.source import Candidate, Points, Source
+from mlops_tui.tracking.exchange.source import Candidate, Points, Source, SourceFile
 
 POINTS_AT_ONCE = 300_000
 RUNS_AT_ONCE = 100
@@ -58,13 +59,17 @@ def bring(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
             return _looked(source, experiments, found, wanted.runs)
         chosen = set(wanted.runs)
         _hand_in_all(source, job, request, experiments, [one for one in found if one.run.id in chosen], tally)
+        if request.get("models"):
+            _bring_models(source, job, experiments, request["artifacts"], tally)
     return {
         "source": source.name,
         "runs": tally.runs,
         "new_runs": tally.new,
         "new_points": tally.points,
         "files": tally.files,
-        "left_out": [f"{text} ({count} runs)" for text, count in tally.left_out.items()],
+        "new_models": tally.models,
+        "new_versions": tally.versions,
+        "left_out": [f"{text} ({count}×)" if count > 1 else text for text, count in tally.left_out.items()],
         "seconds": round(time.monotonic() - began, 2),
         "digest": digest.whole_digest(tally.digests),
     }
@@ -147,21 +152,34 @@ def _read(source: Source, job: WorkerJob, files: bool, group: list[Candidate], t
     points = source.points(group)
     for one, found in zip(group, points, strict=True):
         if files:
-            _keep_files(source, job, one, tally)
+            one.run.files = _keep(job, partial(source.files, one), one.run.ended or one.run.started, tally)
         one.run.digest = digest.run_digest(one.run, found)
     return points
 
 
-def _keep_files(source: Source, job: WorkerJob, one: Candidate, tally: Tally) -> None:
+def _keep(job: WorkerJob, files: Callable[[], Iterable[SourceFile]], ts: int, tally: Tally) -> list[FoundFile]:
+    """Keep files among the artifacts; those of a place that is not read are left out, and that is told."""
+    kept = []
     try:
-        for file in source.files(one):
+        for file in files():
             with file.open() as content:
                 blob = job.blobs.put_stream(iter(lambda: content.read(1 << 20), b""))
-            one.run.files.append(
-                FoundFile(path=file.path, digest=blob.digest, size=blob.size, ts=one.run.ended or one.run.started)
-            )
+            kept.append(FoundFile(path=file.path, digest=blob.digest, size=blob.size, ts=ts))
+    except Unreachable:
+        raise
     except MlopsError as error:
         tally.left_out[str(error)] += 1
+    return kept
+
+
+def _bring_models(
+    source: Source, job: WorkerJob, experiments: dict[str, FoundExperiment], files: bool, tally: Tally
+) -> None:
+    def keep(some: Callable[[], Iterable[SourceFile]], ts: int) -> list[FoundFile]:
+        return _keep(job, some, ts, tally) if files else []
+
+    models.bring_logged(source, job, experiments, keep)
+    tally.models, tally.versions = models.bring_registered(source, job, lambda text: tally.left_out.update([text]))
 
 
 def _hand_in(

@@ -141,7 +141,7 @@ def test_files_that_cannot_be_read_are_told_and_the_run_comes(bring, database):
     db.commit()
     told = bring(path)
     assert told["new_runs"] == 3 and told["left_out"] == [
-        "files at s3://bucket/… are not read · import from the server that serves them (3 runs)"
+        "files at s3://bucket/… are not read · import from the server that serves them (3×)"
     ]
 
 
