@@ -203,9 +203,6 @@ class Ingestor:
         def absorb(ctx: Context) -> None:
             for owner, chunk in chunks.items():
                 self._absorb(ctx, replace(file, owner=owner), chunk, kinds[owner])
-            ctx.session.execute(
-                "UPDATE run SET heartbeat = make_timestamp(?) WHERE id IN (SELECT unnest(?))", [ctx.now, [*chunks]]
-            )
 
         self._commit(file, offset, False, absorb, [])
         for owner, chunk in chunks.items():

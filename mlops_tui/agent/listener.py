@@ -63,7 +63,7 @@ class Gate:
             if not _shows(headers.get("authorization", ""), self._token):
                 await _refuse(send, 401, _NO_TOKEN)
                 return
-            scope["client"] = (f"uid:{os.getuid()}", 0)
+            scope["client"] = (f"uid:{os.getuid()}", scope["client"][1])
         await self._application(scope, receive, send)
 
     def _foreign(self, headers: dict[str, str]) -> NotAllowed | None:
@@ -129,13 +129,22 @@ class Loopback:
         self._server: uvicorn.Server | None = None
         self._done: asyncio.Task[None] | None = None
         self.url, self.token = "", ""
+        self.asked = False
+        """Whether somebody was told the address: the agent does not leave as idle then."""
+        self._remembered = house.home.runtime / "listener"
 
     def runs_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which loop serves; the agent does, once it runs."""
         self._loop = loop
 
-    def open(self, port: int) -> bool:
+    def open(self, port: int, *, asked: bool = True) -> bool:
         """Open the listener and tell whether it was closed before; called from any thread but the loop's.
+
+        The port is kept over agents' lives where it can be: clients have it in their environment.
+
+        Args:
+            port: 0 takes the one of the agent before, else a free one.
+            asked: whether somebody is told the address, and counts on it while the agent has nothing to do.
 
         Raises:
             Conflict: it is open on another port, or the port is in use.
@@ -143,18 +152,41 @@ class Loopback:
             MlopsError: it does not come up.
         """
         with self._guard:
+            self.asked = self.asked or asked
             if self.url:
                 if port not in (0, urlsplit(self.url).port):
                     raise Conflict(
                         f"the listener is open at {self.url}", "an agent has one", "mlops agent stop closes it"
                     )
                 return False
-            listening = _listening(port)
+            listening = _listening(port) if port else _listening_again(self._before()[0])
             self.token = token_of(self._house.home.runtime / "token")
             assert self._loop is not None
             asyncio.run_coroutine_threadsafe(self._serve(listening), self._loop).result(START_S)
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            self._remembered.write_text(f"{listening.getsockname()[1]} {int(self.asked)}\n")
             return True
+
+    def reopen(self) -> None:
+        """Open what the agent before had open, if it ended without being told to stop."""
+        port, asked = self._before()
+        if port:
+            try:
+                self.open(0, asked=asked)
+            except MlopsError as error:
+                log.warning("the listener of the agent before is not open again: %s", error)
+
+    def forget(self) -> None:
+        """Let the next agent begin without the listener."""
+        self._remembered.unlink(missing_ok=True)
+
+    def _before(self) -> tuple[int, bool]:
+        """Return the port that the agent before had, 0 for none, and whether somebody was told."""
+        try:
+            port, _, asked = self._remembered.read_text().partition(" ")
+            return int(port), asked.strip() == "1"
+        except (OSError, ValueError):
+            return 0, False
 
     async def _serve(self, listening: socket.socket) -> None:
         gate = Gate(self._application, port=listening.getsockname()[1], token=self.token)
@@ -204,6 +236,14 @@ def _listening(port: int) -> socket.socket:
     made.listen(128)
     made.setblocking(False)
     return made
+
+
+def _listening_again(port: int) -> socket.socket:
+    """Listen on a port that was ours before, or on a free one when another program has it now."""
+    try:
+        return _listening(port)
+    except MlopsError:
+        return _listening(0)
 
 
 def token_of(path: Path) -> str:

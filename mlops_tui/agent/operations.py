@@ -46,6 +46,8 @@ def status(ctx: Context, _: Empty) -> contract.AgentStatus:
 @implements(contract.stop)
 def stop(ctx: Context, _: Empty) -> Done:
     """Begin to drain; the answer still goes out."""
+    if ctx.house.loopback is not None:
+        ctx.house.loopback.forget()
     ctx.house.leaving.set()
     return Done(object="agent", text="the agent drains and stops; jobs and servers go on")
 

@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _PEERCRED = getattr(socket, "SO_PEERCRED", None)
 _ESTABLISHED = "01"
+TUNNELS = frozenset({"sshd", "ssh", "socat", "docker-proxy", "rootlessport"})
+"""Programs whose connections are somebody else's, by the name that the system shows."""
 Address = tuple[str, int]
 
 
@@ -34,6 +36,45 @@ def tcp_peer_uid(client: Address, server: Address, tables: Path = Path("/proc/ne
         server: of our end.
         tables: the folder of ``tcp`` and ``tcp6``; another one only in tests.
     """
+    fields = _line_of(client, server, tables)
+    # A socket that its owner has closed already is shown as root's: only a living one tells.
+    living = fields is not None and fields[3] == _ESTABLISHED and fields[9] != "0"
+    return int(fields[7]) if fields is not None and living else None
+
+
+def tcp_peer_pid(client: Address, server: Address) -> int:
+    """Return a process of this user that has the client's end of a loopback connection open; 0 when none is found.
+
+    A tunnel (ssh) stands for somebody on another machine: it counts as none.
+    """
+    fields = _line_of(client, server, Path("/proc/net"))
+    if fields is None or fields[9] == "0":
+        return 0
+    wanted = f"socket:[{fields[9]}]"
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and _has_open(process, wanted):
+            return 0 if (process / "comm").read_text().strip() in TUNNELS else int(process.name)
+    return 0
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Return the environment that a process of this user was started with; empty when it cannot be read."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    pairs = (word.decode(errors="replace").partition("=") for word in words if b"=" in word)
+    return {name: value for name, _, value in pairs}
+
+
+def _has_open(process: Path, wanted: str) -> bool:
+    try:
+        return any(os.readlink(entry.path) == wanted for entry in os.scandir(process / "fd"))
+    except OSError:  # gone, or another user's
+        return False
+
+
+def _line_of(client: Address, server: Address, tables: Path) -> list[str] | None:
     plain = f"{_hex(client[0])}:{client[1]:04X}", f"{_hex(server[0])}:{server[1]:04X}"
     # An IPv6 socket that speaks IPv4 stands in the other table, its address behind this prefix.
     prefix = 16 * "0" + ("FFFF0000" if sys.byteorder == "little" else "0000FFFF")
@@ -45,9 +86,7 @@ def tcp_peer_uid(client: Address, server: Address, tables: Path = Path("/proc/ne
         for line in lines:
             fields = line.split()
             if (fields[1], fields[2]) == ends:
-                # A socket that its owner has closed already is shown as root's: only a living one tells.
-                living = fields[3] == _ESTABLISHED and fields[9] != "0"
-                return int(fields[7]) if living else None
+                return fields
     return None
 
 
@@ -77,4 +116,4 @@ class LoopbackProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         uid = tcp_peer_uid(client[:2], server[:2]) if client and server else None
-        self.client = (f"uid:{uid}", 0) if uid == os.getuid() else ("tcp", 0)
+        self.client = (f"uid:{uid}" if uid == os.getuid() else "tcp", client[1] if client else 0)

@@ -106,10 +106,12 @@ class Agent:
         for wanted in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(wanted, self.house.leaving.set)
         self.house.loopback.runs_on(loop)
+        loop.run_in_executor(None, self.house.loopback.reopen)
         watching = asyncio.create_task(self._watch(server))
         loop.call_soon(ready)
         await server.serve(sockets=[listener])
         await self.house.loopback.close()
+        self._application.journal.close()
         watching.cancel()
 
     async def _watch(self, server: uvicorn.Server) -> None:
@@ -132,7 +134,7 @@ class Agent:
         limit = float(self.house.config.get("agent.idle_exit_s"))
         if self.house.stay or not limit or time.monotonic() - self._last_use < limit:
             return False
-        if self.house.feed.readers or self.house.loopback.url:  # whoever was given the address counts on it
+        if self.house.feed.readers or self.house.loopback.asked:  # whoever was given the address counts on it
             return False
         self.used()
         return not await asyncio.to_thread(self.house.read, lambda session: any(ask(session) for ask in AWAKE))

@@ -1,4 +1,4 @@
-"""``mlops agent start`` and ``mlops agent log``; the other verbs are operations of the agent itself."""
+"""``mlops agent start``, ``url`` and ``log``; the other verbs are operations of the agent itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
+from mlops_tui.cli import call
 from mlops_tui.cli.handover import to_module
 from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.render import render
 from mlops_tui.client import Client
 from mlops_tui.client.start import reach
+from mlops_tui.contracts.agent import Listen, listen
 from mlops_tui.core.errors import Conflict, NotFound
 from mlops_tui.core.paths import home
 
@@ -43,6 +45,25 @@ def start(
             "mlops agent stop && mlops agent start --stay",
         )
     render(status, "agent.status", wishes)
+
+
+def url(
+    ctx: typer.Context,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one")] = 0,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="print the address alone, as MLflow's clients want it")
+    ] = False,
+) -> None:
+    """Open the loopback listener, or say where it is, for clients that cannot use the Unix socket.
+
+    MLFLOW_TRACKING_URI=$(mlops agent url --mlflow) is enough for MLflow's clients of your own user on Linux.
+    """
+    wishes: Wishes = ctx.obj
+    if not mlflow:
+        call.perform(listen, Listen(port=port), wishes)
+        return
+    with Client(config=wishes.config) as client:
+        print(client.call(listen, Listen(port=port)).url)
 
 
 def log(

@@ -1,17 +1,21 @@
-"""``mlops info`` and ``mlops env``: where things are, and which variables count."""
+"""``mlops info`` and ``mlops env``: where things are, and which variables point elsewhere at it."""
 
 from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
+from typing import Annotated
 
 import typer
 
 from mlops_tui import __version__
 from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.render import render
+from mlops_tui.client import Client
 from mlops_tui.client.start import hello
+from mlops_tui.contracts.agent import TRACKING_TOKEN, TRACKING_URI, listen
 from mlops_tui.core.config import SETTINGS
 from mlops_tui.core.paths import home
 
@@ -58,15 +62,29 @@ def info(ctx: typer.Context) -> None:
     render(facts, "info", ctx.obj)
 
 
-def env(ctx: typer.Context) -> None:
-    """Print every environment variable that counts, and its value.
+def env(
+    ctx: typer.Context,
+    every: Annotated[bool, typer.Option("--all", help="every variable that counts, its value and its meaning")] = False,
+) -> None:
+    """Print what points MLflow's clients at this store, ready for the shell: eval "$(mlops env)".
 
-    Every setting of 'mlops config show' can be given as a variable too.
+    The loopback listener is opened when it is closed. With --all, every variable that counts; every setting of
+    'mlops config show' can be given as one too.
     """
     wishes: Wishes = ctx.obj
-    told = {**{setting.env: setting.help for setting in SETTINGS}, **VARIABLES}
-    rows = [{"variable": name, "value": _value(name), "meaning": told[name]} for name in sorted(told)]
-    render({"variables": rows}, "env", wishes)
+    if every:
+        told = {**{setting.env: setting.help for setting in SETTINGS}, **VARIABLES}
+        rows = [{"variable": name, "value": _value(name), "meaning": told[name]} for name in sorted(told)]
+        render({"variables": rows}, "env", wishes)
+        return
+    with Client(config=wishes.config) as client:
+        listener = client.call(listen)
+    exports = {TRACKING_URI: listener.url, TRACKING_TOKEN: listener.token}
+    if wishes.format == "table":
+        for name, value in exports.items():
+            print(f"export {name}={shlex.quote(value)}")
+    else:
+        render(exports, "env", wishes)
 
 
 def _value(name: str) -> str | None:

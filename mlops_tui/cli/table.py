@@ -45,7 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "top": ("mlops_tui.cli.top:top", "Print what Home shows, once, as text."),
     "doctor": ("mlops_tui.cli.doctor:doctor", "Check this installation and say how to mend it."),
     "info": ("mlops_tui.cli.info:info", "Print version, folders and agent."),
-    "env": ("mlops_tui.cli.info:env", "Print every environment variable that counts, and its value."),
+    "env": ("mlops_tui.cli.info:env", "Print the variables that point MLflow clients at this store."),
     "spec": ("mlops_tui.cli.spec:spec", "Describe every operation for programs."),
 }
 """Words with code of their own: where it is, and their line of help."""
@@ -54,6 +54,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "agent": {
         "start": ("mlops_tui.cli.agent:start", "Start the agent; --stay keeps it when idle."),
         "log": ("mlops_tui.cli.agent:log", "Print the end of the agent's log."),
+        "url": ("mlops_tui.cli.agent:url", "Open the loopback listener and print its address and token."),
     },
     "config": {
         "show": ("mlops_tui.cli.config:show", "Show every setting; --origin says where it was set."),

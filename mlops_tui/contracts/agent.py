@@ -10,6 +10,9 @@ from msgspec import Meta
 from mlops_tui.contracts.listing import listing
 from mlops_tui.contracts.operation import Answer, Done, Empty, Request, operation
 
+TRACKING_URI, TRACKING_TOKEN = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"
+"""Variables that MLflow's clients read."""
+
 
 class AgentStatus(Answer):
     """The agent's state. Times in µs, ``lag_ms`` is the p99 event-loop lag of the last minute."""

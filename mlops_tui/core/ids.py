@@ -21,8 +21,13 @@ def uuid7() -> str:
     fraction = (rest << 12) // 1_000_000
     tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
     value = (millis & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | tail
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return dashed(f"{value:032x}")
+
+
+def dashed(digits: str) -> str:
+    """Return up to 32 digits with dashes where an id has them, as MLflow writes ids without."""
+    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+    return "-".join(part for part in parts if part)
 
 
 def short(identifier: str) -> str:

@@ -76,6 +76,11 @@ class House:
         if committed and events:
             self.feed.publish(events)
 
+    def emptied(self) -> None:
+        """Forget what was remembered of a store whose rows are gone."""
+        self.series.forget()
+        self.memo, self.views = Memo(self.feed), Views()
+
     def touch(self, topic: str, object: str, tenant: str = "default") -> None:
         """Tell listeners that an object has new points or lines; nothing is kept of it."""
         self.feed.publish(

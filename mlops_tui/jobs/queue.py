@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
+from mlops_tui.contracts.agent import TRACKING_TOKEN, TRACKING_URI
 from mlops_tui.core.clock import SECOND, now_us
+from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.launch import launch
 from mlops_tui.door import Caller, Context, House, act, every, keeps_awake
 from mlops_tui.jobs import leftover
@@ -90,9 +92,24 @@ def _start(house: House, row: dict[str, Any]) -> None:
     )
     assert runner.stdin
     with runner.stdin as pipe:
-        pipe.write(row["spec"].encode())
+        pipe.write(msgspec.json.encode(_ready(house, _spec(row))))
     _children[row["id"]] = runner
     house.touch("job", row["id"])
+
+
+def _ready(house: House, spec: Spec) -> Spec:
+    """Return what the runner is told; a program of a user's finds this store also by MLflow's variables."""
+    if spec.lane != "train" or house.loopback is None:
+        return spec
+    try:
+        house.loopback.open(0, asked=False)
+    except MlopsError as error:
+        log.warning("a job cannot log by MLflow: %s", error)
+        return spec
+    told = {TRACKING_URI: house.loopback.url, TRACKING_TOKEN: house.loopback.token}
+    if experiment := spec.env.get("MLOPS_EXPERIMENT"):
+        told["MLFLOW_EXPERIMENT_NAME"] = experiment
+    return msgspec.structs.replace(spec, env={**told, **spec.env})
 
 
 def _look_after(house: House, row: dict[str, Any]) -> None:

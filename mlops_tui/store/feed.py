@@ -30,7 +30,7 @@ class Feed:
         self._listeners: set[Callable[[Event], None]] = set()
         self._guard = threading.Lock()
         self._versions: Counter[str] = Counter()
-        self._told = 0
+        self._told = self._inside = 0
 
     def version(self, topics: Iterable[str]) -> tuple[int, ...]:
         """Return how often each topic has been published; ``*`` counts every event that is kept, whatever its topic."""
@@ -51,13 +51,19 @@ class Feed:
             for event in fresh:
                 listener(event)
 
-    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[Event], None], *, inside: bool = False) -> Callable[[], None]:
         """Call ``listener`` for every new event; what came before is read from the store.
 
-        Returns a function that ends the listening.
+        Args:
+            listener: called on the thread that publishes.
+            inside: whether the house itself listens, who is no reader that it waits for.
+
+        Returns:
+            A function that ends the listening.
         """
         with self._guard:
             self._listeners.add(listener)
+            self._inside += inside
 
         def leave() -> None:
             with self._guard:
@@ -67,5 +73,5 @@ class Feed:
 
     @property
     def readers(self) -> int:
-        """How many listen."""
-        return len(self._listeners)
+        """How many listen from outside of the house."""
+        return len(self._listeners) - self._inside

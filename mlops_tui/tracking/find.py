@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mlops_tui.core.errors import NotFound
+from mlops_tui.core.ids import dashed
 from mlops_tui.door.lookup import by_name_or_id
 from mlops_tui.store.session import Session
 
+_DIGITS = re.compile(r"[0-9a-f]{9,32}")
 _ROW = """
 SELECT r.* REPLACE (epoch_us(r.started) AS started, epoch_us(r.ended) AS ended, epoch_us(r.heartbeat) AS heartbeat,
                     epoch_us(r.resumed) AS resumed, epoch_us(r.deleted) AS deleted), e.name AS experiment
@@ -21,14 +24,15 @@ def find_run(session: Session, tenant: str, typed: str) -> dict[str, Any]:
     Args:
         session: where to look.
         tenant: whose runs.
-        typed: name, id, or the beginning or end of an id; ``run:`` before it is fine. A deleted run is found only when
-            no other fits.
+        typed: name, id, or the beginning or end of an id, with or without dashes; ``run:`` before it is fine. A deleted
+            run is found only when no other fits.
 
     Raises:
         NotFound: there is no such run.
         BadInput: an id fragment fits several.
     """
     typed = typed.strip().removeprefix("run:")
+    typed = dashed(typed) if _DIGITS.fullmatch(typed) else typed
     try:
         found = by_name_or_id(session, "run", "run", typed, tenant, newest="started", where="deleted IS NULL")
     except NotFound:

@@ -10,7 +10,7 @@ from mlops_tui.contracts import run as contract
 from mlops_tui.contracts.experiment import DEFAULT
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import Conflict
-from mlops_tui.core.ids import short, uuid7
+from mlops_tui.core.ids import dashed, short, uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.spool.process import ProcessId, boot_id, created_us
 from mlops_tui.tracking.contents import put_tags
@@ -45,12 +45,13 @@ class Create:
         """Make it."""
         job, process = _job(ctx, request.job), _process(request.pid)
         run = _id(ctx, job)
-        name, parent = request.name or f"run-{short(run)}", request.tags.get("mlflow.parentRunId", "")
+        named = request.name or (job["name"] if job and job["run_id"] == run else "")
+        name, parent = named or f"run-{short(run)}", request.tags.get("mlflow.parentRunId", "").replace("-", "")
         experiment = plan.data.get("experiment") or ensure(ctx, ctx.tenant, DEFAULT)[0]
         tags = request.tags
         began = ctx.now if request.started is None else request.started
         ctx.session.insert(
-            "run", id=run, experiment_id=experiment, parent_id=_dashed(parent) if parent else None, tenant=ctx.tenant,
+            "run", id=run, experiment_id=experiment, parent_id=dashed(parent) or None, tenant=ctx.tenant,
             name=name, kind="train", status="running", started_us=began, resumed_us=ctx.now,
             heartbeat_us=ctx.now, host=process["host"], boot=process["boot"], pid=process["pid"],
             proc_created=process["created"], actor=request.actor or ctx.caller.name,
@@ -109,12 +110,12 @@ class Update:
 _ENDS = ("done", "failed", "killed")
 
 
-def _dashed(run: str) -> str:
-    return run if "-" in run or len(run) != 32 else "-".join((run[:8], run[8:12], run[12:16], run[16:20], run[20:]))
-
-
 def _job(ctx: Context, job: str) -> dict[str, Any] | None:
-    return ctx.session.dict("SELECT id, run_id FROM job WHERE id = ?", [job]) if job else None
+    return (
+        ctx.session.dict("SELECT id, name, run_id FROM job WHERE id = ? AND tenant = ?", [job, ctx.tenant])
+        if job
+        else None
+    )
 
 
 def _id(ctx: Context, job: dict[str, Any] | None) -> str:

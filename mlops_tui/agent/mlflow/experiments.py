@@ -20,7 +20,6 @@ from mlops_tui.tracking.search import EXPERIMENT
 
 STAGES = {1: "deleted IS NULL", 2: "deleted IS NOT NULL", 3: "true"}
 _VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}
-_defaults: set[tuple[str, str]] = set()
 
 
 class Pair(Ask):
@@ -277,10 +276,7 @@ def checked_tag(tag: Pair) -> str:
 
 def _with_default(call: Call) -> None:
     """Make the default experiment of a tenant when a client first looks at experiments: they count on it."""
-    known = (str(call.house.home.data), call.caller.tenant)
-    if known in _defaults:
-        return
     tenant = call.caller.tenant
-    caller = Caller.system("the default experiment", tenant)
-    act(call.house, caller, lambda ctx: room.ensure(ctx, tenant, DEFAULT))
-    _defaults.add(known)
+    if tenant not in call.journal.greeted:
+        act(call.house, Caller.system("the default experiment", tenant), lambda ctx: room.ensure(ctx, tenant, DEFAULT))
+        call.journal.greeted.add(tenant)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PERMISSION = "run:write"
 KNOWN_RUNS = 10_000
 ROTATE_BYTES = 64 * 1024 * 1024
-"""A file that is larger, and taken in, is left for a new one, so that it can be deleted."""
+"""A file that is larger is left for a new one, so that it can be deleted once it is taken in."""
 
 
 @dataclass
@@ -56,9 +56,11 @@ class Journal:
         self._ends: dict[str, tuple[Path, int]] = {}
         self._file: Appender | None = None
         self._written = 0
+        self.greeted: set[str] = set()
+        """Tenants whose default experiment is known to be there."""
         self._allowed: set[tuple[str, int, str, tuple[int, ...]]] = set()
         self._guard = threading.Lock()
-        house.feed.listen(self._heard)
+        house.feed.listen(self._heard, inside=True)
         keeper.look_after(self)
 
     async def run(self, caller: Caller, run: str | None) -> Known:
@@ -90,8 +92,10 @@ class Journal:
             WireError: they cannot be written; nothing is acknowledged.
         """
         lines = b"".join([orjson.dumps({**record, "o": run.id}, None, orjson.OPT_APPEND_NEWLINE) for record in records])
-        file = self._file or self._open()
+        file = self._file if self._file is not None and self._written < ROTATE_BYTES else self._open()
         if not file.append(lines) or file.path is None:
+            self._file = None  # what is torn in it stays the end of it
+            file.close()
             raise WireError("INTERNAL_ERROR", f"the disk does not take what is logged: {self._house.home.spool}")
         with self._guard:
             self._written += len(lines)
@@ -109,8 +113,13 @@ class Journal:
         if furthest:
             self._forget(furthest)
 
+    def forget(self) -> None:
+        """Forget every run and tenant: the store is another one."""
+        self._runs.clear()
+        self.greeted.clear()
+
     def tick(self) -> None:
-        """Bring to disk what was written; leave a large file that is taken in for a new one."""
+        """Bring to disk what was written."""
         if self._file is not None and self._file.dirty:
             self._file.sync()
 
@@ -129,6 +138,9 @@ class Journal:
         return self._file is not None and self._file.path == path
 
     def _open(self) -> Appender:
+        if self._file is not None:
+            self._file.sync()
+            self._file.close()
         self._file = Appender(self._house.home.spool / WIRE, b"", Notices())
         self._written = 0
         return self._file

@@ -9,10 +9,11 @@ import msgspec
 
 from mlops_tui.agent.mlflow.coding import Ask, number
 from mlops_tui.agent.mlflow.errors import invalid, missing
-from mlops_tui.agent.mlflow.names import dashed, stored_id
+from mlops_tui.agent.mlflow.names import stored_id
 from mlops_tui.agent.mlflow.pages import Slice
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.mlflow.runs import OneRun
+from mlops_tui.core.ids import dashed
 from mlops_tui.store.session import Session
 
 MAX_BULK, MAX_RUNS, THINNED = 25_000, 100, 2500

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from mlops_tui.agent.mlflow.coding import wrong_type
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
+from mlops_tui.core.ids import dashed
 
 MAX_KEY, MAX_PARAM, MAX_TAG, MAX_EXPERIMENT_TAG, MAX_EXPERIMENT = 250, 6000, 8000, 20_000, 500
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -24,11 +25,6 @@ def stored_id(run: str) -> str:
     if not _ID.fullmatch(run):
         raise missing(f"Run with id={run:.100} not found")
     return dashed(run)
-
-
-def dashed(run: str) -> str:
-    """Return 32 digits with dashes between them; of anything else nothing that the store has."""
-    return f"{run[:8]}-{run[8:12]}-{run[12:16]}-{run[16:20]}-{run[20:]}"
 
 
 def as_stored(run: str) -> str:

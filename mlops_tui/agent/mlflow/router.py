@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from mlops_tui.agent.mlflow.coding import Ask, decoder_of
+from mlops_tui.agent.peers import tcp_peer_pid
 from mlops_tui.contracts.operation import Answer, Operation, Request
 from mlops_tui.door.perform import perform
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mlops_tui.store.session import Session
 
 Ans = TypeVar("Ans", bound=Answer)
+HOST = "127.0.0.1"
 PREFIXES = ("/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/")
 """Where routes live: the first is what clients use, the second what browsers and a few clients do."""
 
@@ -45,6 +48,11 @@ class Call:
     """Pieces of the body of a streaming route; of all others it was read already."""
     port: int = 0
     """Of the client's end on loopback; 0 when it is not known."""
+
+    def pid(self) -> int:
+        """Return the process on this machine that asks; 0 when it cannot be told. Takes milliseconds."""
+        listening = urlsplit(self.house.loopback.url).port if self.house.loopback and self.port else None
+        return tcp_peer_pid((HOST, self.port), (HOST, listening)) if listening else 0
 
     def perform(self, operation: Operation[Any, Ans], request: Request) -> Ans:
         """Perform one of our operations as the caller.

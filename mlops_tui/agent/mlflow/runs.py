@@ -12,6 +12,7 @@ from mlops_tui.agent.mlflow.experiments import STAGES, Pair, number_of, row_by_n
 from mlops_tui.agent.mlflow.names import MAX_TAG, check_name, stored_id
 from mlops_tui.agent.mlflow.pages import Slice
 from mlops_tui.agent.mlflow.router import Call, route
+from mlops_tui.agent.peers import environment_of
 from mlops_tui.contracts import run as contract
 from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order
 from mlops_tui.tracking.find import row_of
@@ -101,6 +102,7 @@ def create(call: Call, ask: CreateRun) -> dict[str, Any]:
                 f"The experiment {ask.experiment_id} must be in the 'active' state. Current state is deleted."
             )
         experiment = row["id"]
+    pid = call.pid()
     made = call.perform(
         contract.create,
         contract.CreateRun(
@@ -110,6 +112,8 @@ def create(call: Call, ask: CreateRun) -> dict[str, Any]:
             started=_micros(ask.start_time) if ask.start_time is not None else None,
             actor=ask.user_id or tags.get(USER, ""),
             via="mlflow",
+            pid=pid,
+            job=_job(call, pid),
         ),
     )
     with call.reading("run:read") as session:
@@ -203,6 +207,12 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
             [*order.params, call.caller.tenant, numbers, *condition.params, size + 1, part.offset],
         )
         return part.answer("runs", runs_json.whole(session, ids))
+
+
+def _job(call: Call, pid: int) -> str:
+    """Return the job that a client runs in: the one it names, else the one in the environment of its process."""
+    said = call.headers.get(b"x-mlops-job", b"").decode("latin-1")
+    return said or (environment_of(pid).get("MLOPS_JOB_ID", "") if pid else "")
 
 
 def _row(call: Call, session: Any, run: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from mlops_tui.agent.callers import caller_of
+from mlops_tui.agent.mlflow import reset
 from mlops_tui.agent.mlflow.coding import check_required, encode, from_query
 from mlops_tui.agent.mlflow.errors import STATUS, WireError, invalid, translated
 from mlops_tui.agent.mlflow.journal import Journal
@@ -47,6 +48,7 @@ class Wire:
         """
         self.house, self._behind, self._used = house, behind, used
         self.journal = Journal(house)
+        reset.offer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
+import pwd
 
 import pytest
 
@@ -172,9 +172,10 @@ def test_parts_of_mlflow_that_are_not_here_say_why(wire):
 
 def test_roles_hold_on_the_wire(wire, run):
     wire.post("runs/log-metric", run_id=run, key="m", value=1, timestamp=1)
-    me = Caller(getpass.getuser(), os.getuid())
-    for name, role in ((me.name, "admin"), ("boss", "admin"), (me.name, "viewer")):
-        ask(wire.house, govern.identity_create, govern.CreateIdentity(name=name, role=role), me)
+    me = pwd.getpwuid(os.getuid()).pw_name
+    for name, role in ((me, "admin"), ("boss", "admin"), (me, "viewer")):
+        given = govern.CreateIdentity(name=name, role=role)
+        ask(wire.house, govern.identity_create, given, Caller(me, os.getuid()))
     for path, given in (("runs/log-metric", {"key": "m", "value": 1, "timestamp": 1}), ("runs/delete", {})):
         assert wire.refused("POST", path, run_id=run, **given)[:2] == (403, "PERMISSION_DENIED")
     assert data(wire, run, "metrics") == {"m": 1}, "a viewer may look"

@@ -1,0 +1,69 @@
+"""What MLflow finds by entry points: the scheme ``mlops-tui:`` for tracking and registry, and whose job asks.
+
+``MLFLOW_TRACKING_URI=mlops-tui:`` starts the agent when it is not there and gives MLflow's own REST stores its
+address. Nothing is kept here; mlflow is imported by whoever calls these functions, who has it.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+SCHEME = "mlops-tui"
+JOB_HEADER = "X-Mlops-Job"
+
+
+@lru_cache(maxsize=8)
+def _listener(_home: str, _process: int) -> tuple[str, str]:
+    """Return address and token of the agent's listener; both are started when they are not there."""
+    from mlops_tui.client import Client
+
+    with Client() as client:
+        found = client.call("agent.url")
+        return found.url, found.token
+
+
+def _credentials() -> Any:
+    """Return where MLflow's stores ask, and with what."""
+    from mlflow.utils.rest_utils import MlflowHostCreds
+
+    url, token = _listener(os.environ.get("MLOPS_HOME", ""), os.getpid())
+    return MlflowHostCreds(url, token=token)
+
+
+def tracking_store(store_uri: str | None = None, artifact_uri: str | None = None, **_: Any) -> Any:
+    """Return MLflow's tracking store, bound to the agent."""
+    from mlflow.store.tracking.rest_store import RestStore
+
+    return RestStore(_credentials)
+
+
+def registry_store(store_uri: str | None = None, **_: Any) -> Any:
+    """Return MLflow's model registry, bound to the agent."""
+    from mlflow.store.model_registry.rest_store import RestStore
+
+    return RestStore(_credentials)
+
+
+def artifact_repository(artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> Any:
+    """Return MLflow's own repository for ``mlflow-artifacts:``, which wants to be told an address that is HTTP."""
+    from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
+    from mlflow.tracking import get_tracking_uri
+
+    asked = tracking_uri or get_tracking_uri()
+    if asked.partition(":")[0] == SCHEME:
+        asked = _listener(os.environ.get("MLOPS_HOME", ""), os.getpid())[0]
+    return MlflowArtifactsRepository(artifact_uri, asked, registry_uri)
+
+
+class JobHeaders:
+    """Tells the agent in which of its jobs a client runs, so that its run belongs to the job."""
+
+    def in_context(self) -> bool:
+        """Tell whether this process runs in a job."""
+        return bool(os.environ.get("MLOPS_JOB_ID"))
+
+    def request_headers(self) -> dict[str, str]:
+        """Name the job."""
+        return {JOB_HEADER: os.environ["MLOPS_JOB_ID"]}
