@@ -143,6 +143,16 @@ def make_model():
     return write
 
 
+@pytest.fixture(scope="session")
+def nvml_double(tmp_path_factory):
+    """A folder with a stand-in for NVIDIA's library, for ``LD_LIBRARY_PATH``."""
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc to compile the double of NVML")
+    folder, source = tmp_path_factory.mktemp("nvml"), Path(__file__).parent / "unit/hardware/nvml_double.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True, timeout=60)
+    return folder
+
+
 def _agent_pid(home) -> int | None:
     from mlops_tui.client.start import hello
 

@@ -22,6 +22,7 @@ from mlops_tui.core.paths import home
 VARIABLES = {
     "MLOPS_HOME": "one folder for everything, instead of the XDG folders",
     "MLOPS_QUIET": "the SDK prints nothing",
+    "MLOPS_SYSTEM_METRICS": "0: no samples of what the processes of a run use",
     "MLOPS_STORE_KEY": "key of the store, in CI only",
     "MLOPS_ALLOW_ENV_KEY": "1: use MLOPS_STORE_KEY outside CI as well",
     "CREDENTIALS_DIRECTORY": "folder of systemd credentials; may hold mlops-store-key",

@@ -52,6 +52,8 @@ class UsedData(msgspec.Struct, kw_only=True):
 class Run(Answer):
     """A run, whole. Times are µs; ``params`` and ``tags`` are text, as in MLflow.
 
+    ``system`` has what its processes used (``system/cpu`` …), whose steps are seconds since the run began.
+
     ``facts`` has what was noted at its start: git, environment (seeds among it) and hardware.
     """
 
@@ -77,6 +79,7 @@ class Run(Answer):
     params: dict[str, str]
     tags: dict[str, str]
     metrics: list[Metric]
+    system: list[Metric]
     artifacts: list[ArtifactRef]
     datasets: list[UsedData]
     models: list[str]
@@ -88,7 +91,9 @@ class CurveRequest(Request, frozen=True):
 
     positional = ("run",)
     run: RunRef
-    keys: Annotated[list[str], Meta(description="metrics; empty: all")] = msgspec.field(default_factory=list)
+    keys: Annotated[list[str], Meta(description="metrics; 'system/' for all below; empty: all that were logged")] = (
+        msgspec.field(default_factory=list)
+    )
     points: Annotated[int, Meta(ge=2, le=10_000, description="buckets at most")] = 400
 
 

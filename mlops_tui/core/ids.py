@@ -7,6 +7,7 @@ import re
 import time
 from typing import Any
 
+_UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 _OPAQUE = re.compile(r"[0-9a-f-]{20,}")
 
 
@@ -28,6 +29,12 @@ def dashed(digits: str) -> str:
     """Return up to 32 digits with dashes where an id has them, as MLflow writes ids without."""
     parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
     return "-".join(part for part in parts if part)
+
+
+def born_ms(identifier: str) -> int | None:
+    """Return when a UUIDv7 was made, in milliseconds since 1970; None when the id is none."""
+    digits = identifier.replace("-", "")
+    return int(digits[:12], 16) if _UUID7.fullmatch(digits) else None
 
 
 def short(identifier: str) -> str:

@@ -21,10 +21,12 @@ import msgspec
 from mlops_tui.core.paths import Home, home, private_dir
 from mlops_tui.jobs import leftover
 from mlops_tui.jobs.spec import DataFile, Spec
+from mlops_tui.spool.usage import Usage, wanted
 from mlops_tui.spool.writer import Writer
 
 SECRETS = ("MLOPS_STORE_KEY", "CREDENTIALS_DIRECTORY")
 """What no program of a user's is given: it could copy its environment into a log."""
+EARLY_S = 1.2
 PREEMPTED = 75
 """Exit code of a child that wrote its checkpoint because it was asked to stop."""
 
@@ -68,6 +70,7 @@ def _supervise(spec: Spec, where: Home, folder: Path, writer: Writer) -> tuple[i
         process_group=0,
     )
     leftover.note(folder, child.pid)
+    measured = _measure(spec, where, child.pid)
     asked = _pass_signals_on(child, spec.grace_s)
     assert child.stdin and child.stdout and child.stderr
     readers = [
@@ -82,11 +85,24 @@ def _supervise(spec: Spec, where: Home, folder: Path, writer: Writer) -> tuple[i
     except BrokenPipeError:
         pass  # the child does not want it, or died: its exit code tells
     code = child.wait()
+    if measured:
+        measured.end()
     if rest := leftover.end_group(child.pid, min(leftover.LAST_S, spec.grace_s)):
         writer.log(f"ended {rest} {'process' if rest == 1 else 'processes'} that the job left behind", "err")
     for reader in readers:
         reader.join(timeout=5)  # a grandchild may hold the pipe; the job is over all the same
     return code, asked.is_set()
+
+
+def _measure(spec: Spec, where: Home, child: int) -> Usage | None:
+    """Have what a training uses written to its run, whether the script knows of us or not."""
+    if not spec.run or spec.lane != "train" or not wanted({**os.environ, **spec.env}):
+        return None
+    usage = Usage(Writer(where.spool, spec.run, start=False), child)
+    early = threading.Timer(EARLY_S, usage.tick)  # a training of seconds has a sample too
+    early.daemon = True
+    early.start()
+    return usage
 
 
 def _environment(spec: Spec, folder: Path, descriptors: dict[str, int]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mlops_tui.core.paths import home
 from mlops_tui.sdk import again, exits, facts
 from mlops_tui.sdk.git import git_state
 from mlops_tui.sdk.run import Run
+from mlops_tui.spool import usage
 from mlops_tui.spool.notice import Notices, say
 from mlops_tui.spool.writer import Writer
 
@@ -86,6 +87,8 @@ def start_run(
     exits.listen(run)
     if not member:
         run.tag_later(facts.later)
+        if usage.wanted() and not (os.environ.get("MLOPS_JOB_ID") and owner == _given()):  # its runner measures it
+            run.usage = facts.safely(usage.Usage, writer, os.getpid(), otherwise=None)
         _announce(run)
     return run
 

@@ -10,11 +10,13 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from mlops_tui.core.paths import home, private_dir
 from mlops_tui.sdk.facts import safely, word
+from mlops_tui.spool.usage import PREFIX
 
 FOLDER = "resume"
 TAIL = 1 << 18
@@ -56,7 +58,12 @@ def _steps(file: Path) -> list[int]:
         tail.seek(max(0, tail.seek(0, os.SEEK_END) - TAIL))
         lines = tail.read().split(b"\n")
     records = [safely(orjson.loads, line, otherwise={}) for line in lines]
-    return [record["s"] for record in records if isinstance(record, dict) and record.get("e") == "m"]
+    return [record["s"] for record in records if isinstance(record, dict) and _logged(record)]
+
+
+def _logged(record: dict[str, Any]) -> bool:
+    """Tell whether a record has metrics that the training logged, not only figures of the machine."""
+    return record.get("e") == "m" and not all(key.startswith(PREFIX) for key in (*record["m"], *record.get("x", {})))
 
 
 def _asked(run: str) -> int | None:

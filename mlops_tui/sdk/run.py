@@ -15,6 +15,7 @@ from mlops_tui.sdk import exits, media
 from mlops_tui.sdk.facts import word
 from mlops_tui.spool.files import keep
 from mlops_tui.spool.text import logical_path
+from mlops_tui.spool.usage import Usage
 from mlops_tui.spool.writer import Writer
 
 _STATUS = {"done": "done", "finished": "done", "failed": "failed", "killed": "killed"}
@@ -33,6 +34,7 @@ class Run:
         name: the name, None to have one made.
         status: ``running``, then how it ended.
         mark: where it is remembered as unfinished, for whoever resumes it.
+        usage: what samples the processes of this run, if anybody here does.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Run:
         self._over = False
         self.status = "running"
         self.mark: Path | None = None
+        self.usage: Usage | None = None
         self._pending: threading.Thread | None = None
 
     @property
@@ -151,6 +154,8 @@ class Run:
             return
         if self._pending is not None and os.getpid() == self._pid:
             self._pending.join(timeout=0.5)
+        if self.usage is not None and os.getpid() == self._pid:
+            self.usage.close()
         self._over, self.status = True, verdict.status
         if self._member:
             self._writer.close()

@@ -136,6 +136,10 @@ class Writer:
         self._next_step = step + 1
         return self._file.append(line)
 
+    def machine(self, values: Mapping[str, float], step: int) -> bool:
+        """Append figures of the machine; they do not count among the steps of the training."""
+        return self._record("m", None, s=step, m={key: value for key, value in values.items() if math.isfinite(value)})
+
     def params(self, values: Mapping[Any, Any], ts: int | None = None) -> bool:
         """Append parameters, as texts and in their order; on disk when this returns."""
         good = self._texts(values, "parameter")

@@ -11,6 +11,7 @@ from mlops_tui.contracts import run as contract
 from mlops_tui.core.jsonx import ieee_word
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs.operations import read_log
+from mlops_tui.spool.usage import PREFIX as SYSTEM
 from mlops_tui.store import series
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.find import find_run
@@ -36,6 +37,7 @@ def show(ctx: Context, request: contract.OneRun) -> contract.Run:
         params=params_of(session, run),
         tags=dict(session.rows("SELECT key, value FROM tag WHERE object = ? ORDER BY key", [run])),
         metrics=metrics_of(session, run),
+        system=metrics_of(session, run, SYSTEM),
         artifacts=[contract.ArtifactRef(**one) for one in artifacts],
         datasets=[contract.UsedData(**one) for one in used],
         models=models_of(session, run),
@@ -47,7 +49,7 @@ def show(ctx: Context, request: contract.OneRun) -> contract.Run:
 def curves(ctx: Context, request: contract.CurveRequest) -> contract.Curves:
     """Read curves, down-sampled; a key that the run does not have is left out."""
     run = find_run(ctx.session, ctx.tenant, request.run)["id"]
-    keys = request.keys or [metric.key for metric in metrics_of(ctx.session, run)]
+    keys = [key for asked in request.keys or [""] for key in _keys(ctx.session, run, asked)]
     found = [(key, series.curve(ctx.session, "run", run, key, request.points)) for key in keys]
     return contract.Curves(
         owner=run,
@@ -95,14 +97,28 @@ def models_of(session: Session, run: str) -> list[str]:
     )
 
 
-def metrics_of(session: Session, run: str) -> list[contract.Metric]:
-    """Return the figures of a run's metrics by name; a last value that is not finite is None, and counted."""
+def metrics_of(session: Session, run: str, below: str = "") -> list[contract.Metric]:
+    """Return the figures of a run's metrics by name; a last value that is not finite is None, and counted.
+
+    Args:
+        session: where to look.
+        run: whose metrics.
+        below: only those whose name begins so; default, all but the figures of the machine.
+    """
     rows = session.dicts(
-        """SELECT key, last, low AS min, high AS max, last_step AS step, n, nonfinite, epoch_us(last_ts) AS ts
-           FROM series WHERE scope = 'run' AND owner = ? ORDER BY key""",
-        [run],
+        f"""SELECT key, last, low AS min, high AS max, last_step AS step, n, nonfinite, epoch_us(last_ts) AS ts
+            FROM series WHERE scope = 'run' AND owner = ? AND {"" if below else "NOT"} starts_with(key, ?)
+            ORDER BY key""",
+        [run, below or SYSTEM],
     )
     return [contract.Metric(**{**row, "last": _finite(row["last"])}) for row in rows]
+
+
+def _keys(session: Session, run: str, asked: str) -> list[str]:
+    """Return the metrics that are meant: one, all below a name that ends with ``/``, or all that were logged."""
+    if asked and not asked.endswith("/"):
+        return [asked]
+    return [metric.key for metric in metrics_of(session, run, asked)]
 
 
 def _finite(value: float | None) -> float | None:

@@ -267,3 +267,18 @@ def test_the_trail_of_all_this_verifies(client, train, ended):
     assert verdict.ok and verdict.records == before + 3
     assert {row[3] for row in client.call("audit.list").rows} == {"job.train"}
     assert sys.executable in client.call("job.show", {"job": jobs[0]}).command
+
+
+def test_what_a_training_uses_is_beside_its_curves_though_the_script_does_not_ask(client, train, ended, until):
+    job = train(
+        "import time, mlops_tui as mlops\nwith mlops.start_run() as run:\n"
+        "    run.log({'loss': 1.0})\n    end = time.monotonic() + 1.5\n    while time.monotonic() < end: pass\n"
+    )
+    run = ended(job).run
+    shown = until(lambda: (found := client.call("run.show", {"run": run})).system and found)
+    told = {metric.key: metric for metric in shown.system}
+    assert told["system/cpu"].last > 5 and told["system/memory_mb"].last > 5 and told["system/cpu"].n == 1
+    assert [metric.key for metric in shown.metrics] == ["loss"]
+    curves = client.call("run.curve", {"run": run, "keys": ["system/"]}).curves
+    assert {curve.key for curve in curves} == told.keys()
+    assert [curve.key for curve in client.call("run.curve", {"run": run}).curves] == ["loss"]
