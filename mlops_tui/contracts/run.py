@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from mlops_tui.contracts.listing import listing
+from mlops_tui.contracts.listing import List, Table
 from mlops_tui.contracts.operation import Answer, Done, Request, operation
 
 RunRef = Annotated[str, Meta(description="run name, or the beginning or end of its id")]
@@ -195,6 +195,22 @@ class DeleteRun(Request, frozen=True):
     force: Annotated[bool, Meta(description="even while it is running")] = False
 
 
+class ListRuns(List, frozen=True):
+    """Which runs, in which order; or groups of them.
+
+    A group is the runs with the same parameters ``group_by``, so that runs which differ in their seed alone are one
+    line: how many, and for each metric its mean and sample standard deviation. Its id is the filter that finds its
+    runs. The best mean comes first. What is not finite counts in no mean.
+    """
+
+    group_by: Annotated[list[str], Meta(description="parameter, or another key, whose values make groups")] = (
+        msgspec.field(default_factory=list)
+    )
+    metrics: Annotated[list[str], Meta(description="metric to average; default, the one that stands for most runs")] = (
+        msgspec.field(default_factory=list)
+    )
+
+
 class NoteRequest(Request, frozen=True):
     """A note to keep with a run."""
 
@@ -211,7 +227,13 @@ class TagRequest(Request, frozen=True):
     tags: Annotated[dict[str, str], Meta(description="key=value …")]
 
 
-runs = listing("run", "List runs.", "mlops run list 'status:done' --sort -started")
+runs = operation(
+    "run.list",
+    ListRuns,
+    Table,
+    help="List runs, or with --group-by the mean and deviation of their metrics.",
+    example="mlops run list 'status:done' --group-by lr --metrics auc",
+)
 show = operation(
     "run.show",
     OneRun,

@@ -66,7 +66,7 @@ class Listing:
             BadInput: the filter, the order or a column cannot be read.
         """
         extra = self.more(session, request.columns)
-        condition, params = self._condition(session, tenant, request.filter)
+        condition, params = self.condition(session, tenant, request.filter)
         order = self._order(session, request.sort)
         # Ids first, the rest for the page alone: counting meanwhile costs nearly nothing, counting again costs as much.
         found = session.rows(
@@ -82,7 +82,7 @@ class Listing:
 
     def ids(self, session: Session, tenant: str, filter: str, sort: str, within: str = "") -> Any:
         """Return the ids of all rows in order, as an object array; ``within`` is a filter that ``filter`` narrows."""
-        condition, params = self._condition(session, tenant, filter, within)
+        condition, params = self.condition(session, tenant, filter, within)
         order = self._order(session, sort)
         sql = f"SELECT {self.id} FROM {self.rows_from()} {order.joins} WHERE {condition} ORDER BY {order.by}"
         return np.array(session.column(sql, [*order.params, *params]), dtype=object)
@@ -105,8 +105,8 @@ class Listing:
         Raises:
             BadInput: filter, order or token cannot be read.
         """
-        condition, params = self._condition(session, tenant, filter)
-        by = compile_order(parse_order(order or self.sort), _Keys(self, session), self.ties or (self.id,))
+        condition, params = self.condition(session, tenant, filter)
+        by = compile_order(parse_order(order or self.sort), Keys(self, session), self.ties or (self.id,))
         if token:
             past, places = by.after(_keyset(token, len(by.columns)))
             condition, params = f"{condition} AND ({past})", [*params, *places]
@@ -141,7 +141,7 @@ class Listing:
         Raises:
             BadInput: there is no such key.
         """
-        known, resolver = {column.name for column in self.columns}, _Keys(self, session)
+        known, resolver = {column.name for column in self.columns}, Keys(self, session)
         return [
             Extra(Column(name=by.key.raw, label=by.key.raw, kind=field.kind), field)
             for by in parse_order(keys)
@@ -157,8 +157,9 @@ class Listing:
         """SQL of the id: the first column."""
         return self.expressions[self.columns[0].name]
 
-    def _condition(self, session: Session, tenant: str, filter: str, within: str = "") -> tuple[str, list[Any]]:
-        made = [compile_query(parse(text), _Keys(self, session)) for text in (within, filter) if text]
+    def condition(self, session: Session, tenant: str, filter: str, within: str = "") -> tuple[str, list[Any]]:
+        """Return the WHERE clause of the rows that a tenant sees, with its parameters."""
+        made = [compile_query(parse(text), Keys(self, session)) for text in (within, filter) if text]
         parts = [f"({self.where})", *(f"({one.sql})" for one in made)]
         params = [param for one in made for param in one.params]
         if self.tenant:
@@ -167,7 +168,7 @@ class Listing:
         return " AND ".join(parts), params
 
     def _order(self, session: Session, sort: str) -> Order:
-        return compile_order(parse_order(sort or self.sort), _Keys(self, session), self.ties or (self.id,))
+        return compile_order(parse_order(sort or self.sort), Keys(self, session), self.ties or (self.id,))
 
 
 def _token(keyset: Sequence[Any]) -> str:
@@ -211,7 +212,7 @@ class Extra:
         )
 
 
-class _Keys:
+class Keys:
     """The keys of a listing: columns, what is hidden beside them, and what the room knows besides."""
 
     def __init__(self, listing: Listing, session: Session) -> None:

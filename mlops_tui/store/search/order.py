@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mlops_tui.store.search.compiler import Resolver, field_of
+from mlops_tui.store.search.compiler import Field, Resolver, field_of
 from mlops_tui.store.search.parser import read_key
 from mlops_tui.store.search.tree import And, Key, Query, wrong
 
@@ -96,14 +96,9 @@ def compile_order(order: Sequence[By], resolver: Resolver, ties: Sequence[str]) 
             why = f"a row may have several values of {by.key.raw!r}"
             raise wrong(by.query.text, by.key.at, why, by.query.dialect, "order")
         wanted = [field.number, field.sql] if field.number and by.query.dialect == "mlops" else [field.sql]
-        if field.table:
-            names = ", ".join(f"{sql} AS v{i}" for i, sql in enumerate(wanted))
-            joins.append(
-                f"LEFT JOIN (SELECT {field.owner} AS owner, {names} FROM {field.table} WHERE {field.where}) o{n}"
-                f" ON o{n}.owner = {resolver.id}"
-            )
-            params += field.params
-            wanted = [f"o{n}.v{i}" for i in range(len(wanted))]
+        join, wanted = bring(f"o{n}", field, wanted, resolver)
+        joins.append(join)
+        params += field.params if field.table else ()
         for sql in wanted:
             if field.kind == "float":
                 columns.append((f"CASE WHEN {sql} IS NULL THEN 2 WHEN isnan({sql}) THEN 1 ELSE 0 END", False))
@@ -111,6 +106,18 @@ def compile_order(order: Sequence[By], resolver: Resolver, ties: Sequence[str]) 
     for tie in ties:
         columns.append((tie.removesuffix(" DESC"), tie.endswith(" DESC")))
     return Order(" ".join(joins), params, columns)
+
+
+def bring(name: str, field: Field, wanted: Sequence[str], resolver: Resolver) -> tuple[str, list[str]]:
+    """Return the join that brings columns of a field's narrow table beside each row, and what they are called then.
+
+    The parameters of the join are those of the field; a field of the row itself needs no join.
+    """
+    if not field.table:
+        return "", list(wanted)
+    columns = ", ".join(f"{sql} AS v{i}" for i, sql in enumerate(wanted))
+    inside = f"SELECT {field.owner} AS owner, {columns} FROM {field.table} WHERE {field.where}"
+    return f"LEFT JOIN ({inside}) {name} ON {name}.owner = {resolver.id}", [f"{name}.v{i}" for i in range(len(wanted))]
 
 
 def _split(text: str) -> list[str]:

@@ -43,6 +43,11 @@ def read_key(text: str, dialect: str) -> tuple[Key | None, int]:
     return key, reader.at
 
 
+def typed(key: str) -> str:
+    """Return a key as it is typed: in backticks where it would not be read otherwise."""
+    return key if _NAME.fullmatch(key) else f"`{key.replace('`', '``')}`"
+
+
 class _Reader:
     """Reads from left to right; ``at`` is where it stands."""
 
@@ -148,7 +153,8 @@ class _Reader:
             if found is None:
                 break
             self.at = found.end()
-            parts.append(next(one for one in found.groups() if one is not None) if quoted else found[0])
+            name = next(one for one in found.groups() if one is not None) if quoted else found[0]
+            parts.append(name.replace("``", "`") if quoted and self.short else name)
             if quoted and self.text[self.at : self.at + 1] == ".":
                 self.at += 1
                 parts[-1] += "."

@@ -85,7 +85,7 @@ def test_the_constraints_of_a_contract_hold_at_the_door():
 
 
 def test_every_list_has_its_source_and_its_columns():
-    nouns = {one.noun for one in OPERATIONS.values() if one.request is List}
+    nouns = {one.noun for one in OPERATIONS.values() if issubclass(one.request, List)}
     assert nouns == set(LISTINGS)
     for noun in nouns:
         listing = LISTINGS[noun]
