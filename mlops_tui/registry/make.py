@@ -113,7 +113,7 @@ def download_address(session: Session, tenant: str, row: dict[str, Any]) -> str:
 def _note_on(session: Session, logged: str, name: str, version: int, ts: int) -> None:
     """Note a version on the logged model that it was, in the tag that MLflow's clients read."""
     known = msgspec.json.decode(tags_of(session, logged).get(VERSIONS_TAG) or "[]")
-    entry = {"name": name, "version": version}
+    entry = {"name": name, "version": str(version)}
     change_tags(session, logged, {VERSIONS_TAG: _json([*known, entry])}, (), ts)
 
 

@@ -160,7 +160,7 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
             session, call.caller.tenant, ask.filter or "", ask.order_by or [], part.size + 1, part.offset
         )
         page = part.answer("registered_models", ids)
-        found = models_json(session, models_by_id(session, page.pop("registered_models")))
+        found = models_json(session, models_by_id(session, page.pop("registered_models", [])))
         return {**page, **({"registered_models": found} if found else {})}
 
 

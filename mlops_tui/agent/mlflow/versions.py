@@ -155,7 +155,7 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
             session, call.caller.tenant, ask.filter or "", ask.order_by or [], part.size + 1, part.offset
         )
         page = part.answer("model_versions", ids)
-        found = [version_json(one) for one in shown(session, versions_by_id(session, page.pop("model_versions")))]
+        found = [version_json(one) for one in shown(session, versions_by_id(session, page.pop("model_versions", [])))]
         return {**page, **({"model_versions": found} if found else {})}
 
 

@@ -42,19 +42,19 @@ class WireClient:
         kind = dict(messages[0]["headers"]).get(b"content-type", b"")
         return messages[0]["status"], json.loads(payload) if kind == b"application/json" else payload
 
-    def get(self, path, **query):
+    def get(self, path, /, **query):
         """Return the JSON of a GET that must succeed."""
         status, answer = self.ask("GET", path, query=query)
         assert status == 200, answer
         return answer
 
-    def post(self, path, **body):
+    def post(self, path, /, **body):
         """Return the JSON of a POST that must succeed."""
         status, answer = self.ask("POST", path, body)
         assert status == 200, answer
         return answer
 
-    def refused(self, method, path, **given):
+    def refused(self, method, path, /, **given):
         """Return (status, error code, message) of a call that must fail."""
         status, answer = self.ask(method, path, given if method == "POST" else None, given if method == "GET" else None)
         assert status != 200, answer
