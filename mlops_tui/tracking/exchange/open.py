@@ -64,6 +64,15 @@ def mlflow_source(source: str, *, wire: bool = False) -> Source:
     return FolderSource(path)
 
 
+def wandb_source(source: str) -> Source:
+    """Open a folder of W&B's; see :func:`mlflow_source`."""
+    from mlops_tui.tracking.exchange.wandb_folder import WandbSource
+
+    if "://" in source:
+        raise BadInput(f"{source} is no folder", "runs are read where W&B wrote them", "mlops import wandb ./wandb")
+    return WandbSource(Path(source))
+
+
 _DATABASES = ("mlflow.db", "mlflow/mlflow.db")
 """Where a folder may hold a database: MLflow's own default, and an export of ours."""
 

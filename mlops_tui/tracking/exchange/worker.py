@@ -24,7 +24,7 @@ from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import MlopsError, Unreachable
 from mlops_tui.jobs.worker import WorkerJob, serve
 from mlops_tui.tracking.exchange import digest, models
-from mlops_tui.tracking.exchange.open import mlflow_source
+from mlops_tui.tracking.exchange.open import mlflow_source, wandb_source
 from mlops_tui.tracking.exchange.source import Candidate, Points, Source, SourceFile
 
 POINTS_AT_ONCE = 300_000
@@ -76,7 +76,9 @@ def bring(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
 
 
 def _open(request: dict[str, Any]) -> Source:
-    return mlflow_source(request["source"], wire=request["wire"])
+    if request["tool"] == "mlflow":
+        return mlflow_source(request["source"], wire=request["wire"])
+    return wandb_source(request["source"])
 
 
 def _listed(source: Source, names: Sequence[str]) -> tuple[dict[str, FoundExperiment], list[Candidate]]:

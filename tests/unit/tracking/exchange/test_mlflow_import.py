@@ -18,7 +18,15 @@ T0 = 1_760_000_000_000
 @pytest.fixture
 def bring(job):
     def asked(source, **more):
-        request = {"source": str(source), "experiment": [], "artifacts": True, "wire": True, "look": False, **more}
+        request = {
+            "tool": "mlflow",
+            "source": str(source),
+            "experiment": [],
+            "artifacts": True,
+            "wire": True,
+            "look": False,
+            **more,
+        }
         return worker.bring(request, job())
 
     return asked
