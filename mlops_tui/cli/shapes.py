@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from mlops_tui.contracts.agent import HomeSnapshot, Rows
+from mlops_tui.contracts.analysis import ImportanceAnswer
 from mlops_tui.contracts.listing import Column, Table
 from mlops_tui.contracts.model import LineageGraph
 from mlops_tui.contracts.monitor import Bins
@@ -29,6 +30,8 @@ _KINDS = {
 _IN_GRIDS = {"run": "id", "digest": "digest"}
 LONG = 600
 """Characters of one value that a screen still shows."""
+BAR = 20
+"""Cells of the longest bar."""
 _WORD = re.compile(r"[\w.-]*")
 KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
@@ -194,6 +197,22 @@ def _curves(answer: Curves) -> list[Block]:
     return [grid]
 
 
+def _importance(answer: ImportanceAnswer) -> list[Block]:
+    """How well the parameters explain the metric, then each with a bar."""
+    widest = max((one.importance for one in answer.params), default=0.0) or 1.0
+    rows: list[list[Any]] = [
+        [one.param, "█" * round(BAR * one.importance / widest), 100 * one.importance, 100 * one.error,
+         one.correlation, one.values, one.best]
+        for one in answer.params
+    ]  # fmt: skip
+    kinds = {"importance": "percent", "±": "percent", "correlation": "float", "values": "int"}
+    names = ("param", "bar", "importance", "±", "correlation", "values", "best")
+    columns = [Column(name=name, label="" if name == "bar" else name, kind=kinds.get(name, "text")) for name in names]
+    facts = [("metric", "text", answer.metric), ("runs", "int", answer.runs)]
+    facts += [("explained", "percent", 100 * answer.explained), ("method", "text", answer.method)]
+    return [Facts("", facts), Grid("", columns, rows)]
+
+
 def _bins(answer: Bins) -> list[Block]:
     rows: list[list[Any]] = [
         [label, 100 * reference, 100 * live, 100 * (live - reference)]
@@ -234,6 +253,7 @@ _SPECIAL: dict[type, Callable[[Any], list[Block]]] = {
     HomeSnapshot: _home,
     Comparison: _comparison,
     Curves: _curves,
+    ImportanceAnswer: _importance,
     Bins: _bins,
     LineageGraph: _lineage,
 }

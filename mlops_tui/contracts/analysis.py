@@ -63,6 +63,40 @@ class BestRun(Request, frozen=True):
     count: Annotated[int, Meta(ge=1, le=100, description="runs, the best first")] = 1
 
 
+class ImportanceRequest(Request, frozen=True):
+    """Which metric, among which runs."""
+
+    positional = ("metric", "filter")
+    metric: Metric
+    filter: Filter = ""
+
+
+class ParamImportance(msgspec.Struct, kw_only=True):
+    """How much a metric hangs on one parameter.
+
+    ``importance`` is its part of what all parameters explain, 0 to 1; ``error`` its standard error over the trees;
+    ``correlation`` Spearman's with the metric, None for a parameter that is not a number; ``best`` the value, or the
+    range of values, with the best mean.
+    """
+
+    param: str
+    importance: float
+    error: float
+    correlation: float | None
+    values: int
+    best: str
+
+
+class ImportanceAnswer(Answer):
+    """Parameters by importance. ``explained`` is R² of the forest on runs that its trees did not see."""
+
+    metric: str
+    runs: int
+    explained: float
+    method: str
+    params: list[ParamImportance]
+
+
 class ExportRequest(Request, frozen=True):
     """Which runs, in which form."""
 
@@ -95,6 +129,13 @@ best = operation(
     Table,
     help="Find the best run by a metric.",
     example="mlops run best auc 'status:done'",
+)
+importance = operation(
+    "run.importance",
+    ImportanceRequest,
+    ImportanceAnswer,
+    help="Say which parameters a metric hangs on.",
+    example="mlops run importance auc 'experiment:census'",
 )
 export = operation(
     "run.export",

@@ -1,0 +1,144 @@
+"""What a metric hangs on: a forest over the parameters of runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlops_tui.contracts import analysis as contract
+from mlops_tui.core.errors import BadInput
+from mlops_tui.core.figures import number
+from mlops_tui.door import Context, implements
+from mlops_tui.stats import forest
+from mlops_tui.store.listing import LISTINGS
+from mlops_tui.store.session import Session
+from mlops_tui.tracking.headline import lower_is_better
+
+ENOUGH, MOST, WIDEST = 10, 600, 60
+"""Runs that are needed, runs that are looked at, parameters that are looked at."""
+
+METHOD = (
+    f"permutation importance over the out-of-bag runs of {forest.TREES} regression trees (Breiman 2001);"
+    " shares of what all parameters explain"
+)
+
+
+class Sweep(NamedTuple):
+    """Runs with a finite metric: ids, the metric, and the parameters that differ, None where a run has none."""
+
+    ids: list[str]
+    y: Any
+    params: dict[str, list[str | None]]
+
+
+@implements(contract.importance)
+def importance(ctx: Context, request: contract.ImportanceRequest) -> contract.ImportanceAnswer:
+    """Say which parameters a metric hangs on."""
+    sweep = sweep_of(ctx, request.metric, request.filter, MOST)
+    if len(sweep.ids) < ENOUGH:
+        raise BadInput(
+            "there are too few runs to say what matters",
+            f"{len(sweep.ids)} have a finite {request.metric}, {ENOUGH} are needed",
+            "widen the filter, or run more",
+        )
+    if not sweep.params:
+        raise BadInput("no parameter differs between these runs", "", "mlops run list --group-by seed")
+    return ranked(sweep, request.metric)
+
+
+def ranked(sweep: Sweep, metric: str) -> contract.ImportanceAnswer:
+    """Rank the parameters of a sweep by how much its metric hangs on them."""
+    names = list(sweep.params)[:WIDEST]
+    figures = {name: as_numbers(sweep.params[name]) for name in names}
+    leaning = forest.lean([_column(sweep.params[name], figures[name]) for name in names], sweep.y)
+    least = lower_is_better(metric)
+    params = [
+        contract.ParamImportance(
+            param=name,
+            importance=float(share),
+            error=float(error),
+            correlation=None if (found := figures[name]) is None else _spearman(found, sweep.y),
+            values=len(set(sweep.params[name])),
+            best=_best(sweep.params[name], figures[name], sweep.y, least),
+        )
+        for name, share, error in zip(names, leaning.shares, leaning.errors, strict=True)
+    ]
+    params.sort(key=lambda one: -one.importance)
+    return contract.ImportanceAnswer(
+        metric=metric, runs=len(sweep.ids), explained=leaning.explained, method=METHOD, params=params
+    )
+
+
+def sweep_of(ctx: Context, metric: str, filter: str, limit: int) -> Sweep:
+    """Return the runs of a filter that have a finite metric, a sample of them when there are more than ``limit``.
+
+    Raises:
+        BadInput: the filter cannot be read, or there is no such metric.
+    """
+    runs = LISTINGS["run"]
+    figure = next(iter(runs.more(ctx.session, [metric])), None)
+    if figure is None or figure.field.kind not in ("float", "int", "duration"):
+        raise BadInput(f"{metric!r} is no figure of a run", "", "name a metric: loss, metrics.`val auc`, min(loss)")
+    ids = runs.ids(ctx.session, ctx.tenant, filter, "", f"{metric} is not null").tolist()
+    values = figure.of(ctx.session, runs, ids)
+    ids = [run for run in ids if math.isfinite(values[run])]
+    if len(ids) > limit:
+        chosen = np.sort(np.random.default_rng(0).choice(len(ids), limit, replace=False))
+        ids = [ids[i] for i in chosen]
+    return Sweep(ids, np.array([values[run] for run in ids], dtype=np.float64), _differing(ctx.session, ids))
+
+
+def as_numbers(values: Sequence[str | None]) -> list[float] | None:
+    """Return texts as finite numbers, or None when one of them is none."""
+    try:
+        found = [float(value) for value in values if value is not None]
+    except ValueError:
+        return None
+    return found if len(found) == len(values) and all(map(math.isfinite, found)) else None
+
+
+def _differing(session: Session, ids: list[str]) -> dict[str, list[str | None]]:
+    place = {run: i for i, run in enumerate(ids)}
+    found: dict[str, list[str | None]] = {}
+    sql = "SELECT run, key, value FROM param WHERE run IN (SELECT unnest(?)) ORDER BY key"
+    for run, key, value in session.rows(sql, [ids]):
+        found.setdefault(key, [None] * len(ids))[place[run]] = value
+    differing = {key: values for key, values in found.items() if len(set(values)) > 1}
+    return dict(sorted(differing.items(), key=lambda item: item[1].count(None)))
+
+
+def _column(values: Sequence[str | None], figures: list[float] | None) -> forest.Column:
+    if figures is not None:
+        return forest.numbers(figures)
+    return forest.words(["" if value is None else value for value in values])
+
+
+def _spearman(x: Sequence[float], y: Any) -> float:
+    ranks = [_ranks(np.asarray(x)), _ranks(y)]
+    spread = ranks[0].std() * ranks[1].std()
+    return float(np.mean((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())) / spread) if spread else 0.0
+
+
+def _ranks(values: Any) -> Any:
+    """Return ranks; equals share their mean."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[place]
+
+
+def _best(values: Sequence[str | None], figures: list[float] | None, y: Any, least: bool) -> str:
+    """Return the value with the best mean; of many numbers, the quarter of them."""
+    if figures is not None and len(set(figures)) > 8:
+        edges = np.quantile(figures, [0, 0.25, 0.5, 0.75, 1])
+        quarter = np.clip(np.searchsorted(edges, figures, side="right") - 1, 0, 3)
+        labels = [f"{number(float(edges[i]))}..{number(float(edges[i + 1]))}" for i in quarter]
+    else:
+        labels = ["(none)" if value is None else value for value in values]
+    groups: dict[str, list[float]] = {}
+    for label, value in zip(labels, y, strict=True):
+        groups.setdefault(label, []).append(float(value))
+    means = {label: sum(group) / len(group) for label, group in groups.items()}
+    return (min if least else max)(means, key=lambda label: means[label])

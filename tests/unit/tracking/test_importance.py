@@ -1,0 +1,51 @@
+"""What a metric hangs on, asked of runs in a house."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from mlops_tui.core.errors import BadInput
+
+
+@pytest.fixture
+def sweep(desk):
+    """Forty runs: the loss hangs on the rate, a little on the optimizer, and not on the seed."""
+    rng = random.Random(5)
+    for i in range(40):
+        rate, optimizer = rng.uniform(-4, -1), rng.choice(["adam", "sgd"])
+        writer = desk.run(
+            name=f"r{i}", params={"lr": f"{10**rate:.6f}", "optimizer": optimizer, "seed": str(i % 5), "same": "1"}
+        )
+        writer.metrics({"loss": (rate + 4) + (optimizer == "sgd") * 0.8 + rng.gauss(0, 0.05)}, step=0)
+        writer.end("done")
+    desk.run(name="nan", params={"lr": "0.5"}).metrics({"loss": math.nan}, step=0)
+    desk.run(name="none", params={"lr": "0.5"})
+    desk.take()
+    return desk
+
+
+def test_parameters_are_ranked_by_what_the_metric_hangs_on(sweep):
+    found = sweep.call("run.importance", metric="loss")
+    assert [one.param for one in found.params][:2] == ["lr", "optimizer"] and found.runs == 40
+    assert found.params[0].importance > 0.6 and found.params[-1].importance < 0.05 and found.explained > 0.7
+    assert sum(one.importance for one in found.params) == pytest.approx(1)
+    assert found.params[0].correlation > 0.7 and found.params[1].correlation is None
+    low, high = map(float, found.params[0].best.split(".."))
+    assert low < 0.0002 and high < 0.002 and found.params[1].best == "adam"
+    assert {one.param for one in found.params} == {"lr", "optimizer", "seed"}
+
+
+@pytest.mark.parametrize(
+    ("ask", "why"),
+    [
+        ({"metric": "name"}, "no figure"),
+        ({"metric": "nope"}, "no column"),
+        ({"metric": "loss", "filter": "seed:0"}, "too few runs"),
+    ],
+)
+def test_what_cannot_be_ranked_is_told(sweep, ask, why):
+    with pytest.raises(BadInput, match=why):
+        sweep.call("run.importance", **ask)
