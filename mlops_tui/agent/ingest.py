@@ -15,17 +15,18 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.door.context import Caller, Context, act
-from mlops_tui.door.registry import ABSORBERS, PREPARERS, SEGMENT_ABSORBERS
+from mlops_tui.door.registry import ABSORBERS, POINT_ABSORBERS, PREPARERS, SEGMENT_ABSORBERS
 from mlops_tui.serving.segments import SegmentName, read_segment
 from mlops_tui.spool.files import WIRE
 from mlops_tui.spool.process import born_us
-from mlops_tui.spool.reader import Chunk, read_from, read_owned
+from mlops_tui.spool.reader import Chunk, Points, read_from, read_owned
 from mlops_tui.spool.records import End
 from mlops_tui.store.store import CHECKPOINT_BYTES
 
@@ -181,7 +182,12 @@ class Ingestor:
         for kind, records in kinds.items():
             for prepare in PREPARERS.get(kind, []):
                 prepare(self._house, file.owner, records)
-        absorb = partial(self._absorb, file=file, chunk=chunk, kinds=kinds)
+        points = {file.owner: chunk.points} if len(chunk.points.key) else {}
+
+        def absorb(ctx: Context) -> None:
+            self._absorb(ctx, file, chunk, kinds)
+            self._absorb_points(ctx, points)
+
         self._commit(file, chunk.next_offset, closed, absorb, _touched(chunk))
         self.rows += len(chunk.records) + len(chunk.points.key)
 
@@ -199,10 +205,12 @@ class Ingestor:
         if offset == file.offset:
             return
         kinds = {owner: _by_kind(chunk) for owner, chunk in chunks.items()}
+        points = {owner: chunk.points for owner, chunk in chunks.items() if len(chunk.points.key)}
 
         def absorb(ctx: Context) -> None:
             for owner, chunk in chunks.items():
                 self._absorb(ctx, replace(file, owner=owner), chunk, kinds[owner])
+            self._absorb_points(ctx, points, once=True)
 
         self._commit(file, offset, False, absorb, [])
         for owner, chunk in chunks.items():
@@ -226,14 +234,6 @@ class Ingestor:
             if kind in kinds:
                 for absorber in ABSORBERS.get(kind, []):
                     absorber(ctx, file.owner, kinds[kind])
-        points = chunk.points
-        if len(points.key):
-            self._house.series.append_coded(
-                ctx.session, "run", file.owner, points.names, points.key, points.step, points.ts, points.value,
-                once=file.path.parent.name == WIRE,
-            )  # fmt: skip
-            for absorber in ABSORBERS.get("m", []):
-                absorber(ctx, file.owner, [points])
         for bad in chunk.bad:
             ctx.session.insert(
                 "quarantine",
@@ -243,6 +243,19 @@ class Ingestor:
                 error=bad.error,
                 ts_us=ctx.now,
             )
+
+    def _absorb_points(self, ctx: Context, points: dict[str, Points], once: bool = False) -> None:
+        if not points:
+            return
+        series = [(owner, name) for owner, mine in points.items() for name in mine.names]
+        before = np.cumsum([0, *(len(mine.names) for mine in points.values())])
+        which = [mine.key + first for mine, first in zip(points.values(), before, strict=False)]
+        columns = [
+            np.concatenate([getattr(mine, column) for mine in points.values()]) for column in ("step", "ts", "value")
+        ]
+        self._house.series.append_series(ctx.session, "run", series, np.concatenate(which), *columns, once=once)
+        for absorber in POINT_ABSORBERS:
+            absorber(ctx, points)
 
     def _commit(self, file: Tracked, offset: int, closed: bool, absorb: Any, touched: list[str]) -> None:
         def moved() -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from mlops_tui.door.context import Caller, Context, Guard, act
 from mlops_tui.door.house import House
-from mlops_tui.door.registry import absorbs, absorbs_segments, every, implements, keeps_awake, prepares
+from mlops_tui.door.registry import (
+    absorbs,
+    absorbs_points,
+    absorbs_segments,
+    every,
+    implements,
+    keeps_awake,
+    prepares,
+)
 
 __all__ = [
     "Caller",
@@ -12,6 +20,7 @@ __all__ = [
     "Guard",
     "House",
     "absorbs",
+    "absorbs_points",
     "absorbs_segments",
     "act",
     "every",

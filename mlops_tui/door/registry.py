@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -30,12 +30,14 @@ class Changer(Protocol[Req, Ans]):
 Reading = Callable[["Context", Any], Any]
 Absorber = Callable[["Context", str, list[Any]], None]
 Preparer = Callable[["House", str, list[Any]], None]
+PointAbsorber = Callable[["Context", Mapping[str, Any]], None]
 SegmentAbsorber = Callable[["Context", str, Any], None]
 KeepsAwake = Callable[["Session"], bool]
 
 IMPLEMENTATIONS: dict[str, Any] = {}
 ABSORBERS: dict[str, list[Absorber]] = {}
 PREPARERS: dict[str, list[Preparer]] = {}
+POINT_ABSORBERS: list[PointAbsorber] = []
 SEGMENT_ABSORBERS: list[SegmentAbsorber] = []
 AWAKE: list[KeepsAwake] = []
 SCHEDULES: dict[str, Schedule] = {}
@@ -67,8 +69,7 @@ def absorbs(*events: str) -> Callable[[Absorber], Absorber]:
     """Register who takes spool records of these kinds into the store.
 
     The function gets the context of the ingesting transaction, the owner of the spool file and the records of one
-    kind (types of ``spool.records``) in file order. Metrics come as one ``spool.reader.Points`` under ``m``, after the
-    ingestor has appended them to the series.
+    kind (types of ``spool.records``) in file order. Metrics come otherwise: :func:`absorbs_points`.
     """
 
     def register(absorber: Absorber) -> Absorber:
@@ -91,6 +92,15 @@ def prepares(event: str) -> Callable[[Preparer], Preparer]:
         return preparer
 
     return register
+
+
+def absorbs_points(absorber: PointAbsorber) -> PointAbsorber:
+    """Register who looks at metrics (``spool.reader.Points`` by owner) that the ingestor has appended to the series.
+
+    What clients log to many runs comes at once, so that a hundred runs cost hardly more than one.
+    """
+    POINT_ABSORBERS.append(absorber)
+    return absorber
 
 
 def absorbs_segments(absorber: SegmentAbsorber) -> SegmentAbsorber:

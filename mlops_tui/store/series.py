@@ -116,14 +116,14 @@ class SeriesBook:
             return sids, fresh
 
     def _fold(self, session: Session, sid: Any, step: Any, ts: Any, value: Any) -> None:
-        """Latest is the greatest (step, time), as in MLflow; low and high skip what is not finite."""
+        """Latest is the greatest (step, time, value), as in MLflow; low and high skip what is not finite."""
         with session.incoming({"sid": sid, "step": step, "ts": ts, "value": value}) as wanted:
             session.execute(
                 f"""
                 UPDATE series SET
                   n = series.n + b.n, nonfinite = series.nonfinite + b.nonfinite,
                   low = least(series.low, b.low), high = greatest(series.high, b.high),
-                  last = CASE WHEN (b.step, b.ts) >= (series.last_step, epoch_us(series.last_ts))
+                  last = CASE WHEN (b.step, b.ts, b.last) >= (series.last_step, epoch_us(series.last_ts), series.last)
                               THEN b.last ELSE series.last END,
                   last_ts = CASE WHEN (b.step, b.ts) >= (series.last_step, epoch_us(series.last_ts))
                                  THEN make_timestamp(b.ts) ELSE series.last_ts END,
@@ -131,7 +131,7 @@ class SeriesBook:
                 FROM (
                   SELECT sid, count(*) AS n, count(*) FILTER (NOT isfinite(v)) AS nonfinite,
                     min(v) FILTER (isfinite(v)) AS low, max(v) FILTER (isfinite(v)) AS high,
-                    max(step) AS step, arg_max(ts, (step, ts)) AS ts, arg_max(v, (step, ts)) AS last
+                    max(step) AS step, arg_max(ts, (step, ts)) AS ts, arg_max(v, (step, ts, v)) AS last
                   FROM (SELECT sid, step, ts, {wanted[3]} AS v FROM incoming) GROUP BY sid) b
                 WHERE series.sid = b.sid
                 """

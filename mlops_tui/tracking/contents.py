@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from mlops_tui.door import Context, absorbs
+from mlops_tui.door import Context, absorbs, absorbs_points
 from mlops_tui.spool.reader import Points
 from mlops_tui.spool.records import Dataset, Param, Tag, UsedModel
 from mlops_tui.store.session import Session
@@ -54,26 +54,39 @@ def models(ctx: Context, owner: str, records: list[UsedModel]) -> None:
             )
 
 
-@absorbs("m")
-def metric(ctx: Context, owner: str, batches: list[Points]) -> None:
-    """Keep the headline metric's latest value with the run; latest is the greatest (step, time), as in the series."""
-    row = ctx.session.row("SELECT metric, value_step FROM run WHERE id = ?", [owner])
-    if row is None:
+@absorbs_points
+def headlines(ctx: Context, points: Mapping[str, Points]) -> None:
+    """Keep the headline metric's latest value with each run; latest is the greatest (step, time), as in the series."""
+    known = ctx.session.rows("SELECT id, metric, value_step FROM run WHERE id IN (SELECT unnest(?))", [[*points]])
+    found = {run: best for run, before, step in known if (best := _headline(points[run], before, step))}
+    if not found:
         return
-    before, step_before = row
-    for points in batches:
-        best = headline([*points.names, *([before] if before else [])])
-        if best is None or best not in points.names:
-            continue
-        mine = np.flatnonzero(points.key == points.names.index(best))
-        at = mine[np.lexsort((points.ts[mine], points.step[mine]))[-1]]
-        step = int(points.step[at])
-        if best != before or step_before is None or step >= step_before:
-            before, step_before = best, step
-            ctx.session.execute(
-                "UPDATE run SET metric = ?, value = ?, value_step = ? WHERE id = ?",
-                [best, float(points.value[at]), step, owner],
-            )
+    names, values, steps = zip(*found.values(), strict=True)
+    columns = {
+        "id": [*found],
+        "metric": names,
+        "value": np.array(values, np.float64),
+        "step": np.array(steps, np.int64),
+    }
+    with ctx.session.incoming(columns) as (run, name, value, step):
+        ctx.session.execute(
+            f"""UPDATE run SET metric = b.metric, value = b.value, value_step = b.step
+                FROM (SELECT {run} AS id, {name} AS metric, {value} AS value, {step} AS step FROM incoming) b
+                WHERE run.id = b.id"""
+        )
+
+
+def _headline(points: Points, before: str, step_before: int | None) -> tuple[str, float, int] | None:
+    """Return name, value and step of the metric that a run should show from now on; None when nothing changes."""
+    best = headline([*points.names, *([before] if before else [])])
+    if best is None or best not in points.names:
+        return None
+    mine = np.flatnonzero(points.key == points.names.index(best))
+    at = mine[np.lexsort((points.ts[mine], points.step[mine]))[-1]]
+    step = int(points.step[at])
+    if best == before and step_before is not None and step < step_before:
+        return None
+    return best, float(points.value[at]), step
 
 
 def put_data(ctx: Context, run: str, used: Dataset) -> None:

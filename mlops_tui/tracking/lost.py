@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from mlops_tui.core.clock import now_us
-from mlops_tui.door import Caller, Context, House, absorbs, act, every
+from mlops_tui.door import Caller, Context, House, absorbs, absorbs_points, act, every
 from mlops_tui.spool.process import ProcessId, is_alive
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.find import row_of
@@ -46,14 +47,26 @@ FROM run r LEFT JOIN job j ON j.id = r.job_id WHERE r.status = 'running'
 """
 
 
-@absorbs("m", "param", "tag", "data")
+@absorbs("param", "tag", "data")
 def heard(ctx: Context, owner: str, records: list[Any]) -> None:
     """Note that something was logged to a run that has no heartbeats."""
-    if (now := time.monotonic()) - _heard.get(owner, -NOTED_S) >= NOTED_S:
-        ctx.after.append(lambda: _heard.update({owner: now}))
+    _note(ctx, [owner])
+
+
+@absorbs_points
+def measured(ctx: Context, points: Mapping[str, Any]) -> None:
+    """Note the same of runs whose metrics came."""
+    _note(ctx, points)
+
+
+def _note(ctx: Context, runs: Iterable[str]) -> None:
+    now = time.monotonic()
+    if due := [run for run in runs if now - _heard.get(run, -NOTED_S) >= NOTED_S]:
+        ctx.after.append(lambda: _heard.update(dict.fromkeys(due, now)))
         ctx.session.execute(
-            "UPDATE run SET heartbeat = make_timestamp(?) WHERE id = ? AND via <> '' AND status = 'running'",
-            [ctx.now, owner],
+            """UPDATE run SET heartbeat = make_timestamp(?)
+               WHERE id IN (SELECT unnest(?)) AND via <> '' AND status = 'running'""",
+            [ctx.now, due],
         )
 
 

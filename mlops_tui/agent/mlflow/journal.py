@@ -91,7 +91,9 @@ class Journal:
         Raises:
             WireError: they cannot be written; nothing is acknowledged.
         """
-        lines = b"".join([orjson.dumps({**record, "o": run.id}, None, orjson.OPT_APPEND_NEWLINE) for record in records])
+        for record in records:
+            record["o"] = run.id
+        lines = b"".join([orjson.dumps(record, None, orjson.OPT_APPEND_NEWLINE) for record in records])
         file = self._file if self._file is not None and self._written < ROTATE_BYTES else self._open()
         if not file.append(lines) or file.path is None:
             self._file = None  # what is torn in it stays the end of it
