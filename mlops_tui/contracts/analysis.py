@@ -11,6 +11,7 @@ from mlops_tui.contracts.listing import Table
 from mlops_tui.contracts.operation import Answer, File, Request, operation
 
 Filter = Annotated[str, Meta(description="which runs: 'status:done auc>0.9'; default, all")]
+Keys = Annotated[list[str], Meta(description="parameter; default, those that matter most")]
 Metric = Annotated[str, Meta(description="metric, by its last value; min(loss), max(loss) for its extremes")]
 
 
@@ -97,6 +98,38 @@ class ImportanceAnswer(Answer):
     params: list[ParamImportance]
 
 
+class FigureRequest(Request, frozen=True):
+    """Curves of a metric, of runs given by name or by a filter."""
+
+    positional = ("metric", "runs")
+    metric: Annotated[str, Meta(description="metric whose curves are drawn")]
+    runs: Annotated[list[str], Meta(description="runs; default, those of the filter")] = msgspec.field(
+        default_factory=list
+    )
+    filter: Filter = ""
+    axis: Annotated[Literal["step", "time", "relative"], Meta(description="what runs from left to right")] = "step"
+    log: Annotated[bool, Meta(description="logarithmic scale")] = False
+    smooth: Annotated[float, Meta(ge=0, lt=1, description="weight of what was before; 0: none")] = 0.0
+    limit: Annotated[int, Meta(ge=1, le=50, description="runs at most")] = 10
+
+
+class ParallelRequest(Request, frozen=True):
+    """Parameters side by side, a line a run, coloured by a metric."""
+
+    positional = ("metric", "filter")
+    metric: Metric
+    filter: Filter = ""
+    params: Keys = msgspec.field(default_factory=list)
+    limit: Annotated[int, Meta(ge=1, le=5000, description="runs at most")] = 1000
+
+
+class Figure(File):
+    """A figure as an SVG document, and how many runs are in it."""
+
+    title: str
+    runs: int
+
+
 class ExportRequest(Request, frozen=True):
     """Which runs, in which form."""
 
@@ -136,6 +169,20 @@ importance = operation(
     ImportanceAnswer,
     help="Say which parameters a metric hangs on.",
     example="mlops run importance auc 'experiment:census'",
+)
+figure = operation(
+    "run.figure",
+    FigureRequest,
+    Figure,
+    help="Draw a metric's curves of several runs as SVG.",
+    example="mlops run figure loss train-v1 train-v2 --to loss.svg",
+)
+parallel = operation(
+    "run.parallel",
+    ParallelRequest,
+    Figure,
+    help="Draw parameters and a metric as parallel coordinates, in SVG.",
+    example="mlops run parallel auc --to sweep.svg",
 )
 export = operation(
     "run.export",
