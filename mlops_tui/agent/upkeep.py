@@ -45,7 +45,8 @@ def _tell(house: House, found: Verdict) -> None:
 
 @every(3600.0, "agent.retain")
 def retain(house: House) -> None:
-    """Forget the answers of calls that nobody will send again."""
+    """Forget the answers of calls that nobody will send again, and uploads that nobody will finish."""
+    house.blobs.sweep()
     before = now_us() - ANSWERS_US
     old = "FROM request WHERE ts < make_timestamp(?)"
     if house.read(lambda session: session.value(f"SELECT count(*) {old}", [before])):

@@ -190,16 +190,25 @@ def _at(call: Call, session: Session, of: str, path: str | None) -> Place:
         raise invalid("Invalid path") from error
 
 
-def _sent(call: Call, of: str, path: str | None) -> Reply:
+def file_at(call: Call, of: str, path: str | None) -> tuple[str, str, int]:
+    """Return path, digest and size of a file.
+
+    Raises:
+        WireError: there is none.
+    """
     with call.reading("run:read") as session:
         at = _at(call, session, of, path)
         try:
-            digest, size = stored_at(session, at)
+            return at.path, *stored_at(session, at)
         except NotFound as error:
             raise missing(f"No such artifact: '{at.path}'") from error
         except BadInput as error:
             raise invalid(f"Artifact path refers to a directory, not a file: '{at.path}'") from error
-    name = posixpath.basename(at.path)
+
+
+def _sent(call: Call, of: str, path: str | None) -> Reply:
+    found, digest, size = file_at(call, of, path)
+    name = posixpath.basename(found)
     headers = {
         "content-type": _kind(name),
         "content-disposition": _disposition(name),

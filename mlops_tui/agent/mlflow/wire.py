@@ -25,7 +25,19 @@ if TYPE_CHECKING:
     from mlops_tui.door.house import House
 
 log = logging.getLogger(__name__)
-MODULES = ("server", "experiments", "runs", "appends", "metrics", "inputs", "models", "versions", "logged", "artifacts")
+MODULES = (
+    "server",
+    "experiments",
+    "runs",
+    "appends",
+    "metrics",
+    "inputs",
+    "models",
+    "versions",
+    "logged",
+    "artifacts",
+    "multipart",
+)
 """Files beside this one that register routes when they are imported."""
 ROOTS = ("/api/", "/api/2.0mlflow/", "/ajax-api/", "/graphql")
 MAX_BODY = 64 * 1024 * 1024

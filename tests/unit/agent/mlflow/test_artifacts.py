@@ -115,6 +115,42 @@ def test_a_file_of_a_run_or_a_logged_model_by_name(wire, run, top):
     assert wire.get(f"logged-models/{model['model_id']}/artifacts/files", artifact_file_path="sub/MLmodel") == b"card"
 
 
+def part(wire, upload, number, content):
+    status, headers, _ = send(wire, f"/api/2.0/mlflow-artifacts/mpu/part/{upload}/{number}", [content])
+    return {"part_number": number, "etag": headers.get(b"etag", b"").decode()} if status == 200 else status
+
+
+def test_parts_are_joined_in_order_and_nothing_of_them_stays(wire, run, top):
+    mpu, folder = "/api/2.0/mlflow-artifacts/mpu", top.removeprefix(ROOT)
+    begun = wire.post(f"{mpu}/create{folder}/deep", path="/tmp/big.bin", num_parts=3)
+    assert [one["part_number"] for one in begun["credentials"]] == [1, 2, 3]
+    assert begun["credentials"][1]["url"] == f"http://127.0.0.1{mpu}/part/{begun['upload_id']}/2"
+    upload, content = begun["upload_id"], [os.urandom(70_000) for _ in range(3)]
+    sent = [part(wire, upload, number, content[number - 1]) for number in (3, 1, 2)]
+    wrong = [{**sent[0], "etag": sent[1]["etag"]}, *sent[1:]]
+    asked = {"path": "/tmp/big.bin", "upload_id": upload}
+    assert wire.refused("POST", f"{mpu}/complete{folder}/deep", **asked, parts=wrong)[0] == 400
+    assert wire.refused("POST", f"{mpu}/complete{folder}/deep", **asked, parts=[{"part_number": 9}])[0] == 404
+    assert "files" not in wire.get("artifacts/list", run_id=run)
+    assert wire.post(f"{mpu}/complete{folder}/deep", **asked, parts=sent) == {}
+    assert wire.get("/get-artifact", run_id=run, path="deep/big.bin") == b"".join(content)
+    assert list(wire.house.blobs.incoming().iterdir()) == []
+    told = wire.get(f"/api/2.0/mlflow-artifacts/presigned{folder}/deep/big.bin")
+    assert told["file_size"] == 210_000 and told["url"].endswith("/deep/big.bin")
+
+
+def test_an_upload_in_parts_that_is_given_up_leaves_nothing(wire, run, top):
+    mpu, folder = "/api/2.0/mlflow-artifacts/mpu", top.removeprefix(ROOT)
+    begun = wire.post(f"{mpu}/create{folder}", path="big.bin", num_parts=2)
+    part(wire, begun["upload_id"], 1, b"secret words")
+    [file] = wire.house.blobs.incoming().iterdir()
+    assert b"secret" not in file.read_bytes()
+    wire.post(f"{mpu}/abort{folder}", path="big.bin", upload_id=begun["upload_id"])
+    assert list(wire.house.blobs.incoming().iterdir()) == []
+    assert part(wire, "../../x", 1, b"x") == 404 and part(wire, "x", 1, b"x") == 400
+    assert wire.refused("POST", f"{mpu}/create{folder}", path="x", num_parts=10_001)[0] == 400
+
+
 def test_a_viewer_reads_and_puts_nothing(wire, run, top):
     send(wire, f"{top}/a.txt", [b"abc"])
     me = getpass.getuser()
