@@ -16,6 +16,7 @@ import numpy as np
 from mlops_tui.contracts.listing import Column, List, OpenView, Page, Table, View
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.core.ids import uuid7
+from mlops_tui.store.extra import COURSE, Course, Extra
 from mlops_tui.store.search import (
     Compare,
     Field,
@@ -46,6 +47,7 @@ class Listing:
         ties: what decides between rows that a sort finds equal; default, the id.
         hidden: keys that are no columns but may be filtered and sorted by.
         other: says what a key is that is neither, or None.
+        curves: the courses of a metric for some ids, for ``metrics.KEY.curve`` as a column.
     """
 
     noun: str
@@ -58,6 +60,7 @@ class Listing:
     ties: tuple[str, ...] = ()
     hidden: Mapping[str, Field] = field(default_factory=dict)
     other: Callable[[Session, Key], Field | None] = lambda _session, _key: None
+    curves: Callable[[Session, str, list[Any]], dict[Any, list[float | None]]] | None = None
 
     def select(self, session: Session, tenant: str, request: List) -> Table:
         """Return a page and the total.
@@ -118,7 +121,7 @@ class Listing:
         more = len(rows) > limit
         return [row[0] for row in rows[:limit]], _token(rows[limit - 1][1:]) if more else ""
 
-    def page(self, session: Session, ids: list[Any], extra: Sequence[Extra] = ()) -> list[list[Any]]:
+    def page(self, session: Session, ids: list[Any], extra: Sequence[Extra | Course] = ()) -> list[list[Any]]:
         """Return the rows of these ids in this order; a vanished row is its id and nulls."""
         if not ids:
             return []
@@ -135,18 +138,22 @@ class Listing:
                 row.append(values.get(one))
         return rows
 
-    def more(self, session: Session, keys: Sequence[str]) -> list[Extra]:
+    def more(self, session: Session, keys: Sequence[str]) -> list[Extra | Course]:
         """Return columns for keys that are not the list's own.
 
         Raises:
             BadInput: there is no such key.
         """
         known, resolver = {column.name for column in self.columns}, Keys(self, session)
-        return [
-            Extra(Column(name=by.key.raw, label=by.key.raw, kind=field.kind), field)
-            for by in parse_order(keys)
-            if by.key.raw not in known and (field := field_of(by.query, by.key, resolver))
-        ]
+        found: list[Extra | Course] = []
+        for by in parse_order(keys):
+            if by.key.raw in known:
+                continue
+            if self.curves and by.key.scope == "metric" and by.key.name.endswith(COURSE):
+                found.append(Course(Column(name=by.key.raw, label=by.key.raw, kind="spark"), by.key.name))
+            elif field := field_of(by.query, by.key, resolver):
+                found.append(Extra(Column(name=by.key.raw, label=by.key.raw, kind=field.kind), field))
+        return found
 
     def rows_from(self) -> str:
         """Return the FROM clause; a list whose rows do not come from the store makes its own."""
@@ -183,33 +190,6 @@ def _keyset(token: str, length: int) -> list[Any]:
     except ValueError as error:
         raise BadInput("the page token cannot be read", str(error), "begin at the first page, in one order") from error
     return found
-
-
-@dataclass(frozen=True)
-class Extra:
-    """A column that a list does not have by itself."""
-
-    column: Column
-    field: Field
-
-    def of(self, session: Session, listing: Listing, ids: list[Any]) -> dict[Any, Any]:
-        """Return the values of these rows by their ids."""
-        field = self.field
-        if not field.table:
-            sql = (
-                f"SELECT {listing.id}, {field.sql} FROM {listing.rows_from()} WHERE {listing.id} IN (SELECT unnest(?))"
-            )
-            return dict(session.rows(sql, [ids]))
-        value = (
-            f"string_agg(DISTINCT {field.sql}, ', ' ORDER BY {field.sql})" if field.many else f"any_value({field.sql})"
-        )
-        return dict(
-            session.rows(
-                f"SELECT {field.owner}, {value} FROM {field.table} WHERE {field.where}"
-                f" AND {field.owner} IN (SELECT unnest(?)) GROUP BY 1",
-                [*field.params, ids],
-            )
-        )
 
 
 class Keys:
@@ -255,7 +235,7 @@ def lists(listing: Listing) -> Listing:
 class _Held:
     listing: Listing
     ids: Any
-    extra: list[Extra]
+    extra: list[Extra | Course]
     used: float = field(default_factory=time.monotonic)
 
 

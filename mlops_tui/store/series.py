@@ -197,6 +197,23 @@ def curve(session: Session, scope: str, owner: str, key: str, points: int) -> di
     }
 
 
+def courses(session: Session, scope: str, key: str, owners: list[Any], points: int = 12) -> dict[Any, list[Any]]:
+    """Return the course of one metric for many owners: the means of ``points`` pieces of each one's steps."""
+    rows = session.rows(
+        """
+        WITH mine AS (SELECT sid, owner, last_step FROM series
+                      WHERE scope = $scope AND key = $key AND owner IN (SELECT unnest($owners)))
+        SELECT owner, list(v ORDER BY b) FROM (
+          SELECT owner, least($points - 1, greatest(0, floor($points * (step / (last_step + 1.0))))) AS b,
+                 avg(value) FILTER (isfinite(value)) AS v
+          FROM point JOIN mine ON mine.sid = point.sid GROUP BY 1, 2)
+        GROUP BY 1
+        """,
+        {"scope": scope, "key": key, "owners": owners, "points": points},
+    )
+    return dict(rows)
+
+
 _EXTREMES = "min(value), max(value), avg(value)"
 _EXTREMES_OF_FINITE = ", ".join(f"{name}(value) FILTER (isfinite(value))" for name in ("min", "max", "avg"))
 """Filtering costs as much again, so only series that have something to leave out are filtered."""

@@ -80,7 +80,7 @@ def sweep_of(ctx: Context, metric: str, filter: str, limit: int) -> Sweep:
     """
     runs = LISTINGS["run"]
     figure = next(iter(runs.more(ctx.session, [metric])), None)
-    if figure is None or figure.field.kind not in ("float", "int", "duration"):
+    if figure is None or figure.column.kind not in ("float", "int", "duration"):
         raise BadInput(f"{metric!r} is no figure of a run", "", "name a metric: loss, metrics.`val auc`, min(loss)")
     ids = runs.ids(ctx.session, ctx.tenant, filter, "", f"{metric} is not null").tolist()
     values = figure.of(ctx.session, runs, ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlops_tui.contracts.listing import Column
+from mlops_tui.store import series
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.tracking.headline import LOWER_IS_BETTER_SQL
 from mlops_tui.tracking.search import HIDDEN, run_field
@@ -51,6 +52,7 @@ lists(
         ties=("epoch_us(r.started) DESC", "r.id"),
         hidden=HIDDEN,
         other=run_field,
+        curves=lambda session, key, runs: series.courses(session, "run", key, runs),
     )
 )
 

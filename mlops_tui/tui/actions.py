@@ -30,6 +30,8 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("experiment.delete", "experiment"),
         Action("experiment.restore", "experiment"),
         Action("experiment.create"),
+        Action("import.mlflow"),
+        Action("import.wandb"),
     ),
     "data": (
         Action("data.check", "data"),

@@ -24,8 +24,10 @@ def align(column: Column) -> str:
 
 
 def label(column: Column) -> str:
-    """Return the heading: its label and unit."""
-    return f"{column.label} {column.unit}".strip()
+    """Return the heading: its label and unit, of a key its name without what kind of key it is."""
+    scope, _, key = column.label.partition(".")
+    known = key if scope in ("metrics", "params", "tags") and key else column.label
+    return f"{known.removesuffix('.curve')} {column.unit}".strip()
 
 
 def cell(column: Column, value: Any, whole: bool = False) -> Line:

@@ -1,4 +1,4 @@
-"""The columns of a list: how wide each is, which are seen, and which one is marked for sorting and copying."""
+"""The columns of a list: which are shown in what order, how wide each is, and which one is marked."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ if TYPE_CHECKING:
 GUTTER = 2
 """Cells left of the first column, for the mark of a selected row."""
 _ROOM_FOR_IDS = 96
+_FIXED = 2
+"""Columns that always stand first: the id where there is room, and the name."""
 
 
 class Columns:
     """Columns laid out for a width. Ids that only machines can tell apart give way in a narrow list.
 
-    The first column is the id, the second the name; both stay when the others are moved aside.
+    ``chosen`` names the columns that a person wants to see, in order; without it the list's own are shown.
     """
 
     def __init__(self) -> None:
         self.all: Sequence[Column] = ()
+        self.chosen: tuple[str, ...] = ()
         self.marked = -1
         self.whole = False
+        self._places: list[int] = []
         self._widths: list[int] = []
         self._cells = 0
         self._from = 0
-        self._first = 1
+        self._first = 0
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -47,20 +51,25 @@ class Columns:
             sort: the order in force; its column is marked at first.
         """
         self.all, self._cells = columns, cells - GUTTER
-        wide = cellar.measure(columns, rows, self.whole)
+        names = [column.name for column in columns]
+        wanted = [names.index(name) for name in self.chosen if name in names[_FIXED:]]
+        fixed = [i for i in range(_FIXED) if i < len(columns)]
+        self._places = [*fixed, *(wanted or range(_FIXED, len(columns)))]
+        self._widths = cellar.measure(columns, rows, self.whole)
         self._from = 1 if self._cells < _ROOM_FOR_IDS and rows and _says_nothing(rows[0]) else 0
-        keep = slice(self._from, None)
-        self._widths = wide
-        self._widths[keep] = cellar.fit(wide[keep], columns[keep], self._cells)
-        if self.marked < 0 and columns:
-            names = [column.name for column in columns]
-            self.marked = names.index(sort.lstrip("-")) if sort.lstrip("-") in names else min(1, len(names) - 1)
+        laid = self._places[self._from :]
+        fitted = cellar.fit([self._widths[i] for i in laid], [columns[i] for i in laid], self._cells)
+        for i, width in zip(laid, fitted, strict=True):
+            self._widths[i] = width
+        if self.marked not in self._places and columns:
+            by = sort.lstrip("-")
+            self.marked = names.index(by) if by in names else min(1, len(names) - 1)
 
     def seen(self) -> list[int]:
         """Return the columns that fit: the id where there is room, the name always, then the others."""
-        shown = [i for i in range(self._from, 2) if i < len(self.all)]
+        shown = self._places[self._from : _FIXED]
         left = self._cells - sum(self._widths[i] + 2 for i in shown)
-        for i in range(max(2, self._first), len(self.all)):
+        for i in self._places[_FIXED + self._first :]:
             left -= self._widths[i]
             if left < 0:
                 break
@@ -72,9 +81,11 @@ class Columns:
         """Mark the column to the side, and bring it into sight."""
         if not self.all:
             return
-        self.marked = max(1, min(self.marked + by, len(self.all) - 1))
-        self._first = min(self._first, max(2, self.marked))
-        while self.marked not in self.seen() and self._first < len(self.all):
+        here = self._places.index(self.marked) if self.marked in self._places else 1
+        there = max(1, min(here + by, len(self._places) - 1))
+        self.marked = self._places[there]
+        self._first = min(self._first, max(0, there - _FIXED))
+        while self.marked not in self.seen() and self._first < len(self._places):
             self._first += 1
 
     def heading(self, sort: str, focused: bool) -> Line:

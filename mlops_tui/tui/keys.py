@@ -88,6 +88,8 @@ KEYS: tuple[Key, ...] = (
     Key("table.filter", "slash", "filter", "filter: words and conditions, auc>0.9 status:done", "table", "filter"),
     Key("table.sort", "s", "sort", "sort by the marked column, again reverses", "table", "sort"),
     Key("table.select", "space", "select", "select the row", "table", "select"),
+    Key("table.columns", "f", "columns", "choose the columns: metrics, parameters and tags too", "table"),
+    Key("table.views", "b", "views", "kept views: columns, order and filter", "table"),
     # Curves.
     Key("curve.log", "l", "log_scale", "logarithmic y", "curve", "log y"),
     Key("curve.axis", "v", "axis", "x as steps, time or epochs", "curve", "x axis"),
@@ -129,6 +131,12 @@ KEYS: tuple[Key, ...] = (
     Key("choices.left", "left,h", "aside(-1)", "answer to the left", "choices"),
     Key("choices.right", "right,l", "aside(1)", "answer to the right", "choices"),
     Key("choices.pick", "enter", "pick", "give the marked answer", "choices"),
+    Key("checklist.toggle", "space", "switch", "show or hide", "checklist", "show/hide"),
+    Key("checklist.find", "slash", "find", "find a column by its name", "checklist", "find"),
+    Key("checklist.earlier", "left", "aside(-1)", "one place earlier", "checklist", "earlier"),
+    Key("checklist.later", "right", "aside(1)", "one place later", "checklist", "later"),
+    Key("checklist.keep", "enter", "open", "show the list so", "checklist", "done"),
+    Key("views.forget", "delete,d", "forget", "forget the view", "views", "forget"),
     Key("log.find", "slash", "find", "find in the log", "log", "find"),
     Key("log.next", "n", "next_match", "next match", "log", "next"),
     Key("log.follow", "f", "follow", "follow the end", "log", "follow"),
@@ -151,6 +159,8 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "log": ("log", "panel", "app"),
     "detail": ("panel", "app"),
     "dialog": ("dialog", "choices"),
+    "columns": ("dialog", "checklist"),
+    "views": ("dialog", "views"),
 }
 """Which scopes hold in each screen, the most particular first."""
 

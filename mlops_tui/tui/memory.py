@@ -1,4 +1,4 @@
-"""What the screens remember from one session to the next: how lists were sorted. A small file of the client's own."""
+"""What the screens remember from one session to the next: order, columns and kept views of lists, in a small file."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ def recall() -> dict[str, Any]:
 
 def remember(key: str, value: Any) -> None:
     """Keep one thing, or forget it where ``value`` is empty; that it cannot be written is no reason to stop."""
-    kept = {**recall(), key: value} if value else {name: one for name, one in recall().items() if name != key}
+    _write({**recall(), key: value} if value else {name: one for name, one in recall().items() if name != key})
+
+
+def forget() -> None:
+    """Forget how lists were sorted and laid out; the views that a person has named stay."""
+    _write({name: one for name, one in recall().items() if name.startswith("views.")})
+
+
+def _write(kept: dict[str, Any]) -> None:
     with contextlib.suppress(OSError, MlopsError):
         path = private_dir(_file().parent) / "tui.json"
         fresh = path.with_suffix(f".{os.getpid()}")
         fresh.write_text(json.dumps(kept, indent=1, sort_keys=True))
         fresh.replace(path)
-
-
-def forget() -> None:
-    """Forget everything."""
-    with contextlib.suppress(OSError):
-        _file().unlink()

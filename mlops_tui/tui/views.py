@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops_tui.tui.door import Door
@@ -18,13 +19,25 @@ KEPT = 32
 class Source(Protocol):
     """Anything a table can show: opened with a filter and a sort, then read in pages."""
 
-    async def open(self, filter: str, sort: str) -> View:
-        """Hold the list in that order and say how long it is."""
+    async def open(self, filter: str, sort: str, columns: Sequence[str] = ()) -> View:
+        """Hold the list in that order and say how long it is; ``columns`` are wanted beside its own."""
         ...
 
     async def page(self, view: str, offset: int, limit: int) -> list[list[Any]]:
         """Return rows ``offset`` to ``offset + limit`` of a held list."""
         ...
+
+
+_PLAIN = re.compile(r"-?[\w./-]*")
+
+
+def quoted(name: str) -> str:
+    """Return a column's name as the agent reads it in an order: what is no plain word stands in back quotes."""
+    if _PLAIN.fullmatch(name):
+        return name
+    sign, plain = ("-", name[1:]) if name.startswith("-") else ("", name)
+    scope, dot, key = plain.partition(".")
+    return f"{sign}{scope}{dot}`{key}`" if dot else f"{sign}`{plain}`"
 
 
 class ViewSource:
@@ -33,9 +46,15 @@ class ViewSource:
     def __init__(self, door: Door, noun: str, always: str = "") -> None:
         self._door, self._noun, self.always = door, noun, always
 
-    async def open(self, filter: str, sort: str) -> View:
+    async def open(self, filter: str, sort: str, columns: Sequence[str] = ()) -> View:
         """Open the view; ``always`` is a condition of the screen that the person's filter adds to."""
-        ask = {"noun": self._noun, "filter": filter, "sort": sort, "within": self.always}
+        ask = {
+            "noun": self._noun,
+            "filter": filter,
+            "sort": quoted(sort),
+            "within": self.always,
+            "columns": [quoted(name) for name in columns],
+        }
         view: View = await self._door.call("view.open", ask)
         return view
 
@@ -100,13 +119,13 @@ class Window:
         self._wanted: list[int] = []
 
     @classmethod
-    async def open(cls, source: Source, filter: str, sort: str, at: int = 0) -> Window:
+    async def open(cls, source: Source, filter: str, sort: str, at: int = 0, columns: Sequence[str] = ()) -> Window:
         """Open a list and read the page that row ``at`` lies on.
 
         Raises:
             MlopsError: the filter is malformed, or the agent doesn't answer.
         """
-        window = cls(source, await source.open(filter, sort))
+        window = cls(source, await source.open(filter, sort, columns))
         if window.total:
             await window._read(min(at, window.total - 1) // PAGE)
         return window

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any, ClassVar
 
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.tui import memory
 from mlops_tui.tui.door import command
 from mlops_tui.tui.hub import News
+from mlops_tui.tui.screens import arrange
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.views import ViewSource
 from mlops_tui.tui.widgets.prompt import Prompt
@@ -70,17 +70,26 @@ class Browser(Face):
         return self.TOPICS | frozenset(listed) | {other for noun in listed for other in _RELATED.get(noun, ())}
 
     def on_mount(self) -> None:
-        """Sort the lists as the person left them."""
-        kept = memory.recall()
+        """Arrange the lists as the person left them."""
         for name in self.LISTS:
-            self.table(name).sort = str(kept.get(self._place(name)) or self.table(name).sort)
+            arrange.recall(self.table(name), self._place(name))
 
     def on_table_sorted(self, event: Table.Sorted) -> None:
         """Keep the order for the next time."""
-        memory.remember(self._place(event.table.id or ""), event.table.sort)
+        arrange.remember(self.table(event.table.id or ""), self._place(event.table.id or ""))
+
+    async def on_table_columns_asked(self, event: Table.ColumnsAsked) -> None:
+        """Let the person choose columns."""
+        name = event.table.id or ""
+        start(self, arrange.choose_columns, self, self.table(name), self.LISTS[name], self._place(name))
+
+    async def on_table_views_asked(self, event: Table.ViewsAsked) -> None:
+        """Let the person choose one of the kept views."""
+        name = event.table.id or ""
+        await arrange.choose_view(self, self.table(name), self._place(name))
 
     def _place(self, name: str) -> str:
-        return f"sort.{self.MODE}.{name}"
+        return f"{self.MODE}.{name}"
 
     async def load(self, news: News) -> None:
         """Take the news into the lists, then into the previews."""

@@ -39,7 +39,7 @@ class Runs(Browser):
         """Yield the list, the experiments and the preview."""
         yield Table(
             "Runs",
-            "panel.open table.select runs.compare",
+            "table.columns=columns table.views=views table.select runs.compare",
             empty="no runs yet — mlops train script.py, or in your own script: with mlops.start_run() as run: …",
             ident="runs",
         )

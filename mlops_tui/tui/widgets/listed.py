@@ -101,6 +101,11 @@ class Listed(Panel):
                 return value
         return None
 
+    @property
+    def wanted_columns(self) -> Sequence[str]:
+        """The names of the columns that are wanted, some of which the list may not have by itself."""
+        return ()
+
     def measure(self) -> None:
         """Lay the list out anew: other rows are seen, or the room is another."""
 
@@ -129,7 +134,9 @@ class Listed(Panel):
             return
         self.figure = line(("↻ reading", "busy"))
         try:
-            window = await Window.open(self.source, self.filter, self.sort, self.cursor if keep else 0)
+            window = await Window.open(
+                self.source, self.filter, self.sort, self.cursor if keep else 0, self.wanted_columns
+            )
         except MlopsError as problem:
             self.retitle()
             self.show_problem(problem)

@@ -42,6 +42,12 @@ class Table(Listed):
     class FilterAsked(Said):
         """Somebody wants to type a filter."""
 
+    class ColumnsAsked(Said):
+        """Somebody wants to choose the columns."""
+
+    class ViewsAsked(Said):
+        """Somebody wants one of the kept views, or to keep this one."""
+
     def __init__(
         self,
         title: str = "",
@@ -63,6 +69,16 @@ class Table(Listed):
     def marked(self) -> int:
         """The column that is sorted by and copied."""
         return self.shape.marked
+
+    @property
+    def wanted_columns(self) -> tuple[str, ...]:
+        """The columns that a person has chosen."""
+        return self.shape.chosen
+
+    def arrange_columns(self, chosen: tuple[str, ...]) -> None:
+        """Show these columns, or for none the list's own, and read the list anew."""
+        self.shape.chosen, self.shape.marked = chosen, -1
+        self.open_anew(keep=True)
 
     def body(self, y: int, cells: int) -> Strip:
         """Draw the heading, or the row that is seen at that line."""
@@ -191,13 +207,22 @@ class Table(Listed):
             self.post_message(self.Sorted(self))
 
     def reset(self) -> None:
-        """Go back to the order that the list began with, without a filter."""
+        """Go back to the order and columns that the list began with, without a filter."""
+        self.shape.chosen, self.shape.marked = (), -1
         self.filter, self.sort, self.shape.whole = "", self._first_sort, False
         self.open_anew()
 
     def action_filter(self) -> None:
         """Ask for a filter."""
         self.post_message(self.FilterAsked(self))
+
+    def action_columns(self) -> None:
+        """Ask which columns to show."""
+        self.post_message(self.ColumnsAsked(self))
+
+    def action_views(self) -> None:
+        """Ask for a kept view."""
+        self.post_message(self.ViewsAsked(self))
 
     def copied(self) -> str:
         """Return what ``y`` copies: the marked column's value, whole."""

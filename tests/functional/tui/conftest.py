@@ -32,7 +32,7 @@ class ManyRows:
         self.fail: MlopsError | None = None
         self.generation = 0
 
-    async def open(self, filter, sort):
+    async def open(self, filter, sort, columns=()):
         if self.fail:
             raise self.fail
         self.generation += 1

@@ -114,7 +114,9 @@ async def test_slash_filters_the_list_and_escape_takes_the_filter_back(open_app,
         await settle(pilot)
         table = app.screen.query_one("#runs", Table)
         assert table.title == "Runs (300)  /auc>0.9" and app.screen.focused is table
-        assert ("view.open", {"noun": "run", "filter": "auc>0.9", "sort": ""}) in door.calls
+        assert ("run", "auc>0.9") in [
+            (asked["noun"], asked["filter"]) for name, asked in door.calls if name == "view.open"
+        ]
         await pilot.press("escape")
         await settle(pilot)
         assert table.filter == ""
@@ -403,7 +405,7 @@ async def test_the_drawer_of_tasks_opens_a_job(open_app, scripted, settle):
     async with open_app(scripted()) as (app, pilot):
         await pilot.press("t")
         await settle(pilot)
-        assert ("view.open", {"noun": "job", "filter": "", "sort": ""}) in app.door.calls
+        assert "job" in [asked["noun"] for name, asked in app.door.calls if name == "view.open"]
         await pilot.press("enter")
         await settle(pilot)
         assert app.current_mode == "hardware" and app.face.subject()[0] == "job"

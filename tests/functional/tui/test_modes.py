@@ -245,7 +245,7 @@ async def test_promoting_a_version_moves_the_champion_in_the_list(door, open_app
         await settle(pilot, 0.2)
         await confirm(app, pilot, settle)
         await until(pilot, lambda: cells(app, "#models", "champion") == [2])
-        assert lines_of(app, "#history")[0].startswith("★ champion → 2")
+        await until(pilot, lambda: lines_of(app, "#history")[0].startswith("★ champion → 2"))
         await pilot.press("B")
         await settle(pilot, 0.2)
         await confirm(app, pilot, settle)

@@ -89,6 +89,24 @@ def test_runs_are_listed_filtered_and_sorted(desk):
     assert [row[1] for row in desk.call("view.page", view=view.view).rows] == ["v1", "v2"]
 
 
+def test_the_course_of_a_metric_is_a_column(desk):
+    one = desk.run(name="falling")
+    for step in range(24):
+        one.metrics({"loss": float("nan") if step in (2, 3) else 24.0 - step}, step)
+    one.end("done")
+    other = desk.run(name="without")
+    other.end("done")
+    desk.take()
+    view = desk.call("view.open", noun="run", sort="name", columns=["metrics.loss.curve", "metrics.loss"])
+    assert [(column.name, column.kind) for column in view.columns[-2:]] == [
+        ("metrics.loss.curve", "spark"),
+        ("metrics.loss", "float"),
+    ]
+    first, second = desk.call("view.page", view=view.view).rows
+    assert first[-2] == [23.5, None, *[19.5 - 2 * i for i in range(10)]] and first[-1] == 1.0
+    assert second[-2:] == [None, None]
+
+
 def test_runs_are_filtered_and_sorted_by_any_metric_or_parameter(desk):
     two(desk)
     other = desk.run(name="v3", params={"optimizer": "adam", "lr": "auto"})
