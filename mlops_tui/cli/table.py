@@ -61,6 +61,10 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "get": ("mlops_tui.cli.config:get", "Print one setting."),
         "set": ("mlops_tui.cli.config:set_value", "Write a setting into your own file."),
     },
+    "run": {
+        "tail": ("mlops_tui.cli.watch:tail", "Follow a run's log until the run ends."),
+        "watch": ("mlops_tui.cli.watch:watch", "Follow a run's metrics in place until the run ends."),
+    },
     "plugin": {"new": ("mlops_tui.cli.plugin:new", "Write the skeleton of a plugin that passes its own test.")},
 }
 """Verbs of a noun that are no operations."""

@@ -1,0 +1,63 @@
+"""Following a run from the command line while it is written, on a terminal and off one."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import pytest
+
+from mlops_tui.core.ids import uuid7
+from mlops_tui.spool.writer import Writer
+
+
+@pytest.fixture
+def run(home, agent):
+    """A run that goes on for about two seconds and ends badly, and how to start it."""
+    writer = Writer(home.spool, uuid7(), run={"experiment": "x", "name": "live"})
+    writer.metrics({"loss": 9.0}, step=0)
+    writer.log("first line")
+
+    def write():
+        for step in range(1, 11):
+            writer.metrics({"loss": 9.0 - step / 2, "odd": math.nan}, step=step)
+            writer.log(f"line {step}")
+            time.sleep(0.2)
+        writer.end("failed", error="out of \x1b[31mmemory")
+
+    with agent.client() as client:
+        deadline = time.monotonic() + 20
+        while not client.call("run.list").rows:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    thread = threading.Thread(target=write)
+    yield thread.start
+    thread.join()
+
+
+def test_a_line_for_each_new_step_where_there_is_no_terminal(run, mlops):
+    run()
+    done = mlops("run", "watch", "live", "loss", "--every", "0.1")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1 and lines[-1].split()[:2] == ["live", "failed"]
+    assert "loss=4\n" in done.stdout and "odd" not in done.stdout and len(lines) > 3
+
+
+def test_the_same_lines_over_and_over_on_a_terminal(run, typed):
+    run()
+    code, screen = typed("run", "watch", "live", "--every", "0.1", answer="")
+    assert code == 1 and "\x1b[3A" in screen and "NaN" in screen and "▁" in screen
+    assert "out of memory" in screen.replace("[31m", "") and "\x1b[31m" not in screen
+
+
+def test_a_log_is_followed_to_its_end(run, mlops):
+    run()
+    done = mlops("run", "tail", "live", "--every", "0.1")
+    assert done.returncode == 1 and done.stdout.splitlines() == ["first line", *(f"line {n}" for n in range(1, 11))]
+
+
+def test_a_run_that_goes_on_is_left_at_the_timeout(run, mlops):
+    done = mlops("run", "watch", "live", "--timeout", "0.5")
+    assert done.returncode == 1 and "it goes on" in done.stderr
+    run()
