@@ -22,6 +22,7 @@ from mlops_tui.tui.work import start
 
 if TYPE_CHECKING:
     from mlops_tui.tui.app import MlopsApp
+    from mlops_tui.tui.undo import Undo
 
 T = TypeVar("T")
 
@@ -188,22 +189,33 @@ class Face(Screen[None], inherit_bindings=False):
         """Actions that change something do not exist when read-only."""
         return not (self.mlops.status.readonly and action in keys.CHANGING)
 
-    def change(self, operation: str, fields: dict[str, Any], verb: str = "", prod: bool = False) -> None:
-        """Plan a change, show the plan, and apply it if the person says so."""
+    def change(
+        self, operation: str, fields: dict[str, Any], verb: str = "", prod: bool = False, undoes: Undo | None = None
+    ) -> None:
+        """Plan a change, show the plan, and apply it if the person says so.
+
+        Args:
+            operation: what to do.
+            fields: its request.
+            verb: the word on the button that does it.
+            prod: it touches production.
+            undoes: the change before that this one takes back.
+        """
         from mlops_tui.tui.widgets.plan import PlanDialog
+
+        dialog = PlanDialog(self.door, operation, fields, verb=verb, prod=prod or self.mlops.status.prod)
 
         def done(answer: Any) -> None:
             from mlops_tui.contracts import Started
 
             if answer is None:
                 return
+            back = self.mlops.settled(operation, fields, dialog.plan, undoes)
             text = getattr(answer, "text", "") or f"{operation} done"
-            self.notify(text, title="job started" if isinstance(answer, Started) else "done")
+            self.notify(text + back, title="job started" if isinstance(answer, Started) else "done", markup=False)
             self.mlops.hub.ring()
 
-        self.app.push_screen(
-            PlanDialog(self.door, operation, fields, verb=verb, prod=prod or self.mlops.status.prod), done
-        )
+        self.app.push_screen(dialog, done)
 
     def complain(self, text: str) -> None:
         """Say in passing why a key did nothing."""

@@ -14,6 +14,7 @@ from mlops_tui.tui import words
 from mlops_tui.tui.door import command
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
+from mlops_tui.tui.screens import run_edit
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.charts import axes, curves_of
 from mlops_tui.tui.screens.run_lines import code, drawable, took
@@ -148,6 +149,11 @@ class Compare(Face):
         there = axes(*self.found)
         self.axis = there[(there.index(self.axis) + 1) % len(there)]
         start(self, self._draw, group="draw", replace=True)
+
+    def action_note(self) -> None:
+        """Edit the note of the run under the cursor."""
+        if self.found:
+            run_edit.note(self, self.found[self.lines("selected").cursor])
 
     def action_register(self) -> None:
         """Register the model of the run under the cursor."""

@@ -10,13 +10,13 @@ from mlops_tui.contracts.run import LogLines, Run
 from mlops_tui.core.ids import short
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
+from mlops_tui.tui.screens import run_edit
 from mlops_tui.tui.screens import run_lines as written
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.charts import axes, curves_of
 from mlops_tui.tui.screens.log import coloured
 from mlops_tui.tui.widgets.charts import Charts
 from mlops_tui.tui.widgets.lines import Lines
-from mlops_tui.tui.widgets.prompt import Prompt
 from mlops_tui.tui.work import start
 
 _TAIL = 40
@@ -65,7 +65,7 @@ class RunScreen(Face):
         yield Lines("Metrics", "panel.open=draw run.system", empty="no metric has been logged", ident="metrics")
         yield Lines("Params", empty="no parameters", ident="params")
         yield Lines("Files", empty="no files", ident="files")
-        yield Lines("Lineage & note", "run.note=edit_note", ident="lineage")
+        yield Lines("Lineage & note", "run.note=edit_note run.tags", ident="lineage")
         yield Lines("Console", "app.logs=whole_log", empty="nothing has been printed", ident="console")
 
     async def load(self, news: News) -> None:
@@ -141,15 +141,14 @@ class RunScreen(Face):
             start(self, self._draw, group="draw", replace=True)
 
     def action_note(self) -> None:
-        """Edit the note; it is kept through a plan like any change."""
-        run = self.run_shown
-        if run is None:
-            return
+        """Edit the note."""
+        if self.run_shown:
+            run_edit.note(self, self.run_shown)
 
-        def done(text: str) -> None:
-            self.change("run.note", {"run": run.id, "text": text}, "keep the note")
-
-        self.mount(Prompt("note", run.note, done, hint="what is worth remembering"))
+    def action_tags(self) -> None:
+        """Set or remove tags."""
+        if self.run_shown:
+            run_edit.tags(self, self.run_shown)
 
     def action_register(self) -> None:
         """Register the run's model."""

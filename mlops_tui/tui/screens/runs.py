@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
 from mlops_tui.contracts.run import Run
 from mlops_tui.tui.keys import bindings
+from mlops_tui.tui.screens import run_edit
+from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.browser import Browser
 from mlops_tui.tui.screens.charts import curves_of
 from mlops_tui.tui.screens.run_lines import drawable, outline
 from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.table import Table
+from mlops_tui.tui.work import start
 
 
 class Runs(Browser):
@@ -103,6 +107,18 @@ class Runs(Browser):
         from mlops_tui.tui.screens.compare import Compare
 
         self.app.push_screen(Compare(chosen[:7]))
+
+    def action_note(self) -> None:
+        """Edit the note of the run under the cursor."""
+        start(self, self._edit, run_edit.note)
+
+    def action_tags(self) -> None:
+        """Set or remove tags of the run under the cursor."""
+        start(self, self._edit, run_edit.tags)
+
+    async def _edit(self, edit: Callable[[Face, Run], None]) -> None:
+        if row := self.table("runs").current:
+            edit(self, await self.door.call("run.show", {"run": row[0]}))
 
     def action_register(self) -> None:
         """Register the model of the run under the cursor."""

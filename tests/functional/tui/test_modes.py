@@ -156,6 +156,14 @@ async def test_runs_are_read_and_a_status_changes_by_itself(door, open_app, sett
         await confirm(app, pilot, settle)
         await until(pilot, lambda: "best" in lines_of(app, "#lineage"))
         assert desk.rows("SELECT note FROM run WHERE id = ?", [done]) == [("best",)]
+        await pilot.press("number_sign", *"stage=x", "enter")
+        await confirm(app, pilot, settle)
+        await until(pilot, lambda: any(row.split() == ["stage", "x"] for row in lines_of(app, "#lineage")))
+        for gone in ("stage", "best"):
+            await pilot.press("u")
+            await confirm(app, pilot, settle)
+            await until(pilot, lambda gone=gone: not any(gone in row for row in lines_of(app, "#lineage")))
+        assert desk.rows("SELECT note FROM run WHERE id = ?", [done]) == [("",)]
         await pilot.press("escape")
         await settle(pilot)
         await asyncio.to_thread(desk.train, "third")
