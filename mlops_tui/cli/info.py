@@ -21,6 +21,7 @@ from mlops_tui.core.paths import home
 
 VARIABLES = {
     "MLOPS_HOME": "one folder for everything, instead of the XDG folders",
+    "MLOPS_CONSOLE": "0 or 1: runs of the SDK keep what is printed; default, in scripts that are no job",
     "MLOPS_QUIET": "the SDK prints nothing",
     "MLOPS_SYSTEM_METRICS": "0: no samples of what the processes of a run use",
     "MLOPS_STORE_KEY": "key of the store, in CI only",

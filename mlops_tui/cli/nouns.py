@@ -30,6 +30,7 @@ class Noun(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a verb."""
+        cmd_name = self._meant(cmd_name)
         if cmd_name in self.own:
             return load_command(cmd_name, *self.own[cmd_name])
         if cmd_name in self._operations():
@@ -41,7 +42,7 @@ class Noun(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put in the verb that was left out: before a flag, a filter, or anything when there is only one."""
         verbs = self.list_commands(ctx)
-        first = args[0] if args else ""
+        first = self._meant(args[0]) if args else ""
         completing = ctx.resilient_parsing and not args
         says_verb = first in verbs or first in ("-h", "--help")
         goes_on = not first or first.startswith("-") or set(first) & FILTER or len(verbs) == 1
@@ -66,7 +67,7 @@ class Noun(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the verb, or say which one was probably meant."""
         verbs = self.list_commands(ctx)
-        if args[0] not in verbs:
+        if self._meant(args[0]) not in verbs:
             raise unknown(args[0], f"verb of {self.noun}", verbs, f"mlops {self.noun}")
         return super().resolve_command(ctx, args)
 
@@ -79,6 +80,11 @@ class Noun(click.Group):
         """Return the verb that is meant when none is said."""
         verbs = self.list_commands(ctx)
         return next((verb for verb in ALONE if verb in verbs), verbs[0])
+
+    def _meant(self, typed: str) -> str:
+        """Return the verb that was meant: as it was typed, or ``log`` for ``logs`` and the other way round."""
+        verbs = (*self._operations(), *self.own)
+        return next((verb for verb in (typed, typed.removesuffix("s"), f"{typed}s") if verb in verbs), typed)
 
     def _told(self) -> dict[str, str]:
         lines = {verb: operation.help for verb, operation in self._operations().items()}

@@ -31,6 +31,7 @@ def tail(
     run: Run,
     lines: Annotated[int, typer.Option(min=1, max=10_000, help="lines to begin with")] = 20,
     every: Every = 0.5,
+    grep: Annotated[str, typer.Option(help="only lines that match; lower case finds upper case too")] = "",
 ) -> int:
     """Print the end of a run's log, and what comes, until the run ends."""
     wishes: Wishes = ctx.obj
@@ -40,7 +41,8 @@ def tail(
         while True:
             status = client.call(contract.show, contract.OneRun(run=run)).status
             # Asked after the status: what an ended run wrote last is printed too.
-            found = client.call(contract.log, contract.LogRequest(run=run, lines=1000 if last else lines, after=last))
+            wanted = contract.LogRequest(run=run, lines=1000 if last else lines, after=last, grep=grep)
+            found = client.call(contract.log, wanted)
             if found.lines and found.last != last:
                 print("\n".join(clean(line) for line in found.lines), flush=True)
             elif status != "running":

@@ -86,11 +86,18 @@ class JobLogRequest(Request, frozen=True):
     job: JobRef
     lines: Annotated[int, Meta(ge=1, le=10_000)] = 200
     after: int = 0
+    grep: Annotated[str, Meta(description="only lines that match; lower case finds upper case too")] = ""
 
 
 jobs = listing("job", "List jobs: queued, running and ended.", "mlops job list 'status:running'")
 show = operation("job.show", OneJob, Job, help="Show a job.", example="mlops job show 8f2c1a90")
-log = operation("job.log", JobLogRequest, LogLines, help="Read a job's log.", example="mlops job log 8f2c1a90")
+log = operation(
+    "job.log",
+    JobLogRequest,
+    LogLines,
+    help="Read a job's log, or what matches in it.",
+    example="mlops job log 8f2c1a90 --grep error",
+)
 train = operation(
     "job.train",
     StartTraining,

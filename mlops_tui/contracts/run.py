@@ -123,6 +123,7 @@ class LogRequest(Request, frozen=True):
     run: RunRef
     lines: Annotated[int, Meta(ge=1, le=10_000)] = 200
     after: Annotated[int, Meta(description="sequence number after which to read; 0: the tail")] = 0
+    grep: Annotated[str, Meta(description="only lines that match; lower case finds upper case too")] = ""
 
 
 class LogLines(Answer):
@@ -249,7 +250,11 @@ curves = operation(
     example="mlops run curve train-v1 --keys loss --json",
 )
 log = operation(
-    "run.log", LogRequest, LogLines, help="Read the console log of a run.", example="mlops run log train-v1"
+    "run.log",
+    LogRequest,
+    LogLines,
+    help="Read the console log of a run, or what matches in it.",
+    example="mlops run log train-v1 --grep 'epoch [0-9]+'",
 )
 compare = operation(
     "run.compare",

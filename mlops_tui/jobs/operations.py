@@ -14,6 +14,7 @@ from mlops_tui.core.errors import Conflict
 from mlops_tui.door import Context, absorbs, implements
 from mlops_tui.door.lookup import by_name_or_id
 from mlops_tui.jobs import queue
+from mlops_tui.jobs.log import read_log
 from mlops_tui.jobs.spec import Spec
 from mlops_tui.spool.records import End, Heartbeat, Log, Start, Tag
 from mlops_tui.store.listing import Listing, lists
@@ -81,20 +82,7 @@ def show(ctx: Context, request: contract.OneJob) -> contract.Job:
 @implements(contract.log)
 def log(ctx: Context, request: contract.JobLogRequest) -> LogLines:
     """Read a job's log."""
-    return read_log(ctx.session, find(ctx.session, request.job, ctx.tenant)["id"], request.lines, request.after)
-
-
-def read_log(session: Session, owner: str, lines: int, after: int) -> LogLines:
-    """Return the last lines of an owner's log, or those after a sequence number."""
-    if after:
-        rows = session.rows(
-            "SELECT seq, text FROM log_line WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?", [owner, after, lines]
-        )
-    else:
-        rows = session.rows("SELECT seq, text FROM log_line WHERE owner = ? ORDER BY seq DESC LIMIT ?", [owner, lines])[
-            ::-1
-        ]
-    return LogLines(lines=[text for _, text in rows], last=rows[-1][0] if rows else after)
+    return read_log(ctx.session, find(ctx.session, request.job, ctx.tenant)["id"], request)
 
 
 @implements(contract.stop)

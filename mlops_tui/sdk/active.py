@@ -12,6 +12,7 @@ from typing import Any
 from mlops_tui.core.ids import matches, uuid7
 from mlops_tui.core.paths import home
 from mlops_tui.sdk import again, exits, facts
+from mlops_tui.sdk import console as tee
 from mlops_tui.sdk.git import git_state
 from mlops_tui.sdk.run import Run
 from mlops_tui.spool import usage
@@ -34,6 +35,7 @@ def start_run(
     run_id: str | None = None,
     parent: Run | str | None = None,
     nested: bool | None = None,
+    console: bool | None = None,
 ) -> Run:
     """Start a run, or go on with one, and make it the active run. What is logged to a resumed run is appended.
 
@@ -53,6 +55,8 @@ def start_run(
         kind: what the run does, e.g. ``train`` or ``evaluate``.
         run_id: id of the run: a run that is there goes on, else one is started under this id (a UUID).
         parent: the run, or its whole id, that this one is a part of; default, the block that we are in.
+        console: whether the run keeps what is printed; default, in a script (not in a notebook) that is no job, whose
+            runner keeps it.
         nested: True makes it a child of the active run also outside of a block; False makes it nobody's child.
     """
     notices = Notices()
@@ -84,10 +88,13 @@ def start_run(
     run = Run(writer, experiment=experiment, name=given["name"], member=member, on_end=_ended)
     run.mark = mark
     _open.append(run)
+    in_job = bool(os.environ.get("MLOPS_JOB_ID")) and owner == _given()
+    if tee.wanted(console, in_job):
+        tee.listen(run, active_run)
     exits.listen(run)
     if not member:
         run.tag_later(facts.later)
-        if usage.wanted() and not (os.environ.get("MLOPS_JOB_ID") and owner == _given()):  # its runner measures it
+        if usage.wanted() and not in_job:  # there the runner measures
             run.usage = facts.safely(usage.Usage, writer, os.getpid(), otherwise=None)
         _announce(run)
     return run

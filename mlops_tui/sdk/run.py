@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from mlops_tui.core.ids import short
-from mlops_tui.sdk import exits, media
+from mlops_tui.sdk import console, exits, media
 from mlops_tui.sdk.facts import word
 from mlops_tui.spool.files import keep
 from mlops_tui.spool.text import logical_path
@@ -154,6 +154,7 @@ class Run:
             return
         if self._pending is not None and os.getpid() == self._pid:
             self._pending.join(timeout=0.5)
+        console.leave(self)
         if self.usage is not None and os.getpid() == self._pid:
             self.usage.close()
         self._over, self.status = True, verdict.status
@@ -176,6 +177,15 @@ class Run:
             self._pending.start()
         except RuntimeError:  # no thread to be had
             self._pending = None
+
+    def printed(self, line: str, stream: str) -> None:
+        """Take a line that the program printed."""
+        self._writer.log(line, stream)
+
+    def silenced(self, why: str) -> None:
+        """Say that nothing more of the console is kept."""
+        self._writer.log(f"mlops: {why}", "err")
+        self._writer.notices.once("console", why)
 
     def _made(self, path: str, make: Callable[[], bytes], step: int | None = None) -> None:
         with self._forgiving():
@@ -203,6 +213,8 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, Exception) and not self._over:
+            console.tell_error(self, error)
         self.finish(exits.verdict(error))
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from mlops_tui.contracts import run as contract
 from mlops_tui.core.jsonx import ieee_word
 from mlops_tui.door import Context, implements
-from mlops_tui.jobs.operations import read_log
+from mlops_tui.jobs.log import read_log
 from mlops_tui.spool.usage import PREFIX as SYSTEM
 from mlops_tui.store import series
 from mlops_tui.store.session import Session
@@ -63,7 +63,7 @@ def log(ctx: Context, request: contract.LogRequest) -> contract.LogLines:
     row = find_run(ctx.session, ctx.tenant, request.run)
     own = ctx.session.value("SELECT count(*) > 0 FROM log_line WHERE owner = ?", [row["id"]])
     owner = row["id"] if own or not row["job_id"] else row["job_id"]
-    return read_log(ctx.session, owner, request.lines, request.after)
+    return read_log(ctx.session, owner, request)
 
 
 @implements(contract.compare)

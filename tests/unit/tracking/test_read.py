@@ -199,3 +199,27 @@ def test_every_change_is_audited_and_told(desk):
     assert desk.rows("SELECT action, actor FROM event WHERE topic = 'run' ORDER BY seq DESC LIMIT 1") == [
         ("noted", "tester")
     ]
+
+
+def test_a_log_is_searched(desk):
+    run = desk.run(name="chatty")
+    for text in ("epoch 1 loss 0.5", "WARNING: slow", "epoch 2 loss 0.4", "warning: slower", "a (b"):
+        run.log(text)
+    desk.take()
+
+    def found(grep, **more):
+        return desk.call("run.log", run="chatty", grep=grep, **more)
+
+    assert found("epoch [0-9]+").lines == ["epoch 1 loss 0.5", "epoch 2 loss 0.4"]
+    assert found("warning").lines == ["WARNING: slow", "warning: slower"] and found("WARNING").lines == [
+        "WARNING: slow"
+    ]
+    assert found("epoch", lines=1).lines == ["epoch 2 loss 0.4"] and found(r"a \(b").lines == ["a (b"]
+    first = found("nothing like it")
+    assert first.lines == [] and first.last == 5
+    run.log("warning: last")
+    desk.take()
+    assert found("warning", after=first.last).lines == ["warning: last"]
+    with pytest.raises(BadInput, match="no regular expression"):
+        found("a (b")
+    run.end("done")
