@@ -204,6 +204,8 @@ def _below(series: Sequence[Series], look: Look, frame: _Frame, left: int) -> li
     """Return the x axis and its names; a value that is no number is a cross on it."""
     x0, x1, cells = frame.x0, frame.x1, frame.cells
     round_marks = raster.ticks(x0, x1, max(2, cells // 12))
+    if look.axis == "step":  # there is no half a step: of a short run each is named once
+        round_marks = [one for one in round_marks if float(one).is_integer()]
     marks = round_marks if look.axis in ("step", "epoch") else [x0, (x0 + x1) / 2, x1]
     rule, names = ["─"] * cells, [" "] * (cells + left)
     free = 0

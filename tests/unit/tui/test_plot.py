@@ -84,3 +84,8 @@ def test_steps_become_epochs_and_time_since_the_start_never_runs_back():
 def test_a_logarithm_leaves_out_what_has_none():
     drawn = draw([series("a", [0, 1, 2], [0.0, 1.0, 100.0])], [], Look(log_y=True), 40, 10)
     assert math.isfinite(drawn.x1) and "100" in "".join(plain(row) for row in drawn.rows)
+
+
+def test_each_step_of_a_short_run_is_named_once():
+    short = series("loss", [0, 1, 2], [3.0, 2.0, 1.0])
+    assert plain(draw([short], [], Look(), 90, 8).rows[-1]).split() == ["0", "1", "2"]
