@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import posixpath
 import shlex
 from contextlib import suppress
 from pathlib import PurePosixPath
@@ -18,7 +20,7 @@ from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.lists import PROMPT
 from mlops_tui.registry.models import insert_model, next_version, touch, version_change
-from mlops_tui.registry.sources import Source, describe, find_source
+from mlops_tui.registry.sources import Source, describe, find_source, is_local
 from mlops_tui.registry.versions import resolve_version, shown
 from mlops_tui.store.session import Session
 from mlops_tui.store.tags import change_tags, tags_of
@@ -112,9 +114,9 @@ def download_address(session: Session, tenant: str, row: dict[str, Any]) -> str:
 
 def _note_on(session: Session, logged: str, name: str, version: int, ts: int) -> None:
     """Note a version on the logged model that it was, in the tag that MLflow's clients read."""
-    known = msgspec.json.decode(tags_of(session, logged).get(VERSIONS_TAG) or "[]")
-    entry = {"name": name, "version": str(version)}
-    change_tags(session, logged, {VERSIONS_TAG: _json([*known, entry])}, (), ts)
+    known = json.loads(tags_of(session, logged).get(VERSIONS_TAG) or "[]")
+    text = json.dumps([*known, {"name": name, "version": version}])  # with the spaces that clients compare
+    change_tags(session, logged, {VERSIONS_TAG: text}, (), ts)
 
 
 def _origin(session: Session, request: contract.CreateVersion, source: Source) -> tuple[str, str]:
@@ -144,14 +146,14 @@ def _check_local(session: Session, uri: str, run: str) -> None:
     Raises:
         BadInput: it is any other path: whoever names it might not be allowed to read it.
     """
-    parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
+    if not is_local(uri):
         return
+    parts = urlsplit(uri)
     place = session.value("SELECT e.place FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id = ?", [run])
     root = urlsplit(place or "")
     if place and root.scheme in ("", "file"):
         top = PurePosixPath(unquote(root.path), run.replace("-", ""), "artifacts")
-        path = PurePosixPath(unquote(parts.path))
+        path = PurePosixPath(posixpath.normpath(unquote(parts.path)))
         if top == path or top in path.parents:
             return
     raise BadInput(

@@ -42,6 +42,8 @@ def find_source(ctx: Context, uri: str) -> Source:
         BadInput: it leads out of a folder with ``..``.
         NotFound: it names a model or a logged model that is not there.
     """
+    if is_local(uri):
+        return Source(uri, [])
     plain = _plain(uri)
     scheme, rest = urlsplit(plain).scheme, plain.partition(":")[2].lstrip("/")
     if scheme == "models":
@@ -54,13 +56,17 @@ def find_source(ctx: Context, uri: str) -> Source:
     return Source(uri, [])
 
 
+def is_local(uri: str) -> bool:
+    """Tell whether a source is a path of the machine that its caller has in mind."""
+    return urlsplit(uri).scheme in ("", "file")
+
+
 def lies_in(session: Session, tenant: str, uri: str, run: str, logged: str) -> bool:
     """Tell whether an address of this server is one of the files of a run or a logged model.
 
     Any other source is taken at its word: nobody can read through it what they could not read anyway.
     """
-    address = _address(_plain(uri))
-    if not address:
+    if is_local(uri) or not (address := _address(_plain(uri))):
         return True
     at = find_place(session, tenant, address, "")
     return at.owner in (run, logged) and at.kind in ("run", "logged")
@@ -113,7 +119,12 @@ def _plain(uri: str) -> str:
     while (plain := unquote(uri)) != uri:
         uri = plain
     if ".." in uri.split("/") or "\0" in uri:
-        raise BadInput(f"{uri!r:.200} cannot be the source of a version", "it has '..' in it", "give an absolute path")
+        raise BadInput(
+            f"Invalid model version source: '{uri:.200}'",
+            "If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow-artifacts uri, an"
+            " absolute path must be provided without relative path references present",
+            "give a path without '..'",
+        )
     return uri
 
 

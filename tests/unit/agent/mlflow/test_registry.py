@@ -77,7 +77,8 @@ def test_a_local_place_counts_inside_the_run_s_own_folder_only(wire):
     wire.post("registered-models/create", name="work")
     inside = run["artifact_uri"] + "/model"
     assert inside.startswith("file:///data/x/")
-    assert wire.post("model-versions/create", name="work", source=inside, run_id=run["run_id"])
+    for source in (inside, inside + "/..", run["artifact_uri"] + "/."):
+        assert wire.post("model-versions/create", name="work", source=source, run_id=run["run_id"])
     wire.refused("POST", "model-versions/create", name="work", source=inside)
     wire.refused("POST", "model-versions/create", name="work", source="file:///data/x", run_id=run["run_id"])
 
@@ -126,7 +127,7 @@ def test_a_figure_of_a_logged_model_is_there_as_soon_as_it_is_answered(wire, run
     version = {"name": "work", "source": f"models:/{made['model_id']}", "model_id": made["model_id"]}
     wire.post("model-versions/create", **version)
     tags = wire.get(f"logged-models/{made['model_id']}")["model"]["info"]["tags"]
-    assert json.loads(tags[0]["value"]) == [{"name": "work", "version": "1"}]
+    assert json.loads(tags[0]["value"]) == [{"name": "work", "version": 1}]
 
 
 def test_what_clients_do_to_the_registry_is_audited(wire):
