@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -179,5 +180,23 @@ def _card(ctx: Context, files: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "flavors": sorted(str(name) for name in said["flavors"]),
         **({"loader": str(loader)} if loader else {}),
-        **({"mlflow_signature": said["signature"]} if isinstance(said.get("signature"), dict) else {}),
+        **_signature(said.get("signature")),
     }
+
+
+def _signature(said: Any) -> dict[str, Any]:
+    """Return an MLflow signature's inputs and outputs as ours: name, dtype and shape of each."""
+    found = {}
+    for side in ("inputs", "outputs"):
+        try:
+            columns = json.loads(said[side])
+            found[side] = [_column(one) for one in columns]
+        except (TypeError, KeyError, ValueError, AttributeError):
+            continue
+    return found
+
+
+def _column(one: dict[str, Any]) -> dict[str, Any]:
+    tensor = one.get("tensor-spec") or {}
+    shape = [None if size == -1 else size for size in tensor.get("shape", [])] or None
+    return {"name": one.get("name", ""), "dtype": tensor.get("dtype") or one.get("type"), "shape": shape}

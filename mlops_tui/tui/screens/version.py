@@ -118,9 +118,12 @@ class Version(Face):
             for one in found.signature.get(side, []):
                 named = one if isinstance(one, dict) else {"name": str(one)}
                 shape = " × ".join(map(str, named.get("shape") or []))
-                kind = f"{named.get('type') or named.get('datatype') or ''} {shape}"
+                kind = f"{named.get('dtype') or named.get('type') or ''} {shape}"
                 rows.append([(side[:-1], "dim"), str(named.get("name", "")), (kind.strip(), "dim")])
         rows += [[("feature", "dim"), name] for name in found.features]
+        rows += [[("flavour", "dim"), str(name)] for name in found.signature.get("flavors", [])]
+        rows += [[("stage", "dim"), found.stage]] if found.stage != "None" else []
+        rows += [[("tag", "dim"), key, (value, "dim")] for key, value in found.tags.items()]
         return [Row(each) for each in grid(rows)]
 
     def on_lines_opened(self, event: Lines.Opened) -> None:

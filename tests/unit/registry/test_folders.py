@@ -24,6 +24,7 @@ def test_a_folder_becomes_a_version_that_outlives_it(desk):
     assert plan.changes[0].after == 1 and not plan.warnings
     made = desk.call("version.create", name="work", source=f"runs:/{run}/model", tags={"a": "b"}, description="d")
     assert (made.version, made.format, made.files, made.run, made.tags) == (1, "mlflow", 2, run, {"a": "b"})
+    assert made.signature["inputs"] == [{"name": "age", "dtype": "double", "shape": None}]
     assert made.signature["flavors"] == ["python_function", "sklearn"] and made.metrics == {"auc": 0.7, "loss": 0.4}
     desk.call("artifact.delete", of=run, path="model")
     left = desk.call("artifact.list", of=made.id)
