@@ -32,7 +32,7 @@ PIECE = 1 << 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEXTS = (
     ".txt .log .err .cfg .conf .cnf .cf .ini .properties .prop .hocon .toml .yaml .yml .xml .json .js .py .py3 .csv"
-    " .tsv .md .rst .ipynb MLmodel MLproject"
+    " .tsv .md .rst .ipynb MLmodel mlproject"
 )
 """Endings, and whole names, of files that are shown as text, as MLflow's server does."""
 
@@ -69,9 +69,12 @@ class OfLogged(Ask):
 
 def put(call: Call, ask: AtPath) -> dict[str, Any]:
     """Take a file as it comes."""
-    path = plain(ask.path)
+    return _taken(call, ROOT, plain(ask.path))
+
+
+def _taken(call: Call, of: str, path: str) -> dict[str, Any]:
     with call.reading("run:write") as session:
-        writable(session, find_place(session, call.caller.tenant, ROOT, path))
+        writable(session, find_place(session, call.caller.tenant, of, path))
     with call.house.blobs.writer() as writer:
         try:
             for piece in call.body:
@@ -81,7 +84,7 @@ def put(call: Call, ask: AtPath) -> dict[str, Any]:
                 "BAD_REQUEST", f"the client went away before the end of {path}: nothing was kept"
             ) from error
         blob = writer.finish()
-    call.perform(contract.keep, contract.KeepFile(of=ROOT, path=path, digest=blob.digest, size=blob.size))
+    call.perform(contract.keep, contract.KeepFile(of=of, path=path, digest=blob.digest, size=blob.size))
     return {}
 
 
@@ -117,6 +120,16 @@ for _root in PROXIES:
 def of_run(call: Call, ask: OfRun) -> dict[str, Any]:
     """List a folder of a run."""
     return {"root_uri": "", **entries_json(call, _run(call, ask.run), ask.path or "")}
+
+
+@route("POST", "upload-artifact", OfRun, stream=True)
+def put_of_run(call: Call, ask: OfRun) -> dict[str, Any]:
+    """Take a file of a run, as MLflow's pages send it."""
+    if not (ask.run_id or ask.run_uuid):
+        raise invalid("Request must specify run_uuid.")
+    if not ask.path:
+        raise invalid("Request must specify path.")
+    return _taken(call, _run(call, ask.run), plain(ask.path))
 
 
 def get_of_run(call: Call, ask: OfRun) -> Reply:

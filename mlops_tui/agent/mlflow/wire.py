@@ -37,6 +37,7 @@ MODULES = (
     "logged",
     "artifacts",
     "multipart",
+    "log_model",
 )
 """Files beside this one that register routes when they are imported."""
 ROOTS = ("/api/", "/api/2.0mlflow/", "/ajax-api/", "/graphql")

@@ -75,7 +75,8 @@ def test_equal_contents_are_stored_once(wire, run, top):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("a.txt", "text/plain"), ("MLmodel", "text/plain"), ("b.pkl", "application/octet-stream"), ("c.png", "image/png"),
+    [("a.txt", "text/plain"), ("MLmodel", "text/plain"), ("mlproject", "text/plain"),
+     ("b.pkl", "application/octet-stream"), ("c.png", "image/png"),
      ("d.pdf", "application/pdf"), ("x.json", "text/plain"), ("sp ace.txt", "text/plain"), ("ärger.png", "image/png")],
 )  # fmt: skip
 def test_what_a_file_is_said_to_be(wire, top, name, kind):
@@ -107,6 +108,9 @@ def test_a_file_of_a_run_or_a_logged_model_by_name(wire, run, top):
     send(wire, f"{top}/a.txt", [b"abc"])
     assert wire.get("/get-artifact", run_id=run, path="a.txt") == b"abc"
     assert wire.refused("GET", "/get-artifact", run_id=run, path="none")[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert wire.ask("POST", "upload-artifact", query={"run_uuid": run, "path": "b.txt"}, raw=b"up") == (200, {})
+    assert wire.get("/get-artifact", run_id=run, path="b.txt") == b"up"
+    assert "run_uuid" in wire.refused("POST", "upload-artifact", path="b.txt")[2]
     model = wire.post("logged-models", experiment_id="0", name="m")["model"]["info"]
     place = model["artifact_uri"].removeprefix("mlflow-artifacts:/")
     send(wire, f"{ROOT}/{place}/sub/MLmodel", [b"card"])

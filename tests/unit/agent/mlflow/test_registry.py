@@ -138,3 +138,15 @@ def test_what_clients_do_to_the_registry_is_audited(wire):
         return session.column("SELECT action FROM audit ORDER BY seq")
 
     assert wire.house.read(actions)[-2:] == ["model.create", "model.delete"]
+
+
+def test_what_older_clients_say_of_a_model_is_kept_in_a_tag(wire, run):
+    card = {"artifact_path": "m", "flavors": {"f": {"a": 1, "config": "big"}}, "run_id": run, "utc_time_created": "t"}
+    for path in ("m", "n"):
+        wire.post("runs/log-model", run_id=run, model_json=json.dumps({**card, "artifact_path": path, "other": 1}))
+    tags = {one["key"]: one["value"] for one in wire.get("runs/get", run_id=run)["run"]["data"]["tags"]}
+    kept = json.loads(tags["mlflow.log-model.history"])
+    assert [one["artifact_path"] for one in kept] == ["m", "n"]
+    assert kept[0] == {**card, "flavors": {"f": {"a": 1}}}
+    assert "is not a valid JSON" in wire.refused("POST", "runs/log-model", run_id=run, model_json="{")[2]
+    assert "mandatory" in wire.refused("POST", "runs/log-model", run_id=run, model_json="{}")[2]
