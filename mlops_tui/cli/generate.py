@@ -17,7 +17,7 @@ from mlops_tui.cli.options import common, take_wishes
 from mlops_tui.cli.told import Told
 from mlops_tui.contracts.operation import Effect, File, Kind, Operation
 
-PATHS = frozenset(("path", "checks", "script", "policy"))
+PATHS = frozenset(("path", "checks", "script", "policy", "folder"))
 """Fields that name a file of the caller: made absolute before they travel, the agent stands elsewhere."""
 
 

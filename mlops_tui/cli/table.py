@@ -26,6 +26,7 @@ NOUNS: dict[str, str] = {
     "automation": "Proposed responses to alerts.",
     "host": "Machines: processors, memory, GPUs.",
     "import": "Bring runs and models from MLflow or W&B.",
+    "export": "Write everything in forms that anybody opens.",
     "event": "What happened, newest first.",
     "audit": "The audit trail: list, verify, export.",
     "identity": "Names and their roles.",
@@ -87,7 +88,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "lineage",
     ),
     "Serve and watch": ("deploy", "rollout", "ab", "monitor", "drift", "alert", "automation", "host", "event"),
-    "In and out": ("import",),
+    "In and out": ("import", "export"),
     "Govern": ("audit", "identity", "policy", "cost"),
     "This installation": ("agent", "plugin", "sql", "doctor", "info", "env", "config", "spec"),
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from mlops_tui.contracts.operation import Answer, Request, Started, operation
+from mlops_tui.contracts.operation import Answer, Empty, Request, Started, operation
 
 
 class ImportMlflow(Request, frozen=True):
@@ -32,6 +32,16 @@ class ImportWandb(Request, frozen=True):
     look: Annotated[bool, Meta(description="only say what would come; --dry-run does this")] = False
 
 
+class ExportStore(Request, frozen=True):
+    """Where everything goes: Parquet tables, files, and an MLflow database that any MLflow opens."""
+
+    positional = ("folder",)
+    folder: Annotated[str, Meta(description="folder to make; an export that was stopped there goes on")]
+    all: Annotated[bool, Meta(description="every experiment")] = False
+    experiment: Annotated[list[str], Meta(description="only this experiment")] = msgspec.field(default_factory=list)
+    artifacts: Annotated[bool, Meta(description="write the files too")] = True
+
+
 class FoundExperiment(msgspec.Struct, kw_only=True):
     """An experiment of the source; times in µs."""
 
@@ -41,6 +51,7 @@ class FoundExperiment(msgspec.Struct, kw_only=True):
     note: str = ""
     tags: dict[str, str] = {}
     deleted: bool = False
+    number: int = 0
 
 
 class FoundData(msgspec.Struct, kw_only=True):
@@ -168,6 +179,69 @@ class TakeLogged(Request, frozen=True):
     models: list[FoundLogged]
 
 
+class ExportPage(Request, frozen=True):
+    """Some runs after one, in order of their ids, with their points in a file of the job's folder."""
+
+    job: str
+    experiments: list[str]
+    after: str = ""
+
+
+class ExportedPage(Answer):
+    """Whole runs; ``points`` names the file, ``series`` says whose each is. Without runs it was the last."""
+
+    runs: list[FoundRun]
+    series: list[tuple[int, str]]
+    points: str
+
+
+class ExportRest(Request, frozen=True):
+    """What is not of runs, of some experiments; none: of all."""
+
+    experiments: list[str]
+
+
+class ExportedRest(Answer):
+    """Experiments, and logged models with the names of their files."""
+
+    experiments: list[FoundExperiment]
+    logged: list[FoundLogged]
+
+
+class OutVersion(msgspec.Struct, kw_only=True):
+    """A version of a registered model; times in µs."""
+
+    version: int
+    source: str
+    run: str
+    logged: str
+    description: str
+    stage: str
+    actor: str
+    created: int
+    updated: int
+    tags: dict[str, str]
+    files: list[FoundFile]
+
+
+class OutModel(msgspec.Struct, kw_only=True):
+    """A registered model; times in µs."""
+
+    name: str
+    description: str
+    created: int
+    updated: int
+    tags: dict[str, str]
+    aliases: dict[str, int]
+    versions: list[OutVersion]
+
+
+class ExportedModels(Answer):
+    """The registered models."""
+
+    models: list[OutModel]
+
+
 class Taken(Answer):
     """What was new."""
 
@@ -201,6 +275,24 @@ take_logged = operation(
     effect="append",
     help="Hand in logged models of a source.",
     internal=True,
+)
+store = operation(
+    "export.store",
+    ExportStore,
+    Started,
+    effect="change",
+    kind="job",
+    help="Write runs and models as Parquet, files and an MLflow database.",
+    example="mlops export --all ./everything",
+)
+page = operation(
+    "export.page", ExportPage, ExportedPage, permission="export:write", help="Read whole runs.", internal=True
+)
+rest = operation(
+    "export.rest", ExportRest, ExportedRest, permission="export:write", help="Read what is not of runs.", internal=True
+)
+registered = operation(
+    "export.models", Empty, ExportedModels, permission="export:write", help="Read registered models.", internal=True
 )
 known = operation("import.known", Known, Wanted, help="Ask which runs of a source are not here.", internal=True)
 take = operation(

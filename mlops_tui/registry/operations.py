@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mlops_tui.registry import aliases, change, lineage, lists, make, models, read, register, stages
+from mlops_tui.registry import aliases, change, lineage, lists, make, models, outgoing, read, register, stages
 
-__all__ = ["aliases", "change", "lineage", "lists", "make", "models", "read", "register", "stages"]
+__all__ = ["aliases", "change", "lineage", "lists", "make", "models", "outgoing", "read", "register", "stages"]

@@ -38,7 +38,7 @@ class SeriesBook:
 
     def append_series(
         self, session: Session, scope: str, series: list[tuple[str, str]], which: Any, step: Any, ts_us: Any,
-        value: Any, *, once: bool = False,
+        value: Any, *, once: bool = False, within_us: int = 1,
     ) -> int:  # fmt: skip
         """Append points and bring the latest-value rows up to date, in the caller's transaction.
 
@@ -51,6 +51,7 @@ class SeriesBook:
             ts_us: n times in µs.
             value: n floats; NaN and infinities are kept.
             once: leave out points that are there already, as a client sends them when it tries again.
+            within_us: times in the same so many µs are the same time to ``once``.
 
         Returns:
             how many points were new.
@@ -63,7 +64,7 @@ class SeriesBook:
         ts = np.ascontiguousarray(ts_us, dtype=np.int64)
         value = np.ascontiguousarray(value, dtype=np.float64)
         if once:
-            unseen = _unseen(session, sid, step, ts, value)
+            unseen = _unseen(session, sid, step, ts, value, within_us)
             sid, step, ts, value = sid[unseen], step[unseen], ts[unseen], value[unseen]
         session.insert_columns("point", {"sid": sid, "step": step, "ts_us": ts, "value": value})
         if fresh:
@@ -138,7 +139,7 @@ class SeriesBook:
             )
 
 
-def _unseen(session: Session, sid: Any, step: Any, ts: Any, value: Any) -> Any:
+def _unseen(session: Session, sid: Any, step: Any, ts: Any, value: Any, within_us: int) -> Any:
     """Return where points are new: (series, step, time, value) says which point it is.
 
     Only a point that is not later than its series' last can be there already; the others are not looked for.
@@ -148,16 +149,18 @@ def _unseen(session: Session, sid: Any, step: Any, ts: Any, value: Any) -> Any:
     _, first = np.unique(np.stack([sid.astype(np.int64), step, ts, bits]), axis=1, return_index=True)
     first.sort()
     with session.incoming({"sid": sid[first], "step": step[first], "ts": ts[first], "value": value[first], "i": first}):
+        same = "p.ts = e.ts" if within_us == 1 else "epoch_us(p.ts) // $within = epoch_us(e.ts) // $within"
         seen = session.column(
-            """
+            f"""
             WITH early AS (
               SELECT i, b.sid, b.step, make_timestamp(b.ts) AS ts,
                 CASE WHEN isnan(b.value) THEN NULL ELSE b.value END AS v
               FROM incoming b JOIN series s ON s.sid = b.sid
               WHERE (b.step, make_timestamp(b.ts)) <= (s.last_step, s.last_ts))
-            SELECT DISTINCT i FROM early e JOIN point p ON p.sid = e.sid AND p.step = e.step AND p.ts = e.ts
+            SELECT DISTINCT i FROM early e JOIN point p ON p.sid = e.sid AND p.step = e.step AND {same}
               AND (p.value = e.v OR (e.v IS NULL AND isnan(p.value)))
-            """
+            """,
+            {"within": within_us} if within_us != 1 else {},
         )
     return np.setdiff1d(first, np.array(seen, dtype=np.int64), assume_unique=True) if seen else first
 

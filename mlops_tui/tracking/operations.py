@@ -20,8 +20,8 @@ from mlops_tui.tracking import (
     made,
     read,
 )
+from mlops_tui.tracking.exchange import give, take, take_logged
 from mlops_tui.tracking.exchange import operations as exchange
-from mlops_tui.tracking.exchange import take, take_logged
 
 __all__ = [
     "artifacts",
@@ -32,6 +32,7 @@ __all__ = [
     "figures",
     "files",
     "found",
+    "give",
     "groups",
     "importance",
     "life",

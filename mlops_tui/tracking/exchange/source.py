@@ -27,6 +27,8 @@ class Points(NamedTuple):
     value: Any
 
 
+COLUMNS = np.dtype([("series", np.int32), ("step", np.int64), ("ts", np.int64), ("value", np.float64)])
+"""How points of many runs lie in a file between worker and agent; the series are numbered through."""
 NO_POINTS = Points([], *(np.zeros(0, dtype=kind) for kind in (np.int32, np.int64, np.int64, np.float64)))
 
 

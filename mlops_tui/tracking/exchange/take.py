@@ -70,8 +70,9 @@ def _take(ctx: Context, request: contract.Take, columns: Any) -> contract.Taken:
     if columns is not None and len(columns):
         series = [(ids[index], key) for index, key in request.series]
         points = ctx.house.series.append_series(
-            session, "run", series, columns["series"], columns["step"], columns["ts"], columns["value"], once=bool(here)
-        )
+            session, "run", series, columns["series"], columns["step"], columns["ts"], columns["value"],
+            once=bool(here), within_us=1000,
+        )  # fmt: skip
     _headlines(session, ids, request.series)
     put_files(ctx, [(run.id, run.files) for run in request.runs])
     _links(ctx, request.runs)

@@ -21,17 +21,16 @@ import numpy as np
 from mlops_tui.contracts import exchange as contract
 from mlops_tui.contracts.exchange import FoundExperiment, FoundFile
 from mlops_tui.core.clock import now_us
-from mlops_tui.core.errors import MlopsError, Unreachable
+from mlops_tui.core.errors import MlopsError, NotFound, Unreachable
 from mlops_tui.jobs.worker import WorkerJob, serve
 from mlops_tui.tracking.exchange import digest, models
 from mlops_tui.tracking.exchange.open import mlflow_source, wandb_source
-from mlops_tui.tracking.exchange.source import Candidate, Points, Source, SourceFile
+from mlops_tui.tracking.exchange.source import COLUMNS, Candidate, Points, Source, SourceFile
 
 POINTS_AT_ONCE = 300_000
 RUNS_AT_ONCE = 100
 READERS = 6
 """Groups that are read at the same time."""
-_COLUMNS = np.dtype([("series", np.int32), ("step", np.int64), ("ts", np.int64), ("value", np.float64)])
 
 
 @dataclass
@@ -58,6 +57,7 @@ def bring(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
         if request["look"]:
             return _looked(source, experiments, found, wanted.runs)
         chosen = set(wanted.runs)
+        _digest_ours(source, job, request["artifacts"], found, tally)
         _hand_in_all(source, job, request, experiments, [one for one in found if one.run.id in chosen], tally)
         if request.get("models"):
             _bring_models(source, job, experiments, request["artifacts"], tally)
@@ -86,7 +86,7 @@ def _listed(source: Source, names: Sequence[str]) -> tuple[dict[str, FoundExperi
     experiments = {one.name: one for one in source.experiments()}
     for name in names:
         if name not in experiments:
-            raise MlopsError(
+            raise NotFound(
                 f"{source.name} has no experiment {name!r}", "", f"it has {', '.join(experiments) or 'none'}"
             )
     wanted = {name: one for name, one in experiments.items() if not names or name in names}
@@ -147,6 +147,14 @@ def _groups(wanted: Sequence[Candidate]) -> Iterator[list[Candidate]]:
         size += one.size
     if group:
         yield group
+
+
+def _digest_ours(source: Source, job: WorkerJob, files: bool, found: Sequence[Candidate], tally: Tally) -> None:
+    """Digest runs that this store made itself as the source has them: nothing of them is handed in."""
+    ours = [one for one in found if tally.digests.get(one.run.id) == ""]
+    for group in _groups(ours):
+        _read(source, job, files, group, tally)
+        tally.digests |= {one.run.id: one.run.digest for one in group}
 
 
 def _read(source: Source, job: WorkerJob, files: bool, group: list[Candidate], tally: Tally) -> list[Points]:
@@ -216,7 +224,7 @@ def _say_where_from(one: Candidate, source: Source, experiment: FoundExperiment)
 
 def _written(points: list[Points], path: Path) -> Path:
     """Write points of several runs as one array; the series are numbered through."""
-    rows = np.empty(sum(len(part.which) for part in points), dtype=_COLUMNS)
+    rows = np.empty(sum(len(part.which) for part in points), dtype=COLUMNS)
     begin = first = 0
     for part in points:
         some = rows[begin : begin + len(part.which)]
