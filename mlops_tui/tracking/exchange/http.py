@@ -89,7 +89,7 @@ class Site:
         try:
             text = str(json.loads(text)["message"])
         except (ValueError, KeyError, TypeError):
-            text = text[:200]
+            text = "" if text.startswith("<") else text[:200]  # a page for people says nothing in one line
         if status in (401, 403):
             return NotAllowed(f"{self.name} refuses", text, "give user and password: http://USER:PASSWORD@HOST")
         if status == 404:

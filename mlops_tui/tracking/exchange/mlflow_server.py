@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from mlops_tui.contracts.exchange import FoundData, FoundExperiment, FoundFigure, FoundLink, FoundLogged
-from mlops_tui.core.errors import BadInput, MlopsError, NotFound
+from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, NotFound, Unreachable
 from mlops_tui.tracking.exchange.http import Site
 from mlops_tui.tracking.exchange.mlflow_facts import LOGGED_STATUS, found_run, ieee
 from mlops_tui.tracking.exchange.mlflow_history import histories
@@ -48,8 +48,10 @@ class ServerSource:
         self.name = self.site.name
         try:
             self._known = list(self._pages("POST", f"{API}/experiments/search", "experiments", {"view_type": "ALL"}))
-        except NotFound as error:
-            raise BadInput(f"{self.name} is no MLflow server", error.why, "give the address of its page") from error
+        except (Unreachable, NotAllowed):
+            raise
+        except MlopsError as error:
+            raise BadInput(f"{self.name} is no MLflow server", error.what, "give the address of its page") from error
 
     def experiments(self) -> list[FoundExperiment]:
         """Return every experiment."""
