@@ -61,7 +61,7 @@ class RunScreen(Face):
     def panels(self) -> ComposeResult:
         """Yield the panels."""
         yield Lines("Run", ident="about")
-        yield Charts("curve.log curve.axis curve.smooth", empty="no metric has been logged", ident="curves")
+        yield Charts("curve.log curve.axis curve.smooth", empty="no metric has a second value yet", ident="curves")
         yield Lines("Metrics", "panel.open=draw run.system", empty="no metric has been logged", ident="metrics")
         yield Lines("Params", empty="no parameters", ident="params")
         yield Lines("Files", empty="no files", ident="files")
@@ -99,11 +99,11 @@ class RunScreen(Face):
             panel.scroll_rows(len(got.lines))
 
     def _show(self, run: Run) -> None:
-        self.query_one(Charts).offer(written.drawable(run.metrics, self.system), "system" if self.system else "")
+        shown = run.system if self.system else run.metrics
+        self.query_one(Charts).offer(written.drawable(shown), "system" if self.system else "")
         self.lines("about").show(written.about(run))
-        kind = [one for one in run.metrics if written.is_system(one.key) == self.system]
-        self.lines("metrics").title = f"{'System' if self.system else 'Metrics'} ({len(kind)})"
-        self.lines("metrics").show(lambda cells: written.figures(kind, cells))
+        self.lines("metrics").title = f"{'System' if self.system else 'Metrics'} ({len(shown)})"
+        self.lines("metrics").show(lambda cells: written.figures(shown, cells))
         self.lines("params").title = f"Params ({len(run.params)})"
         self.lines("params").show(lambda cells: written.params(run, cells))
         self.lines("files").title = f"Files ({len(run.artifacts)})"
@@ -134,9 +134,10 @@ class RunScreen(Face):
         start(self, self._draw, group="draw", replace=True)
 
     def action_system(self) -> None:
-        """Show the machine's metrics, or the run's own again."""
-        self.system = not self.system
+        """Show what the run's processes used, over time, or its own metrics again."""
         if self.run_shown is not None:
+            self.system = not self.system
+            self.axis = "elapsed" if self.system else "step"
             self._show(self.run_shown)
             start(self, self._draw, group="draw", replace=True)
 

@@ -11,20 +11,13 @@ from mlops_tui.tui import words
 from mlops_tui.tui.text import Line, Part, grid, join, line, width, wrap
 from mlops_tui.tui.widgets.lines import Row
 
-SYSTEM = ("system/", "system.")
-"""What the names of metrics of the machine begin with."""
 _OURS = ("mlflow.", "mlops.", "env.")
 """What the names of tags begin with that no person has set."""
 
 
-def is_system(key: str) -> bool:
-    """Tell whether a metric is one of the machine that the run was on."""
-    return key.startswith(SYSTEM)
-
-
-def drawable(metrics: Sequence[Metric], system: bool = False) -> list[str]:
+def drawable(metrics: Sequence[Metric]) -> list[str]:
     """Return the metrics with more than one point, a loss before the others, then by name."""
-    found = [one.key for one in metrics if one.n > 1 and is_system(one.key) == system]
+    found = [one.key for one in metrics if one.n > 1]
     return sorted(found, key=lambda key: ("loss" not in key, key.rpartition("/")[2] == "epoch", key))
 
 
@@ -57,7 +50,7 @@ def outline(run: Run) -> list[Line]:
         head.append([("code", "dim"), code(run)])
     if run.note:
         head.append([("note", "dim"), run.note])
-    found = sorted((one for one in run.metrics if not is_system(one.key)), key=lambda metric: metric.key)
+    found = sorted(run.metrics, key=lambda metric: metric.key)
     last: list[list[Part]] = [[(one.key, "dim"), _figure(one.last, one.nonfinite)] for one in found]
     return [*grid(head), (), *grid(last, "lr")]
 

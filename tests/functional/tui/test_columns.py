@@ -23,7 +23,8 @@ def door(scripted):
     run = Run(
         id="r", name="r", experiment="e", kind="run", status="done", started=1, ended=2, heartbeat=2, host="h", pid=1,
         actor="a", command="", git_sha="", git_dirty=None, error="", note="", parent=None, job=None, deleted=False,
-        params={"lr": "0.1"}, tags={"stage": "x"}, metrics=[metric("val loss")], artifacts=[], datasets=[], models=[],
+        params={"lr": "0.1"}, tags={"stage": "x"}, metrics=[metric("val loss")], system=[], artifacts=[],
+        datasets=[], models=[],
     )  # fmt: skip
     made = scripted({"run.show": run})
     plain, page = made.rows.open, made.rows.row

@@ -156,7 +156,9 @@ async def test_runs_are_read_and_a_status_changes_by_itself(door, open_app, sett
         await confirm(app, pilot, settle)
         await until(pilot, lambda: "best" in lines_of(app, "#lineage"))
         assert desk.rows("SELECT note FROM run WHERE id = ?", [done]) == [("best",)]
-        await pilot.press("number_sign", *"stage=x", "enter")
+        await pilot.press("number_sign")
+        await settle(pilot)
+        await pilot.press(*"stage=x", "enter")
         await confirm(app, pilot, settle)
         await until(pilot, lambda: any(row.split() == ["stage", "x"] for row in lines_of(app, "#lineage")))
         for gone in ("stage", "best"):
