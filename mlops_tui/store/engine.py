@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 STORAGE_VERSION = "v1.5.0"
 CATALOG = "store"
+HOT = "hot"
+"""Catalog in memory for what is searched again and again; it may be empty at any time."""
 INVALIDATED = "has been invalidated"
 
 
@@ -60,6 +62,7 @@ def open_database(path: Path, key: str | None, *, memory_mb: int, threads: int) 
     except duckdb.Error as error:
         connection.close()
         raise _explained(path, key, error) from error
+    connection.execute(f"ATTACH ':memory:' AS {HOT}")
     connection.execute(f"USE {CATALOG}")
     connection.execute(f"SET allowed_directories = ['{_quoted(path.parent)}']")
     connection.execute("SET enable_external_access = false")

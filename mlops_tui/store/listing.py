@@ -109,7 +109,7 @@ class Listing:
             BadInput: filter, order or token cannot be read.
         """
         condition, params = self.condition(session, tenant, filter)
-        by = compile_order(parse_order(order or self.sort), Keys(self, session), self.ties or (self.id,))
+        by = self._order(session, order)
         if token:
             past, places = by.after(_keyset(token, len(by.columns)))
             condition, params = f"{condition} AND ({past})", [*params, *places]
@@ -166,7 +166,7 @@ class Listing:
 
     def condition(self, session: Session, tenant: str, filter: str, within: str = "") -> tuple[str, list[Any]]:
         """Return the WHERE clause of the rows that a tenant sees, with its parameters."""
-        made = [compile_query(parse(text), Keys(self, session)) for text in (within, filter) if text]
+        made = [compile_query(parse(text), Keys(self, session), session) for text in (within, filter) if text]
         parts = [f"({self.where})", *(f"({one.sql})" for one in made)]
         params = [param for one in made for param in one.params]
         if self.tenant:
@@ -175,7 +175,7 @@ class Listing:
         return " AND ".join(parts), params
 
     def _order(self, session: Session, sort: str) -> Order:
-        return compile_order(parse_order(sort or self.sort), Keys(self, session), self.ties or (self.id,))
+        return compile_order(parse_order(sort or self.sort), Keys(self, session), self.ties or (self.id,), session)
 
 
 def _token(keyset: Sequence[Any]) -> str:

@@ -77,7 +77,8 @@ class SeriesBook:
                 },
             )  # fmt: skip
         if len(sid):
-            self._fold(session, sid, step, ts, value)
+            owners = {owner for owner, _ in series} if scope == "run" else set()
+            self._fold(session, owners, sid, step, ts, value)
         return len(sid)
 
     def known(self, scope: str, owner: str, key: str) -> int | None:
@@ -116,10 +117,12 @@ class SeriesBook:
                 sids.append(sid)
             return sids, fresh
 
-    def _fold(self, session: Session, sid: Any, step: Any, ts: Any, value: Any) -> None:
+    def _fold(self, session: Session, owners: set[str], sid: Any, step: Any, ts: Any, value: Any) -> None:
         """Latest is the greatest (step, time, value), as in MLflow; low and high skip what is not finite."""
         with session.incoming({"sid": sid, "step": step, "ts": ts, "value": value}) as wanted:
-            session.execute(
+            session.change(
+                "series",
+                owners,
                 f"""
                 UPDATE series SET
                   n = series.n + b.n, nonfinite = series.nonfinite + b.nonfinite,
@@ -135,7 +138,7 @@ class SeriesBook:
                     max(step) AS step, arg_max(ts, (step, ts)) AS ts, arg_max(v, (step, ts, v)) AS last
                   FROM (SELECT sid, step, ts, {wanted[3]} AS v FROM incoming) GROUP BY sid) b
                 WHERE series.sid = b.sid
-                """
+                """,
             )
 
 

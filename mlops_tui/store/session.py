@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,11 @@ from mlops_tui.store.engine import CATALOG
 if TYPE_CHECKING:
     import duckdb
 
+    from mlops_tui.store.search.hot import Hot
+
+_OWNERS = {"series": "owner", "param": "run", "tag": "object"}
+"""The narrow tables, and the column that says whose a row is."""
+_CHANGES = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM|TRUNCATE)\s+(\w+)", re.IGNORECASE)
 WIDE_TEXT = 4_000_000
 """Characters that a text column may take up when every value is padded to the longest."""
 Params = Sequence[Any] | Mapping[str, Any]
@@ -27,19 +33,43 @@ class Session:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.cursor = connection.cursor()
         self.cursor.execute(f"USE {CATALOG}")
+        self.hot: Hot | None = None
+        """Columns in memory that a reader may ask instead of narrow tables."""
+        self.hot_stamp: int | None = None
+        """How far the hot columns were when this transaction first asked one; it sees no newer ones."""
+        self.touched: dict[str, set[str] | None] = {}
+        """Whose rows of the narrow tables this transaction changes; None where that is not known."""
 
     def execute(self, sql: str, params: Params = ()) -> None:
         """Run a statement whose rows nobody wants."""
-        self.cursor.execute(sql, params)
+        if (found := _CHANGES.match(sql)) and found[1] in _OWNERS:
+            self.touched[found[1]] = None
+        self._ask(sql, params)
+
+    def touch(self, table: str, owners: Iterable[str]) -> None:
+        """Note whose rows of a narrow table this transaction changes."""
+        known = self.touched.setdefault(table, set())
+        if known is not None:
+            known.update(owners)
+
+    def change(self, table: str, owners: Iterable[str], sql: str, params: Params = ()) -> None:
+        """Run a statement that changes rows of a narrow table, those of these owners alone."""
+        self.touch(table, owners)
+        self._ask(sql, params)
+
+    def _ask(self, sql: str, params: Params) -> duckdb.DuckDBPyConnection:
+        if self.hot is not None and self.hot_stamp is None and " hot.c" in sql:
+            self.hot_stamp = self.hot.stamp
+        return self.cursor.execute(sql, params)
 
     def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
         """Return every row."""
-        found: list[tuple[Any, ...]] = self.cursor.execute(sql, params).fetchall()
+        found: list[tuple[Any, ...]] = self._ask(sql, params).fetchall()
         return found
 
     def dicts(self, sql: str, params: Params = ()) -> list[Named]:
         """Return every row as a dictionary by column name."""
-        found = self.cursor.execute(sql, params)
+        found = self._ask(sql, params)
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
@@ -64,11 +94,13 @@ class Session:
 
     def columns(self, sql: str, params: Params = ()) -> Named:
         """Return every row as numpy columns by name; a column with nulls is a masked array."""
-        found: Named = self.cursor.execute(sql, params).fetchnumpy()
+        found: Named = self._ask(sql, params).fetchnumpy()
         return found
 
     def insert(self, table: str, **values: Any) -> None:
         """Insert one row. A key that ends in ``_us`` fills the timestamp column without that ending."""
+        if owner := _OWNERS.get(table):
+            self.touch(table, [values[owner]])
         names, places = [], []
         for key in values:
             stamp = key.endswith("_us")
@@ -86,6 +118,8 @@ class Session:
         """
         if not len(next(iter(columns.values()))):
             return
+        if owner := _OWNERS.get(table):
+            self.touch(table, map(str, columns[owner]))
         names = ", ".join(f'"{key.removesuffix("_us")}"' for key in columns)
         with self.incoming(columns) as wanted:
             self.cursor.execute(f"INSERT INTO {table} ({names}) SELECT {', '.join(wanted)} FROM incoming")

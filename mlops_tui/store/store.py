@@ -18,6 +18,7 @@ from mlops_tui.core.paths import private_dir
 from mlops_tui.store.alarms import Alarms
 from mlops_tui.store.engine import CATALOG, StoreGone, disk_failure, open_database
 from mlops_tui.store.migrate import migrate
+from mlops_tui.store.search.hot import Changes, Hot
 from mlops_tui.store.session import Session
 
 T = TypeVar("T")
@@ -57,6 +58,8 @@ class Store:
         """Called on the writer thread after each transaction; the house keeps its series by it."""
         self.gone = threading.Event()
         """Set once the database gave up: this process cannot use it any more."""
+        self.changes = Changes()
+        self.hot = Hot(self._connection, self.changes)
         self._work: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._alarms = Alarms()
         self._readers = threading.local()
@@ -70,6 +73,7 @@ class Store:
         try:
             session = self._reader()
             with self._alarms.within(limit_s, session.cursor.interrupt):
+                session.hot_stamp = None
                 session.execute("BEGIN TRANSACTION READ ONLY")
                 try:
                     yield session
@@ -88,6 +92,7 @@ class Store:
         session: Session | None = getattr(self._readers, "session", None)
         if session is None:
             session = self._readers.session = Session(self._connection)
+            session.hot = self.hot
             self._reader_sessions.append(session)
         return session
 
@@ -167,9 +172,11 @@ class Store:
         if getattr(work, "outside_transaction", False):
             return work(session)
         session.execute("BEGIN")
+        session.touched = {}
         try:
             result = work(session)
             session.execute("COMMIT")
+            self.changes.commit(session.touched)
         except BaseException as error:
             _rollback(session)
             self.settled(False)

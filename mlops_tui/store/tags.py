@@ -46,7 +46,8 @@ def change_tags(session: Session, object: str, given: Mapping[str, str], gone: I
     keys = [*given, *gone]
     if not keys:
         return
-    session.execute("DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))", [object, keys])
+    gone_now = "DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))"
+    session.change("tag", [object], gone_now, [object, keys])
     session.insert_columns(
         "tag",
         {

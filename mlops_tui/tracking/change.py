@@ -60,7 +60,8 @@ class Tag:
     def apply(self, ctx: Context, request: contract.TagRequest, plan: Plan) -> Done:
         """Write them."""
         run = plan.data["id"]
-        ctx.session.execute("DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))", [run, [*request.tags]])
+        old = "DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))"
+        ctx.session.change("tag", [run], old, [run, [*request.tags]])
         put_tags(ctx, run, [(ctx.now, {key: value for key, value in request.tags.items() if value})])
         return _done(ctx, plan, "tagged")
 

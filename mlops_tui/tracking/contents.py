@@ -141,7 +141,8 @@ def put_tags(ctx: Context, run: str, writes: Sequence[tuple[int, Mapping[str, st
                 wanted[key] = ts, value
     if not wanted:
         return
-    ctx.session.execute("DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))", [run, list(wanted)])
+    old = "DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))"
+    ctx.session.change("tag", [run], old, [run, list(wanted)])
     ctx.session.insert_columns(
         "tag",
         {

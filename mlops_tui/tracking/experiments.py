@@ -137,7 +137,8 @@ class Tag:
     def apply(self, ctx: Context, request: contract.TagExperiment, plan: Plan) -> Done:
         """Write them."""
         gone = [plan.data["id"], [*request.tags, *request.remove]]
-        ctx.session.execute("DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))", gone)
+        old = "DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))"
+        ctx.session.change("tag", [plan.data["id"]], old, gone)
         put_tags(ctx, plan.data["id"], [(ctx.now, request.tags)])
         return _done(ctx, plan, "tagged")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mlops_tui.store.search import values
 from mlops_tui.store.search.tree import And, Compare, Key, Node, Not, Or, Query, Value, Word
+
+if TYPE_CHECKING:
+    from mlops_tui.store.session import Session
 
 TEXT_ENOUGH = 12
 """Columns that an error names before it says that there are more."""
@@ -34,6 +37,7 @@ class Field(NamedTuple):
         where: condition that chooses the key's rows of the narrow table.
         params: parameters of ``where``.
         many: an object may have several rows in the narrow table, so that nothing can be sorted by it.
+        match: what ``owner`` is matched with, ``{}`` being the id of the row that is searched; default, that id.
         source: what the key turned out to be, for the resolver's own checks.
     """
 
@@ -45,6 +49,7 @@ class Field(NamedTuple):
     where: str = "true"
     params: tuple[Any, ...] = ()
     many: bool = False
+    match: str = "{}"
     source: str = ""
 
 
@@ -68,13 +73,18 @@ class Resolver(Protocol):
         """Refuse a comparison that the dialect does not have."""
 
 
-def compile_query(query: Query, resolver: Resolver) -> Condition:
+def compile_query(query: Query, resolver: Resolver, session: Session | None = None) -> Condition:
     """Turn a filter that was read into SQL.
+
+    Args:
+        query: the filter.
+        resolver: knows the keys.
+        session: where the SQL will be asked, so that hot columns are used; see :mod:`.hot`.
 
     Raises:
         BadInput: an unknown key, or a value that does not fit it, with a caret under the place.
     """
-    return _Compiler(query, resolver).node(query.root)
+    return _Compiler(query, resolver, session).node(query.root)
 
 
 def field_of(query: Query, key: Key, resolver: Resolver) -> Field:
@@ -91,9 +101,14 @@ def field_of(query: Query, key: Key, resolver: Resolver) -> Field:
     raise query.wrong(key.at, f"there is no column {key.raw!r}; there are {', '.join(near)}{more}")
 
 
+def warmed(field: Field, session: Session | None) -> Field:
+    """Return a field that asks its hot column, where the session has some."""
+    return session.hot.warm(session, field) if session and session.hot and field.table else field
+
+
 class _Compiler:
-    def __init__(self, query: Query, resolver: Resolver) -> None:
-        self.query, self.resolver = query, resolver
+    def __init__(self, query: Query, resolver: Resolver, session: Session | None) -> None:
+        self.query, self.resolver, self.session = query, resolver, session
 
     def node(self, node: Node) -> Condition:
         match node:
@@ -116,6 +131,7 @@ class _Compiler:
     def compare(self, node: Compare) -> Condition:
         field = field_of(self.query, node.key, self.resolver)
         self.resolver.check(self.query, node, field)
+        field = warmed(field, self.session)
         if node.op == "null":
             return self.presence(node, field)
         test = self.test(node, field)
@@ -134,7 +150,8 @@ class _Compiler:
         """Ask for the objects one of whose rows in the key's narrow table passes the test."""
         if not field.table:
             return test
-        sql = f"{self.resolver.id} IN (SELECT {field.owner} FROM {field.table} WHERE {field.where} AND ({test.sql}))"
+        match = field.match.format(self.resolver.id)
+        sql = f"{match} IN (SELECT {field.owner} FROM {field.table} WHERE {field.where} AND ({test.sql}))"
         return Condition(sql, [*field.params, *test.params])
 
     def test(self, node: Compare, field: Field) -> Condition:

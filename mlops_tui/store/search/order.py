@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlops_tui.store.search.compiler import Field, Resolver, field_of
+from mlops_tui.store.search.compiler import Field, Resolver, field_of, warmed
 from mlops_tui.store.search.parser import read_key
 from mlops_tui.store.search.tree import And, Key, Query, wrong
+
+if TYPE_CHECKING:
+    from mlops_tui.store.session import Session
 
 _DIRECTION = re.compile(r"\s+(asc|desc)\s*$", re.IGNORECASE)
 
@@ -76,13 +79,16 @@ def parse_order(clauses: Sequence[str] | str, dialect: str = "mlops") -> list[By
     return found
 
 
-def compile_order(order: Sequence[By], resolver: Resolver, ties: Sequence[str]) -> Order:
+def compile_order(
+    order: Sequence[By], resolver: Resolver, ties: Sequence[str], session: Session | None = None
+) -> Order:
     """Turn an order into SQL: values first, then NaN, then what has none, whichever direction; then the ties.
 
     Args:
         order: from :func:`parse_order`.
         resolver: knows the keys.
         ties: expressions that decide between equals, those that go down with `` DESC`` behind them.
+        session: where the SQL will be asked, so that hot columns are used.
 
     Raises:
         BadInput: there is no such key.
@@ -92,6 +98,7 @@ def compile_order(order: Sequence[By], resolver: Resolver, ties: Sequence[str]) 
     columns: list[tuple[str, bool]] = []
     for n, by in enumerate(order):
         field = field_of(by.query, by.key, resolver)
+        field = warmed(field, session)
         if field.many:
             why = f"a row may have several values of {by.key.raw!r}"
             raise wrong(by.query.text, by.key.at, why, by.query.dialect, "order")
@@ -117,7 +124,9 @@ def bring(name: str, field: Field, wanted: Sequence[str], resolver: Resolver) ->
         return "", list(wanted)
     columns = ", ".join(f"{sql} AS v{i}" for i, sql in enumerate(wanted))
     inside = f"SELECT {field.owner} AS owner, {columns} FROM {field.table} WHERE {field.where}"
-    return f"LEFT JOIN ({inside}) {name} ON {name}.owner = {resolver.id}", [f"{name}.v{i}" for i in range(len(wanted))]
+    return f"LEFT JOIN ({inside}) {name} ON {name}.owner = {field.match.format(resolver.id)}", [
+        f"{name}.v{i}" for i in range(len(wanted))
+    ]
 
 
 def _split(text: str) -> list[str]:
