@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -162,14 +162,17 @@ def shown(session: Session, rows: Sequence[dict[str, Any]]) -> list[ModelVersion
     ids, runs = [row["id"] for row in rows], [row["run_id"] for row in rows if row["run_id"]]
     within = "IN (SELECT unnest(?))"
     names = dict(session.rows(f"SELECT id, name FROM run WHERE id {within}", [runs]))
-    aliases = session.rows(f"SELECT version_id, alias FROM alias WHERE version_id {within} ORDER BY alias", [ids])
-    data = session.rows(f"SELECT DISTINCT run, name FROM run_data WHERE run {within} ORDER BY name", [runs])
-    served = session.rows(
-        f"""SELECT DISTINCT r.version_id, d.name FROM revision r JOIN deployment d ON d.id = r.deployment_id
-            WHERE r.version_id {within} AND d.removed IS NULL ORDER BY d.name""",
-        [ids],
+    data = _grouped(session.rows(f"SELECT DISTINCT run, name FROM run_data WHERE run {within} ORDER BY name", [runs]))
+    served = _grouped(
+        session.rows(
+            f"""SELECT DISTINCT r.version_id, d.name FROM revision r JOIN deployment d ON d.id = r.deployment_id
+                WHERE r.version_id {within} AND d.removed IS NULL ORDER BY d.name""",
+            [ids],
+        )
     )
-    gates, tags = _gates_of(session, runs), tags_by(session, ids)
+    gates = _grouped(((one["run_id"], one["digest"]), _gate(one)) for one in _gates_of(session, runs))
+    aliases, tags = aliases_by(session, ids), tags_by(session, ids)
+    signatures = {row["id"]: msgspec.json.decode(row["signature"]) for row in rows}
     files = dict(session.rows(f"SELECT run, count(*) FROM run_artifact WHERE run {within} GROUP BY run", [ids]))
     return [
         ModelVersion(
@@ -177,18 +180,35 @@ def shown(session: Session, rows: Sequence[dict[str, Any]]) -> list[ModelVersion
             run_name=names.get(row["run_id"], ""), digest=row["digest"], size=row["size"],
             format=row["format"], created=row["created"], actor=row["actor"],
             description=row["description"],
-            signature=msgspec.json.decode(row["signature"]),
+            signature=signatures[row["id"]],
             metrics=msgspec.json.decode(row["metrics"]),
-            aliases=[alias for version, alias in aliases if version == row["id"]],
-            gates=[_gate(one) for one in gates if (one["run_id"], one["digest"]) == (row["run_id"], row["digest"])],
-            datasets=[name for run, name in data if run == row["run_id"]],
-            features=features_of(msgspec.json.decode(row["signature"])),
-            deployments=[name for version, name in served if version == row["id"]],
+            aliases=aliases.get(row["id"], []),
+            gates=gates.get((row["run_id"], row["digest"]), []),
+            datasets=data.get(row["run_id"], []),
+            features=features_of(signatures[row["id"]]),
+            deployments=served.get(row["id"], []),
             tags=tags[row["id"]], stage=row["stage"], source=row["source"], run_link=row["run_link"],
             logged=row["logged_id"], updated=row["updated"], files=files.get(row["id"], 0),
         )
         for row in rows
     ]  # fmt: skip
+
+
+def aliases_by(session: Session, versions: Sequence[str]) -> dict[str, list[str]]:
+    """Return the aliases that point at each version, by its id; one that has none is left out."""
+    return _grouped(
+        session.rows(
+            "SELECT version_id, alias FROM alias WHERE version_id IN (SELECT unnest(?)) ORDER BY alias",
+            [list(versions)],
+        )
+    )
+
+
+def _grouped(pairs: Iterable[tuple[Any, ...]]) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def features_of(signature: dict[str, Any]) -> list[str]:

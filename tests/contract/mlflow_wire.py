@@ -35,7 +35,8 @@ class Wire:
         self.trace: list[tuple[str, int, object]] = []
 
     def begin(self) -> None:
-        """Forget the ids and the trace of the scenario before."""
+        """Forget the ids and the trace of the scenario before, and the connection: a server closes one that rests."""
+        self._connection.close()
         self._seen, self.trace = {}, []
 
     def post(self, route: str, **body: object) -> dict:

@@ -16,9 +16,9 @@ from mlops_tui.agent.mlflow.registry_json import (
     model_row,
     models_json,
     taken,
-    version_json,
     version_number,
     version_row,
+    versions_json,
 )
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.contracts import model as contract
@@ -26,7 +26,7 @@ from mlops_tui.core.errors import AlreadyExists, NotFound
 from mlops_tui.registry.lists import PROMPT
 from mlops_tui.registry.search import search_models
 from mlops_tui.registry.stages import canonical
-from mlops_tui.registry.versions import models_by_id, resolve_version, shown, versions_by_id
+from mlops_tui.registry.versions import models_by_id, resolve_version, versions_by_id
 from mlops_tui.store.session import Session
 from mlops_tui.store.tags import tags_of
 
@@ -233,7 +233,7 @@ def by_alias(call: Call, ask: AliasOfModel) -> dict[str, Any]:
             rows = versions_by_id(session, [_version_at(session, row, alias) or ""])
         if not rows:
             raise invalid(f"Registered model alias {alias} not found.")
-        return {"model_version": version_json(shown(session, rows)[0])}
+        return {"model_version": versions_json(session, rows)[0]}
 
 
 def _version_at(session: Session, row: dict[str, Any], alias: str) -> str | None:

@@ -7,9 +7,8 @@ from typing import Any
 
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
 from mlops_tui.agent.mlflow.names import as_sent, check_name, too_long
-from mlops_tui.contracts.model import ModelVersion
 from mlops_tui.core.errors import NotFound
-from mlops_tui.registry.versions import find_model, resolve_version, shown, versions_by_id
+from mlops_tui.registry.versions import aliases_by, find_model, resolve_version, versions_by_id
 from mlops_tui.store.session import Session
 from mlops_tui.store.tags import tags_by
 
@@ -29,7 +28,7 @@ def models_json(session: Session, rows: Sequence[dict[str, Any]]) -> list[dict[s
            QUALIFY row_number() OVER (PARTITION BY model_id, stage ORDER BY version DESC) = 1 ORDER BY version""",
         [ids],
     )
-    versions = shown(session, versions_by_id(session, latest))
+    versions = versions_json(session, versions_by_id(session, latest))
     aliases = session.rows(
         """SELECT a.model_id, a.alias, v.version FROM alias a JOIN model_version v ON v.id = a.version_id
            WHERE a.model_id IN (SELECT unnest(?)) ORDER BY a.alias""",
@@ -44,7 +43,7 @@ def models_json(session: Session, rows: Sequence[dict[str, Any]]) -> list[dict[s
                 "last_updated_timestamp": row["updated"] // 1000,
                 "user_id": row["actor"],
                 "description": row["description"],
-                "latest_versions": [version_json(one) for one in versions if one.model == row["name"]],
+                "latest_versions": [one for one in versions if one["name"] == row["name"]],
                 "tags": _pairs(tags[row["id"]]),
                 "aliases": [
                     {"alias": alias, "version": str(version)} for model, alias, version in aliases if model == row["id"]
@@ -55,23 +54,34 @@ def models_json(session: Session, rows: Sequence[dict[str, Any]]) -> list[dict[s
     ]
 
 
-def version_json(version: ModelVersion) -> dict[str, Any]:
-    """Return a version; a run that this store knows is named by its wire id."""
-    run = as_sent(version.run or "")
+def versions_json(session: Session, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return versions; a run that this store knows is named by its wire id.
+
+    Args:
+        session: where to look.
+        rows: of :func:`resolve_version`.
+    """
+    ids = [row["id"] for row in rows]
+    tags, aliases = tags_by(session, ids), aliases_by(session, ids)
+    return [_version_json(row, tags[row["id"]], aliases.get(row["id"], [])) for row in rows]
+
+
+def _version_json(row: dict[str, Any], tags: dict[str, str], aliases: list[str]) -> dict[str, Any]:
+    run = as_sent(row["run_id"] or "")
     return _lean(
         {
-            "name": version.model,
-            "version": str(version.version),
-            "creation_timestamp": version.created // 1000,
-            "last_updated_timestamp": version.updated // 1000,
-            "user_id": version.actor,
-            "current_stage": version.stage,
-            "source": version.source or (f"runs:/{run}" if run else ""),
+            "name": row["model"],
+            "version": str(row["version"]),
+            "creation_timestamp": row["created"] // 1000,
+            "last_updated_timestamp": row["updated"] // 1000,
+            "user_id": row["actor"],
+            "current_stage": row["stage"],
+            "source": row["source"] or (f"runs:/{run}" if run else ""),
             "status": "READY",
-            "tags": _pairs(version.tags),
-            "aliases": version.aliases,
+            "tags": _pairs(tags),
+            "aliases": aliases,
         }
-    ) | {"description": version.description, "run_id": run, "run_link": version.run_link}
+    ) | {"description": row["description"], "run_id": run, "run_link": row["run_link"]}
 
 
 def model_row(session: Session, tenant: str, name: str | None) -> dict[str, Any]:

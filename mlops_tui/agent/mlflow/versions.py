@@ -9,7 +9,7 @@ from mlops_tui.agent.mlflow.errors import invalid
 from mlops_tui.agent.mlflow.experiments import Pair
 from mlops_tui.agent.mlflow.names import as_stored, check_name
 from mlops_tui.agent.mlflow.pages import Slice
-from mlops_tui.agent.mlflow.registry_json import check_tag, model_row, version_json, version_row
+from mlops_tui.agent.mlflow.registry_json import check_tag, model_row, version_row, versions_json
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.contracts import model as models
 from mlops_tui.contracts import version as contract
@@ -18,7 +18,7 @@ from mlops_tui.registry.make import download_address
 from mlops_tui.registry.search import search_versions
 from mlops_tui.registry.sources import lies_in
 from mlops_tui.registry.stages import canonical
-from mlops_tui.registry.versions import shown, versions_by_id
+from mlops_tui.registry.versions import versions_by_id
 from mlops_tui.store.session import Session
 
 MAX_RESULTS = 200_000
@@ -96,14 +96,14 @@ def create(call: Call, ask: CreateVersion) -> dict[str, Any]:
             description=ask.description or "", tags=tags,
         ),
     )  # fmt: skip
-    return {"model_version": version_json(made)}
+    return _made(call, made.id)
 
 
 @route("GET", "model-versions/get", OneVersion)
 def get(call: Call, ask: OneVersion) -> dict[str, Any]:
     """Show one."""
     with call.reading("model:read") as session:
-        return {"model_version": _shown(session, _row(call, session, ask))}
+        return {"model_version": versions_json(session, [_row(call, session, ask)])[0]}
 
 
 @route("PATCH", "model-versions/update", UpdateVersion)
@@ -112,7 +112,7 @@ def update(call: Call, ask: UpdateVersion) -> dict[str, Any]:
     version = _known(call, ask)
     call.perform(models.note, models.NoteModel(model=version, text=ask.description or ""))
     with call.reading("model:read") as session:
-        return {"model_version": _shown(session, _row(call, session, ask))}
+        return {"model_version": versions_json(session, [_row(call, session, ask)])[0]}
 
 
 @route("POST", "model-versions/transition-stage", MoveVersion)
@@ -123,7 +123,7 @@ def move(call: Call, ask: MoveVersion) -> dict[str, Any]:
         contract.stage,
         contract.MoveVersion(model=_known(call, ask), stage=stage, archive=bool(ask.archive_existing_versions)),
     )
-    return {"model_version": version_json(made)}
+    return _made(call, made.id)
 
 
 @route("DELETE", "model-versions/delete", OneVersion)
@@ -155,7 +155,7 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
             session, call.caller.tenant, ask.filter or "", ask.order_by or [], part.size + 1, part.offset
         )
         page = part.answer("model_versions", ids)
-        found = [version_json(one) for one in shown(session, versions_by_id(session, page.pop("model_versions", [])))]
+        found = versions_json(session, versions_by_id(session, page.pop("model_versions", [])))
         return {**page, **({"model_versions": found} if found else {})}
 
 
@@ -183,5 +183,6 @@ def _known(call: Call, ask: OneVersion) -> str:
         return str(_row(call, session, ask)["id"])
 
 
-def _shown(session: Session, row: dict[str, Any]) -> dict[str, Any]:
-    return version_json(shown(session, [row])[0])
+def _made(call: Call, version: str) -> dict[str, Any]:
+    with call.reading("model:read") as session:
+        return {"model_version": versions_json(session, versions_by_id(session, [version]))[0]}
