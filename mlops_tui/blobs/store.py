@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -73,7 +75,7 @@ class BlobWriter:
             raise Conflict(
                 "the artifact changed while it was read", f"{expected[:12]} became {digest[:12]}", "try again"
             )
-        if not self._blobs.healthy(digest):
+        if not self._blobs.holds(digest):
             with told("cannot store the artifact"):
                 if self._sealer:
                     self._sealer.finish(bytes.fromhex(digest))
@@ -110,7 +112,7 @@ class Blobs:
         """
         with open_regular(path) as file, told(f"cannot read {path}", ""):
             blob = _hashed(pieces(file))
-            if self.healthy(blob.digest):
+            if self.holds(blob.digest):
                 return blob
             file.seek(0)
             return self.put_stream(pieces(file), blob.digest)
@@ -118,7 +120,7 @@ class Blobs:
     def put_bytes(self, data: ReadableBuffer) -> Blob:
         """Store bytes that are in memory."""
         blob = _hashed([data])
-        return blob if self.healthy(blob.digest) else self.put_stream([data], blob.digest)
+        return blob if self.holds(blob.digest) else self.put_stream([data], blob.digest)
 
     def put_stream(self, chunks: Iterable[ReadableBuffer], expected: str = "") -> Blob:
         """Store chunks as they come, of any total size; see :meth:`BlobWriter.finish`."""
@@ -182,6 +184,32 @@ class Blobs:
             return False
         return True
 
+    def holds(self, digest: str) -> bool:
+        """Tell whether a healthy artifact is there, and make it as young as a new one: somebody is about to need it."""
+        if not self.exists(digest):
+            return False
+        with self._gate(fcntl.LOCK_SH), suppress(FileNotFoundError):
+            if self.healthy(digest):
+                os.utime(self._path(digest))
+                return True
+        return False
+
+    def old(self, before: float) -> Iterator[Blob]:
+        """Yield every artifact that nobody has stored since a moment (seconds since 1970), with its sealed size."""
+        for digest in self.digests():
+            with suppress(FileNotFoundError):
+                facts = self._path(digest).stat()
+                if facts.st_mtime < before:
+                    yield Blob(digest, facts.st_size)
+
+    def drop(self, digest: str, before: float) -> bool:
+        """Remove an artifact unless somebody has stored it again since a moment; return whether it is gone."""
+        with self._gate(fcntl.LOCK_EX), suppress(FileNotFoundError):
+            if self._path(digest).stat().st_mtime >= before:
+                return False
+            self._path(digest).unlink()
+        return True
+
     def size(self, digest: str) -> int:
         """Return the size of the plaintext in bytes; raises as :meth:`open`."""
         if not self.sealed:
@@ -227,6 +255,16 @@ class Blobs:
             private_dir(path.parent)
             sync_dir(self.root)
         return path
+
+    @contextmanager
+    def _gate(self, kind: int) -> Iterator[None]:
+        """Hold off those who remove while somebody finds what is there, in whatever process."""
+        gate = os.open(private_dir(self.root) / ".gate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(gate, kind)
+            yield
+        finally:
+            os.close(gate)
 
     def _path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):

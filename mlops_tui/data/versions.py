@@ -13,13 +13,14 @@ from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.data import profile
 from mlops_tui.data.labels import check_labels
-from mlops_tui.door import Context, implements
+from mlops_tui.door import Context, implements, refers
 from mlops_tui.door.files import callers_file
 from mlops_tui.jobs import start_job
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
 
 WORKER = "mlops_tui.data.worker"
+refers("SELECT digest FROM dataset_version")
 
 lists(
     Listing(

@@ -12,6 +12,7 @@ from mlops_tui.door.registry import (
     implements,
     keeps_awake,
     prepares,
+    refers,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "implements",
     "keeps_awake",
     "prepares",
+    "refers",
 ]

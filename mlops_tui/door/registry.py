@@ -40,6 +40,7 @@ PREPARERS: dict[str, list[Preparer]] = {}
 POINT_ABSORBERS: list[PointAbsorber] = []
 SEGMENT_ABSORBERS: list[SegmentAbsorber] = []
 AWAKE: list[KeepsAwake] = []
+REFERRERS: list[str] = []
 SCHEDULES: dict[str, Schedule] = {}
 
 Made = TypeVar("Made")
@@ -113,6 +114,14 @@ def keeps_awake(ask: KeepsAwake) -> KeepsAwake:
     """Register a question whose yes keeps the agent from leaving when idle: jobs running, models served."""
     AWAKE.append(ask)
     return ask
+
+
+def refers(sql: str) -> None:
+    """Register a query that yields the digests of artifacts which a room still needs: what none names is removed.
+
+    ``$gone`` in it stands for the ids of the runs and logged models that are about to be removed.
+    """
+    REFERRERS.append(sql)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mlops_tui.contracts.agent import TRACKING_TOKEN, TRACKING_URI
 from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.launch import launch
-from mlops_tui.door import Caller, Context, House, act, every, keeps_awake
+from mlops_tui.door import Caller, Context, House, act, every, keeps_awake, refers
 from mlops_tui.jobs import leftover
 from mlops_tui.jobs.spec import Spec
 from mlops_tui.spool.process import ProcessId, is_alive
@@ -30,6 +30,9 @@ SETTLE_S = 2.0
 _children: dict[str, subprocess.Popen[bytes]] = {}
 """The supervisors that this agent started and that still run, by job."""
 _missed: dict[str, float] = {}
+
+
+refers("SELECT unnest(regexp_extract_all(spec, '[0-9a-f]{64}')) FROM job")
 
 
 @keeps_awake

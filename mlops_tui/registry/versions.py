@@ -9,6 +9,7 @@ import msgspec
 
 from mlops_tui.contracts.model import GateResult, ModelVersion
 from mlops_tui.core.errors import NotFound, Refused
+from mlops_tui.door import refers
 from mlops_tui.store.session import Session
 from mlops_tui.store.tags import tags_by
 
@@ -20,6 +21,7 @@ SELECT v.* REPLACE (epoch_us(v.created) AS created, epoch_us(coalesce(v.updated,
        m.name AS model
 FROM model_version v JOIN model m ON m.id = v.model_id
 """
+refers("SELECT digest FROM model_version")
 _LIVE = "m.deleted IS NULL AND v.deleted IS NULL"
 LATEST_GATES = """
 (SELECT * FROM gate_result QUALIFY row_number() OVER (PARTITION BY run_id, digest, gate ORDER BY ts DESC, id DESC) = 1)

@@ -13,7 +13,7 @@ import msgspec
 from mlops_tui.blobs import Blob
 from mlops_tui.core.clock import DAY
 from mlops_tui.core.errors import BadInput, MlopsError, NotFound, Refused
-from mlops_tui.door import Context, House, absorbs, every, prepares
+from mlops_tui.door import Context, House, absorbs, every, prepares, refers
 from mlops_tui.spool import files
 from mlops_tui.spool.records import Artifact
 from mlops_tui.spool.text import logical_path
@@ -22,6 +22,7 @@ from mlops_tui.tracking.find import elsewhere
 from mlops_tui.tracking.spooled import unread
 
 log = logging.getLogger(__name__)
+refers("SELECT digest FROM run_artifact WHERE run NOT IN (SELECT unnest($gone::VARCHAR[]))")
 LEFT_S = 60.0
 """Seconds after which a kept file whose run is over, and whose spool is read, is nobody's."""
 

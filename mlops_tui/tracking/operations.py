@@ -18,6 +18,7 @@ from mlops_tui.tracking import (
     logged_list,
     lost,
     made,
+    purge,
     read,
 )
 from mlops_tui.tracking.exchange import give, take, take_logged
@@ -41,6 +42,7 @@ __all__ = [
     "logged_list",
     "lost",
     "made",
+    "purge",
     "read",
     "take",
     "take_logged",
