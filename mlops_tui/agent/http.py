@@ -49,6 +49,7 @@ def application(agent: Agent) -> Starlette:
     """Return the ASGI application of one agent."""
 
     async def hello(_: Request) -> Response:
+        agent.used()
         return _json(Hello(protocol=PROTOCOL, version=__version__, store=agent.store_id, pid=agent.pid))
 
     async def call(request: Request) -> Response:
@@ -60,6 +61,7 @@ def application(agent: Agent) -> Starlette:
             agent.used()
 
     async def events(request: Request) -> Response:
+        agent.used()
         try:
             given = request.query_params.get("since")
             since = int(given) if given else None

@@ -204,9 +204,25 @@ class Loopback:
             await self._done
 
 
+class _Server(uvicorn.Server):
+    """Listens on sockets of either family: uvloop, unlike asyncio, has a call for each."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        loop, config = asyncio.get_running_loop(), self.config
+
+        def protocol() -> asyncio.Protocol:
+            return config.http_protocol_class(config=config, server_state=self.server_state, app_state={}, _loop=loop)  # type: ignore[call-arg]
+
+        for one in sockets or []:
+            create: Any = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
+            self.servers = [*getattr(self, "servers", []), await create(protocol, sock=one, backlog=config.backlog)]
+        self.started = True
+
+
 def quiet_server(application: Any, protocol: type[asyncio.Protocol]) -> uvicorn.Server:
     """Return a server that leaves logging and signals to the agent."""
-    made = uvicorn.Server(
+    made = _Server(
         uvicorn.Config(
             application,
             http=protocol,

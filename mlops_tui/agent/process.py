@@ -15,6 +15,7 @@ from collections import deque
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from mlops_tui.agent.http import application
 from mlops_tui.agent.ingest import Ingestor
@@ -88,7 +89,7 @@ class Agent:
         ingesting.start()
         self._schedules.start()
         try:
-            asyncio.run(self._serve(listener, ready))
+            uvloop.run(self._serve(listener, ready))
         finally:
             self.house.leaving.set()
             self.house.home.socket.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -81,9 +81,10 @@ def history(call: Call, ask: History) -> dict[str, Any]:
     part = Slice.of(ask.page_token, ask.max_results or 2**62)
     call.journal.drain(run)
     with call.reading("run:read") as session:
-        rows = session.rows(
-            _ORDERED, [_series(session, call.caller.tenant, run, ask.metric_key), part.size + 1, part.offset]
-        )
+        sid, n = _series(session, call.caller.tenant, run, ask.metric_key)
+        values = call.histories.of(session, sid, n)
+    end = min(n, part.offset + part.size + 1)
+    rows = zip(*(column[part.offset : end].tolist() for column in values), strict=True)
     return part.answer("metrics", _values(ask.metric_key or "", rows))
 
 
@@ -100,7 +101,7 @@ def bulk(call: Call, ask: Bulk) -> dict[str, Any]:
         call.journal.drain(run)
         with call.reading("run:read") as session:
             rows = session.rows(
-                _ORDERED, [_series(session, call.caller.tenant, run, ask.metric_key), most - len(found), 0]
+                _ORDERED, [_series(session, call.caller.tenant, run, ask.metric_key)[0], most - len(found), 0]
             )
         found += _values(ask.metric_key, rows, run)
     return {"metrics": found} if found else {}
@@ -121,7 +122,7 @@ def interval(call: Call, ask: Interval) -> dict[str, Any]:
         with call.reading("run:read") as session:
             _check(call, session, run)
             wanted = {
-                "sid": _series(session, call.caller.tenant, run, ask.metric_key),
+                "sid": _series(session, call.caller.tenant, run, ask.metric_key)[0],
                 "low": ask.start_step, "high": ask.end_step,
                 "most": max(1, THINNED if ask.max_results is None else ask.max_results),
             }  # fmt: skip
@@ -134,13 +135,16 @@ def _check(call: Call, session: Session, run: str) -> None:
         raise missing(f"Run with id={run.replace('-', '')} not found")
 
 
-def _series(session: Session, tenant: str, run: str, key: str | None) -> int | None:
-    found: int | None = session.value(
-        "SELECT sid FROM series WHERE scope = 'run' AND owner = ? AND key = ?", [run, key]
+def _series(session: Session, tenant: str, run: str, key: str | None) -> tuple[int, int]:
+    """Return id and length of a series; 0 and 0 where there is none."""
+    found = session.row(
+        """SELECT s.sid, s.n FROM series s JOIN run r ON r.id = s.owner
+           WHERE s.scope = 'run' AND s.owner = ? AND s.key = ? AND r.tenant = ?""",
+        [run, key, tenant],
     )
-    return found
+    return found or (0, 0)
 
 
-def _values(key: str, rows: Sequence[tuple[float, int, int]], run: str | None = None) -> list[Value]:
+def _values(key: str, rows: Iterable[tuple[float, int, int]], run: str | None = None) -> list[Value]:
     shown = run.replace("-", "") if run else None
     return [Value(key, number(value), ms, step, shown) for value, ms, step in rows]

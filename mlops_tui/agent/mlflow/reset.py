@@ -25,6 +25,7 @@ def reset(call: Call, _ask: Ask) -> None:
     act(house, call.caller, _empty)
     house.emptied()
     call.journal.forget()
+    call.histories.forget()
     shutil.rmtree(house.home.blobs, ignore_errors=True)
 
 

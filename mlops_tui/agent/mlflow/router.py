@@ -15,6 +15,7 @@ from mlops_tui.contracts.operation import Answer, Operation, Request
 from mlops_tui.door.perform import perform
 
 if TYPE_CHECKING:
+    from mlops_tui.agent.mlflow.histories import Histories
     from mlops_tui.agent.mlflow.journal import Journal
     from mlops_tui.door.context import Caller
     from mlops_tui.door.house import House
@@ -42,6 +43,7 @@ class Call:
     house: House
     caller: Caller
     journal: Journal
+    histories: Histories
     names: dict[str, str]
     headers: dict[bytes, bytes]
     body: Iterator[bytes] = field(default_factory=lambda: iter(()))

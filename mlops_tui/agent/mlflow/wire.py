@@ -14,6 +14,7 @@ from mlops_tui.agent.callers import caller_of
 from mlops_tui.agent.mlflow import reset
 from mlops_tui.agent.mlflow.coding import check_required, encode, from_query
 from mlops_tui.agent.mlflow.errors import STATUS, WireError, invalid, translated
+from mlops_tui.agent.mlflow.histories import Histories
 from mlops_tui.agent.mlflow.journal import Journal
 from mlops_tui.agent.mlflow.router import ROUTER, Call, Reply, Route
 from mlops_tui.agent.mlflow.skipped import unserved
@@ -60,7 +61,7 @@ class Wire:
             used: called at each request, so that the agent does not leave as idle.
         """
         self.house, self._behind, self._used = house, behind, used
-        self.journal = Journal(house)
+        self.journal, self._histories = Journal(house), Histories()
         reset.offer()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +91,9 @@ class Wire:
         house = self.house
         headers = dict(scope["headers"])
         client = scope["client"]
-        call = Call(house, caller_of(house, client, headers), self.journal, names, headers, port=client[1])
+        call = Call(
+            house, caller_of(house, client, headers), self.journal, self._histories, names, headers, port=client[1]
+        )
         body = b"" if route.stream else await _read(receive)
         if route.stream:
             call.body = _pieces(receive, asyncio.get_running_loop())
@@ -99,8 +102,15 @@ class Wire:
         else:
             ask = route.decode(body)
         check_required(ask)
-        answer = await route.handler(call, ask) if route.hot else await run_in_threadpool(route.handler, call, ask)
-        return answer if isinstance(answer, Reply) else Reply(encode(answer) if answer is not None else b"{}")
+        if route.hot:
+            return _reply(await route.handler(call, ask))
+        return await run_in_threadpool(lambda: _reply(route.handler(call, ask)))
+
+
+def _reply(answer: Any) -> Reply:
+    if isinstance(answer, Reply):
+        return answer
+    return Reply(encode(answer) if answer is not None else b"{}")
 
 
 def _merged(route: Route, body: bytes, names: dict[str, str]) -> Any:
