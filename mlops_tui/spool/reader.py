@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_tui.core.errors import Conflict, NotAllowed, NotFound
-from mlops_tui.spool.records import Metric, Record
+from mlops_tui.spool.records import Batch, Metric, Record
 from mlops_tui.spool.text import MAX_LINE
 
 BATCH_BYTES = 8 * 1024 * 1024
@@ -102,13 +102,13 @@ def read_owned(path: Path, offset: int = 0, limit_bytes: int = BATCH_BYTES) -> d
     if isinstance(data, Chunk):
         return {"": data}
     records, metrics, bad = _parsed(data, offset)
-    owners: dict[str, tuple[list[Record], list[Metric]]] = {"": ([], [])}
+    owners: dict[str, tuple[list[Record], list[Metric | Batch]]] = {"": ([], [])}
     for record in records:
         owners.setdefault(record.o, ([], []))[0].append(record)
     for metric in metrics:
         owners.setdefault(metric.o, ([], []))[1].append(metric)
     end = offset + data.rfind(b"\n") + 1
-    return {owner: Chunk(mine, _columns(points), end, [] if owner else bad) for owner, (mine, points) in owners.items()}
+    return {owner: Chunk(mine, _points(points), end, [] if owner else bad) for owner, (mine, points) in owners.items()}
 
 
 def _bytes_from(path: Path, offset: int, limit_bytes: int) -> bytes | Chunk:
@@ -144,20 +144,20 @@ def parse(data: bytes, offset: int = 0) -> Chunk:
     What follows the last newline is left for later.
     """
     records, metrics, bad = _parsed(data, offset)
-    return Chunk(records, _columns(metrics), offset + data.rfind(b"\n") + 1, bad)
+    return Chunk(records, _points(metrics), offset + data.rfind(b"\n") + 1, bad)
 
 
-def _parsed(data: bytes, offset: int) -> tuple[list[Record], list[Metric], list[Bad]]:
+def _parsed(data: bytes, offset: int) -> tuple[list[Record], list[Metric | Batch], list[Bad]]:
     records: list[Record] = []
-    metrics: list[Metric] = []
+    metrics: list[Metric | Batch] = []
     bad: list[Bad] = []
     for start, block in _blocks(data):
         found = _decode(block, offset + start, bad)
         if list(map(type, found)).count(Metric) == len(found):  # nearly always
             metrics += cast(list[Metric], found)
             continue
-        metrics += [one for one in found if type(one) is Metric]
-        records += [one for one in found if type(one) is not Metric]
+        metrics += [one for one in found if isinstance(one, Metric | Batch)]
+        records += [one for one in found if not isinstance(one, Metric | Batch)]
     return records, metrics, bad
 
 
@@ -211,6 +211,26 @@ def _skip_giant(fd: int, offset: int, head: bytes) -> Chunk:
             return Chunk([], _columns([]), at + newline + 1, [_bad(offset, head, f"longer than {MAX_LINE:,} bytes")])
         at += len(data)
     return Chunk([], _columns([]), offset, [])
+
+
+def _points(measured: list[Metric | Batch]) -> Points:
+    """Return metrics and batches of them as columns, batches last."""
+    batches = [one for one in measured if type(one) is Batch]
+    if not batches:
+        return _columns(cast(list[Metric], measured))
+    singles = _columns([one for one in measured if type(one) is Metric])
+    names = dict.fromkeys(chain(singles.names, *(one.k for one in batches)))
+    place = {name: n for n, name in enumerate(names)}
+    parts = [singles] + [_of_batch(one, place) for one in batches]
+    return Points(list(names), *(np.concatenate([part[n] for part in parts]) for n in range(1, 5)))
+
+
+def _of_batch(batch: Batch, place: dict[str, int]) -> Points:
+    value = np.array(batch.m, np.float64)
+    for n, word in batch.x.items():
+        value[int(n)] = _WORDS[word]
+    key = np.array([place[name] for name in batch.k], np.int32)[np.array(batch.i, np.int64)]
+    return Points(batch.k, key, np.array(batch.s, np.int64), np.array(batch.ts, np.int64), value)
 
 
 def _columns(metrics: list[Metric]) -> Points:

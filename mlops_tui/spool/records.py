@@ -79,6 +79,28 @@ class Metric(Event, tag="m", kw_only=True, gc=False):
     x: dict[Name, Word] | None = None
 
 
+class Batch(Event, tag="mb", kw_only=True):
+    """Metrics of many steps by columns: point n is ``m[n]`` of the metric ``k[i[n]]`` at step ``s[n]``, time ``ts[n]``.
+
+    What JSON has no number for stands in ``x`` under its n. Handed on as :class:`.reader.Points`.
+    """
+
+    k: list[Name]
+    i: list[Annotated[int, Meta(ge=0)]]
+    ts: list[Stamp]
+    s: list[Int64]
+    m: list[float]
+    x: dict[str, Word] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse columns that do not fit each other."""
+        n = len(self.i)
+        if {len(self.ts), len(self.s), len(self.m)} != {n} or (n and max(self.i) >= len(self.k)):
+            raise ValueError("the columns of a batch do not fit each other")
+        if any(not place.isdecimal() or int(place) >= n for place in self.x):
+            raise ValueError("a batch names a point that it does not have")
+
+
 class Heartbeat(Event, tag="hb", kw_only=True):
     """A sign of life."""
 
@@ -146,4 +168,4 @@ class End(Event, tag="end", kw_only=True):
     error: str = ""
 
 
-Record = Start | Param | Tag | Metric | Heartbeat | Log | Artifact | Dataset | UsedModel | Measure | Label | End
+Record = Start | Param | Tag | Metric | Batch | Heartbeat | Log | Artifact | Dataset | UsedModel | Measure | Label | End

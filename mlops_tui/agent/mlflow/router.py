@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Ans = TypeVar("Ans", bound=Answer)
 HOST = "127.0.0.1"
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of the longest body that is read at once; files are streamed."""
 PREFIXES = ("/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/")
 """Where routes live: the first is what clients use, the second what browsers and a few clients do."""
 
@@ -90,6 +92,7 @@ class Route:
     decode: Callable[[bytes], Ask]
     stream: bool = False
     hot: bool = False
+    limit: int = MAX_BODY
     pattern: re.Pattern[str] | None = None
 
 
@@ -110,9 +113,7 @@ class Router:
                 continue
             names = re.sub(r"\\\{(\w+):path\\\}", r"(?P<\1>.+)", re.escape(whole))
             pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", names))
-            self._patterns.append(
-                Route(route.method, route.kind, route.handler, route.decode, route.stream, route.hot, pattern)
-            )
+            self._patterns.append(replace(route, pattern=pattern))
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """Return the route of a path and what its names stand for, or None."""
@@ -128,7 +129,7 @@ ROUTER = Router()
 
 
 def route(
-    method: str, path: str, kind: type[Ask] = Ask, *, stream: bool = False, hot: bool = False
+    method: str, path: str, kind: type[Ask] = Ask, *, stream: bool = False, hot: bool = False, limit: int = MAX_BODY
 ) -> Callable[[Handler], Handler]:
     """Register who answers a path.
 
@@ -139,10 +140,11 @@ def route(
         kind: type of the request.
         stream: the body is not read before the handler runs.
         hot: the handler is a coroutine function that runs on the loop and must not wait for the store there.
+        limit: bytes of the longest body.
     """
 
     def register(handler: Handler) -> Handler:
-        ROUTER.add(path, Route(method, kind, handler, decoder_of(kind), stream, hot))
+        ROUTER.add(path, Route(method, kind, handler, decoder_of(kind), stream, hot, limit))
         return handler
 
     return register

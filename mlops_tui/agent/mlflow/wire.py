@@ -42,8 +42,6 @@ MODULES = (
 )
 """Files beside this one that register routes when they are imported."""
 ROOTS = ("/api/", "/api/2.0mlflow/", "/ajax-api/", "/graphql")
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes of the longest body that is read at once; files are streamed."""
 
 for _module in MODULES:
     importlib.import_module(f"mlops_tui.agent.mlflow.{_module}")
@@ -94,7 +92,7 @@ class Wire:
         call = Call(
             house, caller_of(house, client, headers), self.journal, self._histories, names, headers, port=client[1]
         )
-        body = b"" if route.stream else await _read(receive)
+        body = b"" if route.stream else await _read(receive, route.limit)
         if route.stream:
             call.body = _pieces(receive, asyncio.get_running_loop())
         if names or scope["method"] == "GET" or (route.stream and scope["query_string"]):
@@ -122,19 +120,22 @@ def _merged(route: Route, body: bytes, names: dict[str, str]) -> Any:
     return ask
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(receive: Receive, limit: int) -> bytes:
+    """Return a body whole.
+
+    Raises:
+        WireError: it is longer than the route takes.
+    """
     message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    pieces, size = [body], len(body)
-    while message.get("more_body"):
+    pieces = [message.get("body", b"")]
+    size = len(pieces[0])
+    while message.get("more_body") and size <= limit:
         message = await receive()
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
-        if size > MAX_BODY:
-            raise invalid(f"the body has more than {MAX_BODY:,} bytes")
-    return b"".join(pieces)
+    if size > limit:
+        raise invalid(f"a request like this has at most {limit:,} bytes; send several")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _pieces(receive: Receive, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:

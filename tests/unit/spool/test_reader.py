@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -190,3 +191,19 @@ def test_a_missing_a_shorter_and_a_linked_file(tmp_path):
     os.symlink(path, tmp_path / "link.jsonl")
     with pytest.raises(NotAllowed):
         read_from(tmp_path / "link.jsonl")
+
+
+def test_a_batch_by_columns_is_points_like_any_other():
+    lines = (
+        b'{"v":1,"e":"m","t":5,"s":1,"m":{"loss":0.5}}\n'
+        b'{"v":1,"e":"mb","t":9,"k":["acc","loss"],"i":[0,1,0],"ts":[6,7,8],"s":[2,2,3],"m":[1,2,0],"x":{"2":"NaN"}}\n'
+        b'{"v":1,"e":"mb","t":9,"k":["acc"],"i":[1],"ts":[6],"s":[2],"m":[1]}\n'
+        b'{"v":1,"e":"mb","t":9,"k":["acc"],"i":[0],"ts":[6,7],"s":[2],"m":[1]}\n'
+        b'{"v":1,"e":"mb","t":9,"k":["acc"],"i":[0],"ts":[6],"s":[2],"m":[1],"x":{"1":"NaN"}}\n'
+    )
+    chunk = parse(lines)
+    points = chunk.points
+    assert [points.names[key] for key in points.key] == ["loss", "acc", "loss", "acc"]
+    assert points.step.tolist() == [1, 2, 2, 3] and points.ts.tolist() == [5, 6, 7, 8]
+    assert points.value[:3].tolist() == [0.5, 1.0, 2.0] and np.isnan(points.value[3])
+    assert len(chunk.bad) == 3 and not chunk.records
