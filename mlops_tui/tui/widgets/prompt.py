@@ -61,9 +61,9 @@ class Prompt(Horizontal):
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Hand the line over and go."""
         event.stop()
-        text = clean(event.value)
+        # In the screen's name: what this opens answers to whoever opened it, and the prompt is gone by then.
+        self.screen.call_later(self._done, clean(event.value))
         await self.remove()
-        self._done(text)
 
     async def on_input_blurred(self, _: Input.Blurred) -> None:
         """Go when the person turns to something else."""

@@ -227,7 +227,7 @@ async def test_data_versions_are_read_compared_and_tagged(door, open_app, settle
         await until(pilot, lambda: cells(app, "#data", "version") == [1])
         await asyncio.to_thread(dataset, desk, "census", 250, 50)
         await until(pilot, lambda: cells(app, "#data", "rows") == [250, 100])
-        assert any("age" in row and "20.0%" in row for row in lines_of(app, "#columns"))
+        await until(pilot, lambda: any("age" in row and "20.0%" in row for row in lines_of(app, "#columns")))
         await pilot.press("enter")
         await until(pilot, lambda: app.face.crumb == "census@2")
         await pilot.press("d")
