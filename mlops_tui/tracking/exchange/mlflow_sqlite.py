@@ -17,7 +17,7 @@ from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.tracking.exchange.local_files import files_below, local_folder
 from mlops_tui.tracking.exchange.mlflow_facts import found_run, ieee
 from mlops_tui.tracking.exchange.mlflow_tables import field_of, logged, registered
-from mlops_tui.tracking.exchange.source import Candidate, FoundModel, Points, SourceFile, joined
+from mlops_tui.tracking.exchange.source import NO_POINTS, Candidate, FoundModel, Points, SourceFile
 
 RUNS_AT_ONCE = 500
 MAPPED = 16 << 30
@@ -90,17 +90,9 @@ class SqliteSource:
                 )  # fmt: skip
 
     def points(self, some: Sequence[Candidate]) -> list[Points]:
-        """Return the points of some runs."""
-        rows = self._rows(
-            f"SELECT run_uuid, key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid IN ({_marks(some)})",
-            [one.run.source_id for one in some],
-            plain=True,
-        )
-        found: dict[str, Points] = {}
-        if rows:
-            run, key, step, ts, value, nan = zip(*rows, strict=True)
-            found = _by_run(run, key, step, ts, np.where(np.array(nan, dtype=bool), np.nan, ieee(value)))
-        return [found.get(one.run.source_id) or joined([]) for one in some]
+        """Return the points of some runs; a question a run, so that its rows are gone before the next one's come."""
+        asked = "SELECT key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ?"
+        return [_by_metric(self._rows(asked, [one.run.source_id], plain=True)) for one in some]
 
     def files(self, one: Candidate) -> Iterable[SourceFile]:
         """Yield the files of a run, where they lie on this machine."""
@@ -196,18 +188,15 @@ class SqliteSource:
         return found
 
 
-def _by_run(run: Sequence[str], key: Sequence[str], step: Any, ts: Any, value: Any) -> dict[str, Points]:
-    """Return points by run, each run's by metric."""
-    places: dict[tuple[str, str], int] = {}
-    which = np.array([places.setdefault(pair, len(places)) for pair in zip(run, key, strict=True)], dtype=np.int64)
-    order = np.argsort(which, kind="stable")
-    step, ts = np.array(step, dtype=np.int64)[order], np.array(ts, dtype=np.int64)[order] * 1000
-    value, bounds = value[order], np.searchsorted(which[order], np.arange(len(places) + 1))
-    parts: dict[str, list[tuple[str, Any, Any, Any]]] = defaultdict(list)
-    for (owner, name), at in places.items():
-        part = slice(bounds[at], bounds[at + 1])
-        parts[owner].append((name, step[part], ts[part], value[part]))
-    return {owner: joined(found) for owner, found in parts.items()}
+def _by_metric(rows: list[tuple[Any, ...]]) -> Points:
+    """Return the points of a run from its rows."""
+    if not rows:
+        return NO_POINTS
+    keys, step, ts, value, nan = zip(*rows, strict=True)
+    places: dict[str, int] = {}
+    which = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int32)
+    values = np.where(np.array(nan, dtype=bool), np.nan, ieee(value))
+    return Points(list(places), which, np.array(step, np.int64), np.array(ts, np.int64) * 1000, values)
 
 
 def _marks(some: Sequence[Any]) -> str:
