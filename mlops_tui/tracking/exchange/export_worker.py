@@ -69,6 +69,8 @@ class Export:
         """Make the folder, or take up one in which an export was stopped."""
         folder = self._folder
         check_target(folder)
+        for left in Path.cwd().glob("page-*.npy"):  # by an attempt that was killed
+            left.unlink()
         (folder / "mlflow").mkdir(parents=True, exist_ok=True)
         (folder / UNFINISHED).write_text("an export goes on here, or was stopped: start it again\n")
         for old in sorted((folder / "parquet").rglob("*"), reverse=True):

@@ -50,6 +50,8 @@ class Tally:
 def bring(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
     """Read a source and hand in what is not here."""
     began = time.monotonic()
+    for left in Path.cwd().glob("points-*.npy"):  # by an attempt that was killed
+        left.unlink()
     with closing(_open(request)) as source:
         experiments, found = _listed(source, request["experiment"])
         wanted = _wanted(job, found, request["artifacts"])
