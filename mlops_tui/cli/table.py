@@ -53,6 +53,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Words with code of their own: where it is, and their line of help."""
 
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
+    "artifact": {
+        "get": ("mlops_tui.cli.artifact:get", "Copy a file or a folder of artifacts here."),
+        "put": ("mlops_tui.cli.artifact:put", "Keep a file of this machine among the artifacts."),
+    },
     "agent": {
         "start": ("mlops_tui.cli.agent:start", "Start the agent; --stay keeps it when idle."),
         "log": ("mlops_tui.cli.agent:log", "Print the end of the agent's log."),

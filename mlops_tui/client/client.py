@@ -132,7 +132,7 @@ class Client:
         """
         connection = UnixConnection(str(self.home.socket), 3600.0)
         path = "/events" + (f"?since={since}" if since is not None else "")
-        connection.request("GET", path, headers={wire.TENANT: str(self._config.get("tenant"))})
+        connection.request("GET", path, headers={wire.TENANT: self.tenant})
         answer = connection.getresponse()
         if answer.status >= 400:
             raise wire.failure(answer.status, answer.read())
@@ -145,6 +145,11 @@ class Client:
             raise Unreachable("the agent is gone", str(error), "mlops agent status") from error
         finally:
             connection.close()
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that calls are made for."""
+        return str(self._config.get("tenant"))
 
     def close(self) -> None:
         """Close the connection."""
@@ -160,9 +165,7 @@ class Client:
         self, operation: Operation[Any, Any], request: Any, *, dry_run: bool, reason: str, request_id: str, digest: str
     ) -> Any:
         body = wire.encode(operation, request)
-        context = wire.headers(
-            dry_run=dry_run, digest=digest, reason=reason, request_id=request_id, tenant=str(self._config.get("tenant"))
-        )
+        context = wire.headers(dry_run=dry_run, digest=digest, reason=reason, request_id=request_id, tenant=self.tenant)
         status, answer = self._exchange(f"/op/{operation.name}", body, context)
         return wire.decode(operation, status, answer, dry_run)
 

@@ -16,9 +16,9 @@ ROOT = "mlflow-artifacts:/"
 class Folder(Request, frozen=True):
     """A folder or a file of something that keeps files."""
 
-    positional = ("of", "path")
-    of: Annotated[str, Meta(description="run, logged model, or an mlflow-artifacts:/ address")]
-    path: Annotated[str, Meta(description="folder or file; empty: the top")] = ""
+    positional = ("of", "place")
+    of: Annotated[str, Meta(description="run, logged model, model@version, or an mlflow-artifacts:/ address")]
+    place: Annotated[str, Meta(description="folder or file in it; empty: the top")] = ""
 
 
 class Entry(msgspec.Struct, kw_only=True):

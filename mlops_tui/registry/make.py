@@ -109,6 +109,8 @@ def download_address(session: Session, tenant: str, row: dict[str, Any]) -> str:
             if not number:
                 return address_of(session, tenant, name)
             return download_address(session, tenant, resolve_version(session, tenant, f"{name}@{number}"))
+    if not row["source"] and row["run_id"]:  # one from before versions kept their file under their own name
+        return address_of(session, tenant, row["run_id"])
     return str(row["source"])
 
 

@@ -18,6 +18,7 @@ from mlops_tui.registry.models import insert_model, next_version, touch, version
 from mlops_tui.registry.sources import files_of, manifest_digest
 from mlops_tui.registry.versions import label, latest_gates, resolve_version, shown
 from mlops_tui.store.session import Session
+from mlops_tui.tracking.files import put_file
 from mlops_tui.tracking.find import find_run
 from mlops_tui.tracking.headline import headline
 from mlops_tui.tracking.read import metrics_of
@@ -75,6 +76,7 @@ class Register:
             signature=_json(plan.data["signature"]), created_us=ctx.now,
             actor=ctx.caller.name, metrics=_json(metrics), metric=metric, value=metrics.get(metric),
         )  # fmt: skip
+        put_file(ctx, identifier, file["path"].rpartition("/")[2], file["digest"], file["size"])
         ctx.link(f"model_version:{identifier}", "made_by", f"run:{run['id']}")
         ctx.emit("model", model, "registered", f"{request.name}@{plan.data['version']} registered", plan.object)
         return shown(session, [resolve_version(session, ctx.tenant, identifier)])[0]

@@ -22,7 +22,7 @@ GROUP BY name ORDER BY name
 @implements(contract.listed)
 def listed(ctx: Context, request: contract.Folder) -> contract.Entries:
     """List what lies directly in a folder; a file and a folder that is not there hold nothing."""
-    at = find_place(ctx.session, ctx.tenant, request.of, request.path)
+    at = find_place(ctx.session, ctx.tenant, request.of, request.place)
     return contract.Entries(address=at.top, entries=entries(ctx.session, at))
 
 
@@ -47,7 +47,7 @@ class Delete:
 
     def plan(self, ctx: Context, request: contract.Folder) -> Plan:
         """Count what goes."""
-        at = writable(ctx.session, find_place(ctx.session, ctx.tenant, request.of, request.path), whole=True)
+        at = writable(ctx.session, find_place(ctx.session, ctx.tenant, request.of, request.place), whole=True)
         rows = _below(ctx.session, at, itself=True)
         if not rows:
             raise NotFound(f"there is no artifact {at.path}", "", "mlops artifact list shows what is there")
@@ -60,7 +60,7 @@ class Delete:
             changes=[
                 Change(object=f"{at.top}/{row['path']}", field="digest", before=row["digest"]) for row in rows[:100]
             ],
-            cli=shlex.join(["mlops", "artifact", "delete", request.of, *([request.path] if request.path else [])]),
+            cli=shlex.join(["mlops", "artifact", "delete", request.of, *([request.place] if request.place else [])]),
             data={"place": at},
         )
 

@@ -45,7 +45,8 @@ def find_place(session: Session, tenant: str, of: str, path: str) -> Place:
     Args:
         session: where to look.
         tenant: whose files.
-        of: a run as :func:`find_run` takes it, the id of a logged model or of a version, or an address.
+        of: a run as :func:`find_run` takes it, the id of a logged model or of a version, ``employment@7``,
+            ``employment@champion``, or an address.
         path: below it, perhaps empty.
 
     Raises:
@@ -54,7 +55,7 @@ def find_place(session: Session, tenant: str, of: str, path: str) -> Place:
     """
     if of.startswith(ROOT):
         return _at(session, tenant, safe("/".join(part for part in (of.removeprefix(ROOT), path) if part)))
-    if (owner := _owner(session, tenant, of)) is None:
+    if (owner := _owner(session, tenant, of) or _version(session, tenant, of)) is None:
         owner = _owner(session, tenant, find_run(session, tenant, of)["id"])
     assert owner is not None
     return owner._replace(path=safe(path))
@@ -100,6 +101,19 @@ def _owner(session: Session, tenant: str, name: str) -> Place | None:
         name = f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
     row = session.row(_OWNERS, {"tenant": tenant, "id": name})
     return Place(row[0], row[1], "", f"{row[2]}/artifacts") if row else None
+
+
+def _version(session: Session, tenant: str, name: str) -> Place | None:
+    """Return the place of a version by its model's name, and its number or an alias."""
+    model, at, wanted = name.removeprefix("model:").partition("@")
+    found = at and session.value(
+        """SELECT v.id FROM model_version v JOIN model m ON m.id = v.model_id
+           LEFT JOIN alias a ON a.version_id = v.id AND a.alias = $wanted
+           WHERE m.tenant = $tenant AND m.name = $model AND m.deleted IS NULL AND v.deleted IS NULL
+             AND (a.alias IS NOT NULL OR v.version = try_cast($wanted AS INTEGER))""",
+        {"tenant": tenant, "model": model, "wanted": wanted},
+    )
+    return _owner(session, tenant, found) if found else None
 
 
 def _leaves(path: str) -> BadInput:

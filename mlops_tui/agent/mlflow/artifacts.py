@@ -104,7 +104,7 @@ def listed(call: Call, ask: AtPath) -> dict[str, Any]:
 def delete(call: Call, ask: AtPath) -> None:
     """Delete a file or a folder; what is not there is no mistake."""
     try:
-        call.perform(contract.delete, contract.Folder(of=ROOT, path=plain(ask.path)))
+        call.perform(contract.delete, contract.Folder(of=ROOT, place=plain(ask.path)))
     except NotFound:
         return
 

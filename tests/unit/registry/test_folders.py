@@ -26,12 +26,12 @@ def test_a_folder_becomes_a_version_that_outlives_it(desk):
     assert (made.version, made.format, made.files, made.run, made.tags) == (1, "mlflow", 2, run, {"a": "b"})
     assert made.signature["inputs"] == [{"name": "age", "dtype": "double", "shape": None}]
     assert made.signature["flavors"] == ["python_function", "sklearn"] and made.metrics == {"auc": 0.7, "loss": 0.4}
-    desk.call("artifact.delete", of=run, path="model")
-    left = desk.call("artifact.list", of=made.id)
+    desk.call("artifact.delete", of=run, place="model")
+    left = desk.call("artifact.list", of="work@1")
     assert [(one.path, one.size) for one in left.entries] == [("MLmodel", len(CARD)), ("model.pkl", 7)]
     assert desk.call("model.verify", model="work@1").text.startswith("work@1: 2 files")
     with pytest.raises(Refused, match="keeps its files"):
-        desk.call("artifact.delete", of=made.id, path="MLmodel")
+        desk.call("artifact.delete", of=made.id, place="MLmodel")
     with pytest.raises(Refused, match="not served by us yet · it is an MLflow model without an ONNX file"):
         desk.call("deploy.create", name="w", model="work@1")
 
@@ -141,3 +141,13 @@ def test_an_alias_that_would_mean_a_version_is_refused(desk, alias):
     desk.call("version.create", name="work", source="s3://b/m")
     with pytest.raises(BadInput, match="cannot be called"):
         desk.call("model.alias", model="work@1", alias=alias)
+
+
+def test_a_registered_file_lies_under_its_version(desk):
+    run = desk.train("v1", files={"out/model.onnx": desk.onnx(5)})
+    made = desk.register("v1", artifact="out/model.onnx", require_gates=False)
+    desk.call("model.alias", model="employment@1", alias="champion")
+    [file] = desk.call("artifact.list", of="employment@champion").entries
+    assert (file.path, file.digest, made.files) == ("model.onnx", made.digest, 1)
+    desk.call("artifact.delete", of=run, place="out")
+    assert desk.call("model.verify", model="employment@1").text.endswith("as registered")

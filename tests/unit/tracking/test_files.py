@@ -27,7 +27,7 @@ def place(desk, of, path=""):
 
 
 def listed(desk, of, path=""):
-    return [(one.path, one.folder, one.size) for one in desk.call("artifact.list", of=of, path=path).entries]
+    return [(one.path, one.folder, one.size) for one in desk.call("artifact.list", of=of, place=path).entries]
 
 
 def test_an_address_leads_to_its_owner_whatever_stands_before_it(desk, run):
@@ -79,9 +79,9 @@ def test_a_file_is_replaced_and_found_and_never_lies_under_a_file(desk, run):
 def test_deleting_takes_a_folder_and_nothing_that_only_begins_alike(desk, run):
     for path in ("a/b", "a/c/d", "ab", "z"):
         put(desk, run, path)
-    plan = desk.plan("artifact.delete", of=run, path="a")
+    plan = desk.plan("artifact.delete", of=run, place="a")
     assert plan.text == "delete a (2 files, 2 bytes)" and len(plan.changes) == 2
-    desk.call("artifact.delete", of=run, path="a")
+    desk.call("artifact.delete", of=run, place="a")
     assert [path for path, *_ in listed(desk, run)] == ["ab", "z"]
     with pytest.raises(NotFound):
-        desk.call("artifact.delete", of=run, path="a")
+        desk.call("artifact.delete", of=run, place="a")

@@ -41,4 +41,4 @@ def test_notes_tags_and_deletions_have_an_inverse(operation, fields, changes, wa
 
 def test_what_touches_production_has_none():
     assert inverse("model.alias", {"model": "m@1", "alias": "champion"}, plan("model.alias")) is None
-    assert inverse("artifact.delete", {"of": "r", "path": "x"}, plan("artifact.delete")) is None
+    assert inverse("artifact.delete", {"of": "r", "place": "x"}, plan("artifact.delete")) is None
