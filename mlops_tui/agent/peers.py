@@ -67,6 +67,14 @@ def environment_of(pid: int) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def folder_of(pid: int) -> str:
+    """Return the working folder of a process of this user; empty when it cannot be read."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
+
+
 def _has_open(process: Path, wanted: str) -> bool:
     try:
         return any(os.readlink(entry.path) == wanted for entry in os.scandir(process / "fd"))

@@ -22,7 +22,7 @@ _VERSION_TIMES = {
     "last_updated_timestamp": Field("epoch_ms(coalesce(v.updated, v.created))", "ms"),
 }
 _MODEL = Entity("m.id", {"name": Field("m.name")}, tags=_TAG)
-_MODEL_ORDER = Entity("m.id", {**_MODEL.attributes, **_MODEL_TIMES})
+_MODEL_ORDER = Entity("m.id", {**_MODEL.attributes, **_MODEL_TIMES}, aliases={"timestamp": "last_updated_timestamp"})
 _VERSION = Entity(
     "v.id",
     {

@@ -16,6 +16,8 @@ from mlops_tui.tracking.find import elsewhere
 from mlops_tui.tracking.headline import headline
 
 CONFLICT = "mlops.conflict.param."
+SHOWN_AS = {"mlflow.runName": "name", "mlflow.note.content": "note"}
+"""Tags by which MLflow's clients change what a run is called and what is noted of it."""
 _SUMMARY_CHARS = 200
 
 
@@ -32,6 +34,15 @@ def tags(ctx: Context, owner: str, records: list[Tag]) -> None:
     """Take tags: the last write wins."""
     if not elsewhere(ctx.session, owner):
         put_tags(ctx, owner, [(record.t, record.g) for record in records])
+        _rename(ctx, owner, records)
+
+
+def _rename(ctx: Context, run: str, records: list[Tag]) -> None:
+    """Let the last tag that says a name or a note be the run's; an empty name changes nothing."""
+    for key, column in SHOWN_AS.items():
+        said = [record.g[key] for record in records if key in record.g]
+        if said and (said[-1] or column == "note"):
+            ctx.session.execute(f"UPDATE run SET {column} = ? WHERE id = ?", [said[-1], run])
 
 
 @absorbs("data")

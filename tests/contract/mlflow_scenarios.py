@@ -107,6 +107,17 @@ def experiments_are_searched(wire, name):
     wire.post("experiments/search", filter=mine)
 
 
+@scenario
+def experiments_keep_their_order_whatever_changes(wire, name):
+    made = [_experiment(wire, f"{name}-{i}") for i in range(4)]
+    wire.post("experiments/set-experiment-tag", experiment_id=made[0], key="a", value="b")
+    wire.post("experiments/delete", experiment_id=made[1])
+    for order in ([], ["name"], ["name DESC"], ["experiment_id ASC"], ["creation_time ASC"]):
+        wire.post("experiments/search", filter=f"name LIKE '{name}%'", max_results=9, view_type="ALL", order_by=order)
+    for place in ("s3://bucket/x#part", "https://host/x;p=1", "s3://bucket/x", "/tmp/mlruns-of-nobody"):
+        wire.post("experiments/create", name=f"{name}-{len(place)}", artifact_location=place)
+
+
 # Runs.
 
 
@@ -144,6 +155,17 @@ def a_run_from_its_creation_to_its_end(wire, name):
         wire.post("runs/update", run_id=made, status=status)
         wire.get("runs/get", run_id=made)
     wire.post("runs/update", run_id=made, status="NONSENSE")
+
+
+@scenario
+def a_run_is_renamed_by_its_tag(wire, name):
+    run = _run(wire, _experiment(wire, name), run_name="first")
+    for text in ("second", "third"):
+        wire.post("runs/set-tag", run_id=run, key="mlflow.runName", value=text)
+        wire.get("runs/get", run_id=run)
+    wire.post("runs/log-batch", run_id=run, tags=[{"key": "mlflow.note.content", "value": "seen"}])
+    wire.post("runs/update", run_id=run, run_name="fourth")
+    wire.get("runs/get", run_id=run)
 
 
 @scenario
@@ -381,6 +403,21 @@ def artifacts_through_the_proxy(wire, name):
 
 
 # The registry.
+
+
+@scenario
+def a_file_in_one_request(wire, name):
+    run = _run(wire, _experiment(wire, name))
+    page = "/ajax-api/2.0/mlflow/upload-artifact?"
+    for query, body in (
+        ("", b"x"), (f"run_uuid={run}", b"x"), (f"run_uuid={run}&path=", b"x"), (f"run_uuid={run}&path=../a", b"x"),
+        (f"run_uuid={run}&path=a.txt", b""), (f"run_uuid={'0' * 32}&path=a.txt", b"x"),
+        (f"run_uuid={run}&path=deep/a.txt", b"abc"),
+    ):  # fmt: skip
+        wire.raw("POST", page + query, body)
+    wire.get("artifacts/list", run_id=run, path="deep")
+    wire.raw("GET", f"/get-artifact?run_uuid={run}&path=deep/a.txt")
+    wire.raw("GET", "//model-versions/get-artifact?name=none&version=1&path=../a")
 
 
 @scenario

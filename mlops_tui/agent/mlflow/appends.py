@@ -79,7 +79,9 @@ async def log_batch(call: Call, ask: LogBatch) -> None:
     limits = ((metrics, MAX_METRICS, "metrics"), (params, MAX_OTHERS, "params"), (tags, MAX_OTHERS, "tags"))
     for given, limit, what in (*limits, ([*metrics, *params, *tags], MAX_ALL, "metrics, params, and tags")):
         if len(given) > limit:
-            raise invalid(f"A batch can contain at most {limit} {what}, this one has {len(given)}: send several.")
+            raise invalid(
+                f"A batch logging request can contain at most {limit} {what}. Got {len(given)}: send several."
+            )
     records = records_of(metrics, "metrics") + measures_of(metrics)
     run = await call.journal.run(call.caller, ask.run)
     fresh = _params(run, ask.run, params, "params")

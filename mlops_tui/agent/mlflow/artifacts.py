@@ -10,6 +10,7 @@ import mimetypes
 import posixpath
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
@@ -129,7 +130,11 @@ def put_of_run(call: Call, ask: OfRun) -> dict[str, Any]:
         raise invalid("Request must specify run_uuid.")
     if not ask.path:
         raise invalid("Request must specify path.")
-    return _taken(call, _run(call, ask.run), plain(ask.path))
+    path, first = plain(ask.path), next(call.body, b"")
+    if not first:
+        raise invalid("Request must specify data.")
+    call.body = chain([first], call.body)
+    return _taken(call, _run(call, ask.run), path)
 
 
 def get_of_run(call: Call, ask: OfRun) -> Reply:
@@ -139,6 +144,7 @@ def get_of_run(call: Call, ask: OfRun) -> Reply:
 
 def get_of_version(call: Call, ask: OfVersion) -> Reply:
     """Send a file of a registered version."""
+    plain(ask.path)  # a path that leads out is refused whether there is such a version or not
     with call.reading("model:read") as session:
         row = version_row(session, call.caller.tenant, ask.name, ask.version)
         address = download_address(session, call.caller.tenant, row)

@@ -82,7 +82,7 @@ def check_required(ask: Ask) -> None:
     """
     for name in ask.required:
         value = getattr(ask, name)
-        if value is None or value == "":
+        if value is None or value in ("", []):
             raise absent(name)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
+from urllib.parse import urlsplit
 
 from mlops_tui.agent.mlflow.coding import Ask
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
 from mlops_tui.agent.mlflow.names import MAX_EXPERIMENT, MAX_EXPERIMENT_TAG, check_name, too_long
-from mlops_tui.agent.mlflow.pages import Slice
+from mlops_tui.agent.mlflow.pages import Slice, wrong_size
 from mlops_tui.agent.mlflow.router import Call, route
+from mlops_tui.agent.peers import folder_of
 from mlops_tui.contracts import experiment as contract
 from mlops_tui.contracts.experiment import DEFAULT
 from mlops_tui.core.errors import NotFound
@@ -20,6 +23,7 @@ from mlops_tui.tracking.search import EXPERIMENT
 
 STAGES = {1: "deleted IS NULL", 2: "deleted IS NOT NULL", 3: "true"}
 _VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}
+_NEWEST, _TIES = ["epoch_ms(e.created) DESC", "e.number"], ["e.number DESC"]
 
 
 class Pair(Ask):
@@ -96,7 +100,8 @@ def create(call: Call, ask: CreateExperiment) -> dict[str, Any]:
     tags = {checked_tag(one): one.value or "" for one in ask.tags or []}
     _with_default(call)
     made = call.perform(
-        contract.create, contract.CreateExperiment(name=name, place=ask.artifact_location or "", tags=tags)
+        contract.create,
+        contract.CreateExperiment(name=name, place=_place(call, ask.artifact_location or ""), tags=tags),
     )
     return {"experiment_id": str(made.number)}
 
@@ -172,9 +177,9 @@ def delete_tag(call: Call, ask: DeleteTag) -> None:
 def search(call: Call, ask: Search) -> dict[str, Any]:
     """List a page, newest first."""
     if ask.max_results is None or not 0 < ask.max_results <= 50_000:
-        raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results' supplied: It must be 1 to 50000.")
+        raise wrong_size(ask.max_results or 0, 50_000)
     condition = compile_query(parse(ask.filter or "", "mlflow"), EXPERIMENT)
-    order = compile_order(parse_order(ask.order_by or [], "mlflow"), EXPERIMENT, ["e.updated DESC", "e.number DESC"])
+    order = compile_order(parse_order(ask.order_by or [], "mlflow"), EXPERIMENT, _TIES if ask.order_by else _NEWEST)
     part, stage = Slice.of(ask.page_token, ask.max_results), STAGES[view_of(ask.view_type)]
     _with_default(call)
     with call.reading("experiment:read") as session:
@@ -212,8 +217,9 @@ def active(call: Call, number: str | None, what: str) -> str:
     with call.reading("experiment:read") as session:
         row = row_by_number(session, call.caller.tenant, number)
     if row["deleted"] is not None:
-        code = "RESOURCE_DOES_NOT_EXIST" if what == "delete" else "INVALID_PARAMETER_VALUE"
-        raise WireError(code, f"The experiment {number} must be in the 'active' state. Current state is deleted.")
+        if what == "delete":
+            raise missing(f"No Experiment with id={number} exists that is not deleted")
+        raise invalid(f"The experiment {number} must be in the 'active' state. Current state is deleted.")
     return str(row["id"])
 
 
@@ -260,6 +266,20 @@ def experiment_json(session: Session, row: dict[str, Any]) -> dict[str, Any]:
 def place_of(row: dict[str, Any]) -> str:
     """Return where an experiment's artifacts lie: a place of its own, or this server."""
     return row["place"] or f"mlflow-artifacts:/{row['number']}"
+
+
+def _place(call: Call, typed: str) -> str:
+    """Return where artifacts shall lie; a path without a scheme is seen from the folder of the client's process.
+
+    Raises:
+        WireError: it has a fragment or parameters, so that no path could follow it.
+    """
+    if "#" in typed or ";" in posixpath.basename(urlsplit(typed).path):
+        raise invalid(f"'artifact_location' URL can't include fragments or params, as {typed!r:.200} does.")
+    if not typed or typed.startswith("/") or urlsplit(typed).scheme:
+        return typed
+    folder = folder_of(call.pid())
+    return posixpath.normpath(posixpath.join(folder, typed)) if folder else typed
 
 
 def checked_tag(tag: Pair) -> str:

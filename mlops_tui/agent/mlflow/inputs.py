@@ -85,8 +85,10 @@ async def log_outputs(call: Call, ask: LogOutputs) -> None:
 def search_datasets(call: Call, ask: SearchDatasets) -> dict[str, Any]:
     """List the data sets that runs of some experiments read."""
     numbers = [int(one) for one in ask.experiment_ids or [] if one.isdecimal()]
-    if not ask.experiment_ids or len(ask.experiment_ids) > MAX_EXPERIMENTS:
-        raise invalid(f"SearchDatasets takes 1 to {MAX_EXPERIMENTS} experiment_ids")
+    if not ask.experiment_ids:
+        raise invalid("SearchDatasets request must specify at least one experiment_id.")
+    if len(ask.experiment_ids) > MAX_EXPERIMENTS:
+        raise invalid(f"SearchDatasets request cannot specify more than {MAX_EXPERIMENTS} experiment_ids.")
     call.journal.drain()
     with call.reading("run:read") as session:
         rows = session.rows(

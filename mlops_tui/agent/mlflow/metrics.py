@@ -40,6 +40,7 @@ class Bulk(Ask):
 class Interval(Ask):
     """``metrics/get-history-bulk-interval``."""
 
+    required = ("run_ids", "metric_key")
     run_ids: list[str] | None = None
     metric_key: str | None = None
     start_step: int | None = None
@@ -92,10 +93,12 @@ def history(call: Call, ask: History) -> dict[str, Any]:
 def bulk(call: Call, ask: Bulk) -> dict[str, Any]:
     """Show the values of a metric of several runs, run by run."""
     runs, most = sorted(ask.run_id or []), min(MAX_BULK, MAX_BULK if ask.max_results is None else ask.max_results)
-    if not runs or ask.metric_key is None:
-        raise invalid("GetMetricHistoryBulk takes at least one run_id, and a metric_key")
+    if not runs:
+        raise invalid("GetMetricHistoryBulk request must specify at least one run_id.")
     if len(runs) > MAX_RUNS:
-        raise invalid(f"GetMetricHistoryBulk takes at most {MAX_RUNS} run_ids, these are {len(runs)}")
+        raise invalid(f"GetMetricHistoryBulk request cannot specify more than {MAX_RUNS} run_ids; {len(runs)} came.")
+    if ask.metric_key is None:
+        raise invalid("GetMetricHistoryBulk request must specify a metric_key.")
     found: list[Value] = []
     for run in map(stored_id, runs):
         call.journal.drain(run)
@@ -113,11 +116,13 @@ def interval(call: Call, ask: Interval) -> dict[str, Any]:
     if (ask.start_step is None) != (ask.end_step is None):
         raise invalid("If either start step or end step are specified, both must be specified.")
     if ask.start_step is not None and ask.end_step is not None and ask.start_step > ask.end_step:
-        raise invalid(f"end_step must be greater than start_step: {ask.start_step} and {ask.end_step}")
-    if not ask.run_ids or ask.metric_key is None or len(ask.run_ids) > MAX_RUNS:
-        raise invalid(f"GetMetricHistoryBulkInterval takes 1 to {MAX_RUNS} run_ids, and a metric_key")
+        raise invalid(f"end_step must be greater than start_step. They are {ask.end_step} and {ask.start_step}.")
+    if len(ask.run_ids or []) > MAX_RUNS:
+        raise invalid(f"GetMetricHistoryBulkInterval request must specify at most {MAX_RUNS} run_ids.")
+    if ask.max_results is not None and not 0 < ask.max_results <= THINNED:
+        raise invalid(f"max_results must be between 1 and {THINNED}.")
     found: list[Value] = []
-    for run in map(stored_id, ask.run_ids):
+    for run in map(stored_id, ask.run_ids or []):
         call.journal.drain(run)
         with call.reading("run:read") as session:
             _check(call, session, run)
@@ -126,7 +131,7 @@ def interval(call: Call, ask: Interval) -> dict[str, Any]:
                 "low": ask.start_step, "high": ask.end_step,
                 "most": max(1, THINNED if ask.max_results is None else ask.max_results),
             }  # fmt: skip
-            found += _values(ask.metric_key, session.rows(_THINNED, wanted), run)
+            found += _values(ask.metric_key or "", session.rows(_THINNED, wanted), run)
     return {"metrics": found} if found else {}
 
 

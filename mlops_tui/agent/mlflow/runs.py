@@ -10,7 +10,7 @@ from mlops_tui.agent.mlflow.coding import Ask
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
 from mlops_tui.agent.mlflow.experiments import STAGES, Pair, number_of, row_by_number, view_of
 from mlops_tui.agent.mlflow.names import MAX_TAG, check_name, stored_id
-from mlops_tui.agent.mlflow.pages import Slice
+from mlops_tui.agent.mlflow.pages import Slice, wrong_size
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.peers import environment_of
 from mlops_tui.contracts import run as contract
@@ -191,7 +191,7 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
     """List a page of runs, whole, newest first."""
     size = 1000 if ask.max_results is None else ask.max_results
     if not 0 < size <= 50_000:
-        raise invalid(f"Invalid value {size} for parameter 'max_results' supplied: It must be 1 to 50000.")
+        raise wrong_size(size, 50_000)
     entity = replace(RUN, attributes={**RUN.attributes, **_ATTRIBUTES})
     condition = compile_query(parse(ask.filter or "", "mlflow"), entity)
     order = compile_order(parse_order(ask.order_by or [], "mlflow"), entity, ["r.started DESC", "r.id"])

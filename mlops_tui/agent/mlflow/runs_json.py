@@ -104,8 +104,9 @@ def _datasets(session: Session, runs: list[str]) -> dict[str, list[dict[str, Any
     for row in session.dicts(
         "SELECT * EXCLUDE ts FROM run_data WHERE run IN (SELECT unnest(?)) ORDER BY ts, name", [runs]
     ):
-        context = {CONTEXT: row["context"]} if row["context"] else {}
-        tags = {**context, **msgspec.json.decode(row["tags"] or "{}")}
+        tags = msgspec.json.decode(row["tags"] or "{}")
+        if row["context"]:
+            tags.setdefault(CONTEXT, row["context"])
         found[row["run"]].append(
             {
                 **_said(tags=[{"key": key, "value": value} for key, value in tags.items()]),

@@ -67,6 +67,8 @@ class Wire:
         if scope["type"] != "http":
             await self._behind(scope, receive, send)
             return
+        if scope["path"].startswith("//"):
+            scope = {**scope, "path": "/" + scope["path"].lstrip("/")}
         found = ROUTER.find(scope["method"], scope["path"])
         if found is None and not scope["path"].startswith(ROOTS):
             await self._behind(scope, receive, send)

@@ -98,6 +98,8 @@ def field_of(query: Query, key: Key, resolver: Resolver) -> Field:
     known = list(resolver.known())
     near = get_close_matches(key.raw, known, n=3, cutoff=0.6) or known[:TEXT_ENOUGH]
     more = ", …" if len(near) < len(known) else ""
+    if query.dialect == "mlflow":
+        raise query.wrong(key.at, f"Invalid attribute key {key.name!r} specified; there are {', '.join(near)}{more}")
     raise query.wrong(key.at, f"there is no column {key.raw!r}; there are {', '.join(near)}{more}")
 
 

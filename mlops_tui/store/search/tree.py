@@ -119,7 +119,8 @@ def wrong(text: str, at: int, why: str, dialect: str = "mlops", what: str = "fil
     """Return the error for a filter or an order that cannot be read, with a caret under the place."""
     line = "".join(" " if c.isspace() else c for c in text)
     example = _EXAMPLES[what, dialect]
-    return BadInput(f"cannot read the {what}: {why}", f"{line}\n{' ' * at}^", f"for example: {example}")
+    head = "Invalid filter string" if (what, dialect) == ("filter", "mlflow") else f"cannot read the {what}"
+    return BadInput(f"{head}: {why}", f"{line}\n{' ' * at}^", f"for example: {example}")
 
 
 _EXAMPLES = {
