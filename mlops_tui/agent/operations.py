@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from mlops_tui import __version__
-from mlops_tui.agent import home, listener, plugin_operations, upkeep
+from mlops_tui.agent import home, listener, plugin_operations, undo, upkeep
 from mlops_tui.contracts import agent as contract
 from mlops_tui.contracts import listing
 from mlops_tui.contracts.operation import OPERATIONS, PROTOCOL, Done, Empty
@@ -14,7 +14,7 @@ from mlops_tui.core.errors import BadInput
 from mlops_tui.door import Context, implements
 from mlops_tui.store.listing import LISTINGS
 
-__all__ = ["home", "listener", "plugin_operations", "upkeep"]
+__all__ = ["home", "listener", "plugin_operations", "undo", "upkeep"]
 
 
 @implements(contract.status)

@@ -35,6 +35,7 @@ NOUNS: dict[str, str] = {
     "plugin": "Plugins: list, trust, start a new one.",
     "agent": "The agent: status, start, stop, log, url.",
     "config": "Settings: show, get, set, with their origin.",
+    "undo": "Take back your last change of a note, of tags, or a deletion.",
     "gc": "Remove for good what was deleted, and files that nothing refers to.",
     "sql": "Run one SELECT over the store, read-only.",
 }
@@ -95,7 +96,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Serve and watch": ("deploy", "rollout", "ab", "monitor", "drift", "alert", "automation", "host", "event"),
     "In and out": ("import", "export"),
     "Govern": ("audit", "identity", "policy", "cost"),
-    "This installation": ("agent", "plugin", "gc", "sql", "doctor", "info", "env", "config", "spec"),
+    "This installation": ("agent", "plugin", "undo", "gc", "sql", "doctor", "info", "env", "config", "spec"),
 }
 """How ``mlops --help`` groups them."""
 

@@ -18,6 +18,7 @@ from mlops_tui.contracts import (
     model,
     monitor,
     run,
+    undo,
     version,
 )
 from mlops_tui.contracts.operation import (
@@ -67,5 +68,6 @@ __all__ = [
     "model",
     "monitor",
     "run",
+    "undo",
     "version",
 ]

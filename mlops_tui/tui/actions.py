@@ -29,6 +29,8 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("experiment.rename", "experiment"),
         Action("experiment.delete", "experiment"),
         Action("experiment.restore", "experiment"),
+        Action("export.store"),
+        Action("gc.run"),
         Action("experiment.create"),
         Action("import.mlflow"),
         Action("import.wandb"),
@@ -79,7 +81,7 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
     "job": (Action("job.stop", "job"), Action("job.train")),
     "plugin": (Action("plugin.trust", "plugin"),),
     "identity": (Action("identity.revoke", "name"), Action("identity.create")),
-    "audit": (Action("audit.export"),),
+    "audit": (Action("audit.export"), Action("undo.last")),
 }
 """By noun; an action without a field makes something new."""
 

@@ -182,8 +182,8 @@ class MlopsApp(App[None], inherit_bindings=False):
 
     def action_undo(self) -> None:
         """Take the last change back that can be, through its plan."""
-        if not self.undos:
-            self.face.complain("nothing to take back: of what is done here notes, tags and deletions are")
+        if not self.undos:  # nothing was changed here; perhaps from a command line
+            self.face.change("undo.last", {}, "take back")
             return
         last = self.undos[-1]
         self.face.change(last.operation, last.fields, "take back", undoes=last)

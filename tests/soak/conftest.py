@@ -29,6 +29,11 @@ def proof():
 
 
 @pytest.fixture(scope="session")
+def writers():
+    return _load("writers")
+
+
+@pytest.fixture(scope="session")
 def probe_rows(tmp_path_factory):
     """Feature rows as real traffic has them."""
     from mlops_tui.data import training_set

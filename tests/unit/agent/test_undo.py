@@ -1,0 +1,103 @@
+"""mlops undo: the last note, tag or deletion of a person is taken back, then the one before it; nobody else's."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from mlops_tui.contracts.operation import find
+from mlops_tui.core.clock import now_us
+from mlops_tui.core.errors import Conflict, NotFound
+from mlops_tui.core.ids import uuid7
+from mlops_tui.door import Caller
+from mlops_tui.door.perform import Wish, perform
+from mlops_tui.spool.records import Start
+from mlops_tui.tracking.life import started
+
+
+@pytest.fixture
+def call(house):
+    """Call an operation as somebody; there is one finished run, ``one``."""
+    from mlops_tui.door import act
+
+    process = {"host": "h", "boot": "b", "pid": 1, "created": 1}
+
+    def begin(ctx):
+        import msgspec
+
+        facts = {"experiment": "census", "name": "one"}
+        body = {"t": now_us(), "owner": (run := uuid7()), "kind": "run", "process": process, "run": facts}
+        started(ctx, run, [msgspec.convert({"e": "start", **body}, Start)])
+        ctx.session.execute("UPDATE run SET status = 'done'")
+
+    act(house, Caller.system(), begin)
+
+    def asked(name, /, *, who="amal", dry_run=False, **request):
+        operation = find(name)
+        return perform(house, name, operation.request(**request), Caller(who, os.getuid()), Wish(dry_run=dry_run))
+
+    return asked
+
+
+def note(call):
+    return call("run.show", run="one").note
+
+
+def test_the_last_change_is_taken_back_and_then_the_one_before(call):
+    with pytest.raises(NotFound, match="nothing to take back"):
+        call("undo.last")
+    call("run.note", run="one", text="first")
+    call("run.note", run="one", text="second")
+    call("run.tag", run="one", tags={"stage": "candidate", "team": "a"})
+    call("run.delete", run="one")
+    plan = call("undo.last", dry_run=True)
+    assert plan.text == "take back: delete the run one" and call("run.show", run="one").deleted
+    assert call("undo.last").text == plan.text and not call("run.show", run="one").deleted
+    call("undo.last")
+    assert "stage" not in call("run.show", run="one").tags
+    call("undo.last")
+    assert note(call) == "first"
+    call("run.note", run="one", text="third")
+    call("undo.last")
+    assert note(call) == "first"
+    call("undo.last")
+    assert note(call) == ""
+    with pytest.raises(NotFound):
+        call("undo.last")
+
+
+def test_what_was_changed_since_is_left_alone_and_others_undo_their_own(call):
+    call("run.note", run="one", text="mine")
+    call("run.tag", run="one", tags={"stage": "b"})
+    call("run.note", run="one", text="somebody else's", who="badr")
+    call("undo.last")
+    assert "stage" not in call("run.show", run="one").tags
+    with pytest.raises(Conflict, match=r"note of run:.* was changed since"):
+        call("undo.last")
+    assert note(call) == "somebody else's"
+    call("undo.last", who="badr")
+    assert note(call) == "mine"
+    call("undo.last")
+    assert note(call) == ""
+
+
+def test_an_experiment_comes_back_with_its_runs(call):
+    call("experiment.delete", experiment="census")
+    assert call("run.list").total == 0
+    call("undo.last")
+    assert call("run.list").total == 1
+    call("experiment.tag", experiment="census", tags={"a": "1"})
+    call("undo.last")
+    assert call("experiment.show", experiment="census").tags == {}
+
+
+def test_it_needs_the_right_to_do_the_opposite(call):
+    call("run.note", run="one", text="before there were roles", who="reader")
+    call("identity.create", name="amal", role="admin")
+    call("identity.create", name="reader", role="viewer")
+    from mlops_tui.core.errors import NotAllowed
+
+    with pytest.raises(NotAllowed):
+        call("undo.last", who="reader")
+    assert note(call) == "before there were roles"
