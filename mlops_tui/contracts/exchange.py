@@ -167,7 +167,7 @@ class Take(Request, frozen=True):
     job: str
     source: str
     experiments: list[FoundExperiment]
-    runs: list[FoundRun]
+    runs: Annotated[list[FoundRun], Meta(min_length=1)]
     series: list[tuple[int, str]]
     points: str
     files: bool

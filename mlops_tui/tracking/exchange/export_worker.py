@@ -20,7 +20,9 @@ from mlops_tui.contracts import exchange as contract
 from mlops_tui.contracts.exchange import FoundFile, FoundRun
 from mlops_tui.contracts.operation import Empty
 from mlops_tui.core.clock import iso, now_us
+from mlops_tui.core.errors import BadInput
 from mlops_tui.jobs.worker import WorkerJob, serve
+from mlops_tui.spool.text import logical_path
 from mlops_tui.tracking.exchange import digest
 from mlops_tui.tracking.exchange.mlflow_database import MlflowDatabase, mlflow_tags
 from mlops_tui.tracking.exchange.mlflow_facts import OWN
@@ -178,6 +180,8 @@ class Export:
     def _files(self, folder: Path, some: list[FoundFile]) -> None:
         """Write files; content that was written already is linked."""
         for one in some:
+            if logical_path(one.path) != one.path:
+                raise BadInput(f"a file is called {one.path!r:.100}", "it would be written elsewhere")
             target = folder / one.path
             if not (target.is_file() and target.stat().st_size == one.size):
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,10 +7,10 @@ import http.client
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlencode, urlsplit
 
-from mlops_tui.core.errors import MlopsError, NotAllowed, NotFound, Unreachable
+from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, NotFound, Unreachable
 
 PATIENCE_S = 120.0
 Query = Mapping[str, Any] | Sequence[tuple[str, Any]]
@@ -50,31 +50,44 @@ class Site:
         """
         return self._exchange("GET", f"{path}?{urlencode(query)}" if query else path, None)
 
+    def stream(self, path: str, query: Query = ()) -> BinaryIO:
+        """Return an answer of any size to read from; close it before this thread asks anything else."""
+        answer = self._answered("GET", f"{path}?{urlencode(query)}" if query else path, None)
+        return cast(BinaryIO, answer)
+
     def close(self) -> None:
         """Close every connection."""
         for connection in self._opened:
             connection.close()
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> bytes:
-        """Ask, once more when the kept connection turns out to be closed."""
+        with self._answered(method, path, body) as answer:
+            try:
+                return answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise self._silence(error) from error
+
+    def _answered(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        """Ask, once more when the kept connection turns out to be closed or to have an answer nobody read."""
+        headers = {**self._headers, **({"Content-Type": "application/json"} if body is not None else {})}
         for attempt in (1, 2):
             connection = self._connection()
             try:
-                headers = {**self._headers, **({"Content-Type": "application/json"} if body is not None else {})}
                 connection.request(method, self._prefix + path, body, headers)
                 answer = connection.getresponse()
-                content = answer.read()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if attempt == 2 or isinstance(error, TimeoutError):
-                    raise Unreachable(
-                        f"{self.name} does not answer", str(error) or type(error).__name__, "is the server running?"
-                    ) from error
+                    raise self._silence(error) from error
                 continue
             if answer.status >= 400:
-                raise self._refusal(answer.status, content)
-            return content
+                raise self._refusal(answer.status, answer.read())
+            return answer
         raise AssertionError("unreachable")
+
+    def _silence(self, error: Exception) -> Unreachable:
+        why = str(error) or type(error).__name__
+        return Unreachable(f"{self.name} does not answer", why, "is the server running?")
 
     def _connection(self) -> http.client.HTTPConnection:
         if not hasattr(self._local, "connection"):
@@ -92,7 +105,7 @@ class Site:
             text = "" if text.startswith("<") else text[:200]  # a page for people says nothing in one line
         if status in (401, 403):
             return NotAllowed(f"{self.name} refuses", text, "give user and password: http://USER:PASSWORD@HOST")
-        if status == 404:
+        if status in (404, 405):
             return NotFound(f"{self.name} has no such thing", text)
         return MlopsError(f"{self.name} answers with error {status}", text)
 
@@ -101,12 +114,12 @@ def parsed(content: bytes) -> Any:
     """Return JSON as it was meant: what is no number in JSON (NaN, Infinity) is one here.
 
     Raises:
-        MlopsError: it is no JSON.
+        BadInput: it is no JSON.
     """
     try:
         return json.loads(content)
     except ValueError as error:
         text = content[:80].decode(errors="replace")
-        raise MlopsError(
+        raise BadInput(
             "the server answers with something else than JSON", text, "is this the right address?"
         ) from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 from mlops_tui.contracts.exchange import FoundData, FoundExperiment, FoundFigure, FoundLink, FoundLogged
-from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, NotFound, Unreachable
+from mlops_tui.core.errors import BadInput, MlopsError, NotFound
 from mlops_tui.tracking.exchange.http import Site
 from mlops_tui.tracking.exchange.mlflow_facts import LOGGED_STATUS, found_run, ieee
 from mlops_tui.tracking.exchange.mlflow_history import histories
@@ -48,9 +47,7 @@ class ServerSource:
         self.name = self.site.name
         try:
             self._known = list(self._pages("POST", f"{API}/experiments/search", "experiments", {"view_type": "ALL"}))
-        except (Unreachable, NotAllowed):
-            raise
-        except MlopsError as error:
+        except (NotFound, BadInput) as error:
             raise BadInput(f"{self.name} is no MLflow server", error.what, "give the address of its page") from error
 
     def experiments(self) -> list[FoundExperiment]:
@@ -156,12 +153,12 @@ class ServerSource:
             if not token:
                 return
 
-    def _file(self, run: str, path: str) -> io.BytesIO:
-        return io.BytesIO(self.site.fetch("/get-artifact", {"run_id": run, "path": path}))
+    def _file(self, run: str, path: str) -> BinaryIO:
+        return self.site.stream("/get-artifact", {"run_id": run, "path": path})
 
-    def _logged_file(self, model: str, path: str) -> io.BytesIO:
+    def _logged_file(self, model: str, path: str) -> BinaryIO:
         place = f"/ajax-api/2.0/mlflow/logged-models/{model}/artifacts/files"
-        return io.BytesIO(self.site.fetch(place, {"artifact_file_path": path}))
+        return self.site.stream(place, {"artifact_file_path": path})
 
 
 class BesideSource:

@@ -80,9 +80,9 @@ def _take(ctx: Context, request: contract.Take, columns: Any) -> contract.Taken:
         for used in run.data:
             put_data(ctx, run.id, Dataset(t=run.started, context=used.context, **msgspec.structs.asdict(used)))
     _note(ctx, request)
-    word = f"{len(fresh)} runs" if len(fresh) != 1 else f"the run {fresh[0].name}"
-    if fresh:
-        ctx.emit("run", fresh[-1].id, "imported", f"{word} from {request.source}", f"run:{fresh[-1].id}")
+    last = request.runs[-1]
+    word = f"{len(ids)} runs" if len(ids) > 1 else f"the run {last.name}"
+    ctx.emit("run", last.id, "imported", f"{word} from {request.source}", f"run:{last.id}")
     return contract.Taken(runs=len(fresh), points=points)
 
 

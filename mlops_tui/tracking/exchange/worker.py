@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mlops_tui.contracts.exchange import FoundExperiment, FoundFile
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import MlopsError, NotFound, Unreachable
 from mlops_tui.jobs.worker import WorkerJob, serve
+from mlops_tui.spool.text import logical_path
 from mlops_tui.tracking.exchange import digest, models
 from mlops_tui.tracking.exchange.open import mlflow_source, wandb_source
 from mlops_tui.tracking.exchange.source import COLUMNS, Candidate, Points, Source, SourceFile
@@ -174,9 +176,14 @@ def _keep(job: WorkerJob, files: Callable[[], Iterable[SourceFile]], ts: int, ta
     kept = []
     try:
         for file in files():
+            if logical_path(file.path) != file.path:
+                tally.left_out[f"a file is called {file.path!r:.100}, which leads out of its run"] += 1
+                continue
             with file.open() as content:
                 blob = job.blobs.put_stream(iter(lambda: content.read(1 << 20), b""))
             kept.append(FoundFile(path=file.path, digest=blob.digest, size=blob.size, ts=ts))
+    except (OSError, HTTPException) as error:
+        raise Unreachable("a file could not be read to its end", str(error), "import again: it goes on") from error
     except Unreachable:
         raise
     except MlopsError as error:
