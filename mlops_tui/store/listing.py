@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 from collections import OrderedDict
@@ -10,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from mlops_tui.contracts.listing import Column, List, OpenView, Page, Table, View
@@ -111,7 +109,7 @@ class Listing:
         condition, params = self.condition(session, tenant, filter)
         by = self._order(session, order)
         if token:
-            past, places = by.after(_keyset(token, len(by.columns)))
+            past, places = by.after(by.keyset(token))
             condition, params = f"{condition} AND ({past})", [*params, *places]
         rows = session.rows(
             f"SELECT {self.id}, {by.values} FROM {self.rows_from()} {by.joins} WHERE {condition}"
@@ -119,7 +117,7 @@ class Listing:
             [*by.params, *params],
         )
         more = len(rows) > limit
-        return [row[0] for row in rows[:limit]], _token(rows[limit - 1][1:]) if more else ""
+        return [row[0] for row in rows[:limit]], by.token(rows[limit - 1][1:]) if more else ""
 
     def page(self, session: Session, ids: list[Any], extra: Sequence[Extra | Course] = ()) -> list[list[Any]]:
         """Return the rows of these ids in this order; a vanished row is its id and nulls."""
@@ -176,20 +174,6 @@ class Listing:
 
     def _order(self, session: Session, sort: str) -> Order:
         return compile_order(parse_order(sort or self.sort), Keys(self, session), self.ties or (self.id,), session)
-
-
-def _token(keyset: Sequence[Any]) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(keyset)).decode()
-
-
-def _keyset(token: str, length: int) -> list[Any]:
-    try:
-        found = msgspec.msgpack.decode(base64.urlsafe_b64decode(token), type=list[int | float | str | bool | None])
-        if len(found) != length:
-            raise ValueError("the order is another")
-    except ValueError as error:
-        raise BadInput("the page token cannot be read", str(error), "begin at the first page, in one order") from error
-    return found
 
 
 class Keys:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _OWNERS = {"series": "owner", "param": "run", "tag": "object"}
 """The narrow tables, and the column that says whose a row is."""
-_CHANGES = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM|TRUNCATE)\s+(\w+)", re.IGNORECASE)
+_CHANGES = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM|TRUNCATE)\s+\"?(\w+)", re.IGNORECASE)
 WIDE_TEXT = 4_000_000
 """Characters that a text column may take up when every value is padded to the longest."""
 Params = Sequence[Any] | Mapping[str, Any]
@@ -34,9 +34,11 @@ class Session:
         self.cursor = connection.cursor()
         self.cursor.execute(f"USE {CATALOG}")
         self.hot: Hot | None = None
-        """Columns in memory that a reader may ask instead of narrow tables."""
+        """Tables in memory that a reader may ask instead of narrow tables."""
         self.hot_stamp: int | None = None
-        """How far the hot columns were when this transaction first asked one; it sees no newer ones."""
+        """How far the hot tables were when this transaction first asked one; it sees no newer ones."""
+        self.hot_seen: dict[tuple[str, ...], str] = {}
+        """The hot tables that this transaction found up to date."""
         self.touched: dict[str, set[str] | None] = {}
         """Whose rows of the narrow tables this transaction changes; None where that is not known."""
 

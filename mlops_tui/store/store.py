@@ -73,7 +73,7 @@ class Store:
         try:
             session = self._reader()
             with self._alarms.within(limit_s, session.cursor.interrupt):
-                session.hot_stamp = None
+                session.hot_stamp, session.hot_seen = None, {}
                 session.execute("BEGIN TRANSACTION READ ONLY")
                 try:
                     yield session

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from mlops_tui.core.ids import uuid7
 from mlops_tui.core.jsonx import ieee_word
 from mlops_tui.door import Context, implements
 from mlops_tui.store.listing import LISTINGS
+from mlops_tui.store.search import sheets
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.headline import lower_is_better
 
@@ -32,6 +32,7 @@ FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id IN (SELECT unn
 def search(ctx: Context, request: contract.SearchRuns) -> contract.FoundRuns:
     """Search runs by the one language, page by page."""
     runs = LISTINGS["run"]
+    sheets.prepare(ctx.session)
     ids, token = runs.after(
         ctx.session, ctx.tenant, request.filter, ",".join(request.order_by), request.limit, request.token
     )
@@ -59,32 +60,24 @@ def export(ctx: Context, request: contract.ExportRequest) -> contract.Exported:
 
 
 def whole(session: Session, ids: list[str]) -> list[contract.FoundRun]:
-    """Return runs in this order with their parameters, last metrics and tags: a query a table."""
+    """Return runs in this order with their parameters, last metrics and tags, each by key."""
     if not ids:
         return []
-    params, tags, metrics = (_grouped(session, sql, ids) for sql in (_PARAMS, _TAGS, _METRICS))
+    params, tags, metrics = (
+        sheets.params_of(session, ids),
+        sheets.tags_of(session, ids),
+        sheets.metrics_of(session, ids),
+    )
     facts = {row["id"]: row for row in session.dicts(_FACTS, [ids])}
     return [
-        contract.FoundRun(**facts[run], params=params[run], tags=tags[run], metrics=_worded(metrics[run]))
+        contract.FoundRun(**facts[run], params=dict(params[run]), tags=dict(tags[run]), metrics=_worded(metrics[run]))
         for run in ids
         if run in facts
     ]
 
 
-_PARAMS = "SELECT run, key, value FROM param WHERE run IN (SELECT unnest(?)) ORDER BY rowid"
-_TAGS = "SELECT object, key, value FROM tag WHERE object IN (SELECT unnest(?)) ORDER BY key"
-_METRICS = "SELECT owner, key, last FROM series WHERE scope = 'run' AND owner IN (SELECT unnest(?)) ORDER BY key"
-
-
-def _grouped(session: Session, sql: str, ids: list[str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = defaultdict(dict)
-    for run, key, value in session.rows(sql, [ids]):
-        found[run][key] = value
-    return found
-
-
-def _worded(metrics: dict[str, float | None]) -> dict[str, float | str | None]:
-    return {key: value if value is None or math.isfinite(value) else ieee_word(value) for key, value in metrics.items()}
+def _worded(metrics: Sequence[sheets.Latest]) -> dict[str, float | str | None]:
+    return {one.key: last if (last := one.last) is None or math.isfinite(last) else ieee_word(last) for one in metrics}
 
 
 def _columns(runs: Sequence[contract.FoundRun]) -> dict[str, list[Any]]:

@@ -10,11 +10,11 @@ from mlops_tui.agent.mlflow.coding import Ask
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
 from mlops_tui.agent.mlflow.experiments import STAGES, Pair, number_of, row_by_number, view_of
 from mlops_tui.agent.mlflow.names import MAX_TAG, check_name, stored_id
-from mlops_tui.agent.mlflow.pages import Slice, wrong_size
+from mlops_tui.agent.mlflow.pages import wrong_size
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.peers import environment_of
 from mlops_tui.contracts import run as contract
-from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order
+from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order, sheets
 from mlops_tui.tracking.find import row_of
 from mlops_tui.tracking.search import RUN
 
@@ -193,20 +193,24 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
     if not 0 < size <= 50_000:
         raise wrong_size(size, 50_000)
     entity = replace(RUN, attributes={**RUN.attributes, **_ATTRIBUTES})
-    condition = compile_query(parse(ask.filter or "", "mlflow"), entity)
-    order = compile_order(parse_order(ask.order_by or [], "mlflow"), entity, ["r.started DESC", "r.id"])
+    query, clauses = parse(ask.filter or "", "mlflow"), parse_order(ask.order_by or [], "mlflow")
     stage = STAGES[view_of(ask.run_view_type)].replace("deleted", "r.deleted")
-    part = Slice.of(ask.page_token, size)
     numbers = [number_of(one) for one in ask.experiment_ids or []]
     call.journal.drain()
     with call.reading("run:read") as session:
-        ids = session.column(
-            f"""SELECT r.id FROM run r JOIN experiment e ON e.id = r.experiment_id {order.joins}
+        sheets.prepare(session)
+        condition = compile_query(query, entity, session)
+        order = compile_order(clauses, entity, ["epoch_us(r.started) DESC", "r.id"], session)
+        past, places = order.after(order.keyset(ask.page_token)) if ask.page_token else ("true", [])
+        rows = session.rows(
+            f"""SELECT r.id, {order.values} FROM run r JOIN experiment e ON e.id = r.experiment_id {order.joins}
                 WHERE r.tenant = ? AND {stage} AND e.number IN (SELECT unnest(?::BIGINT[])) AND ({condition.sql})
-                ORDER BY {order.by} LIMIT ? OFFSET ?""",
-            [*order.params, call.caller.tenant, numbers, *condition.params, size + 1, part.offset],
+                AND ({past}) ORDER BY {order.by} LIMIT ?""",
+            [*order.params, call.caller.tenant, numbers, *condition.params, *places, size + 1],
         )
-        return part.answer("runs", runs_json.whole(session, ids))
+        runs = runs_json.whole(session, [row[0] for row in rows[:size]])
+    page: dict[str, Any] = {"runs": runs} if runs else {}
+    return page | ({"next_page_token": order.token(rows[size - 1][1:])} if len(rows) > size else {})
 
 
 def _job(call: Call, pid: int) -> str:

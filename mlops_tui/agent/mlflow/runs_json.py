@@ -11,6 +11,7 @@ import msgspec
 from mlops_tui.agent.mlflow.coding import number
 from mlops_tui.agent.mlflow.experiments import place_of
 from mlops_tui.agent.mlflow.names import wire_id
+from mlops_tui.store.search import sheets
 from mlops_tui.store.session import Session
 
 CONTEXT = "mlflow.data.context"
@@ -29,7 +30,7 @@ def whole(session: Session, runs: list[str]) -> list[dict[str, Any]]:
     if not runs:
         return []
     rows = {row["id"]: row for row in session.dicts(_INFO, [runs])}
-    metrics, params, tags = _metrics(session, runs), _pairs(session, "param", "run", runs), _tags(session, runs, rows)
+    metrics, params, tags = _metrics(session, runs), _pairs(sheets.params_of(session, runs)), _tags(session, runs, rows)
     data, (read, made) = _datasets(session, runs), _models(session, runs)
     return [
         {
@@ -67,31 +68,28 @@ def _info(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metrics(session: Session, runs: list[str]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    rows = session.rows(
-        """SELECT owner, key, last, epoch_us(last_ts) // 1000, last_step FROM series
-           WHERE scope = 'run' AND owner IN (SELECT unnest(?)) AND n > 0 ORDER BY owner, key""",
-        [runs],
-    )
-    for run, key, value, ts, step in rows:
-        shown = number(math.nan if value is None else value)
-        found[run].append({"key": key, "value": shown, "timestamp": ts, "step": step})
-    return found
+    return {
+        run: [
+            {
+                "key": one.key,
+                "value": number(math.nan if one.last is None else one.last),
+                "timestamp": one.ts // 1000,
+                "step": one.step,
+            }
+            for one in metrics
+            if one.n
+        ]
+        for run, metrics in sheets.metrics_of(session, runs).items()
+    }
 
 
-def _pairs(session: Session, table: str, owner: str, runs: list[str]) -> dict[str, list[dict[str, str]]]:
-    found: dict[str, list[dict[str, str]]] = defaultdict(list)
-    rows = session.rows(
-        f"SELECT {owner}, key, value FROM {table} WHERE {owner} IN (SELECT unnest(?)) ORDER BY {owner}, key", [runs]
-    )
-    for run, key, value in rows:
-        found[run].append({"key": key, "value": value})
-    return found
+def _pairs(found: sheets.Pairs) -> dict[str, list[dict[str, str]]]:
+    return {run: [{"key": key, "value": value} for key, value in pairs] for run, pairs in found.items()}
 
 
 def _tags(session: Session, runs: list[str], rows: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, str]]]:
     """Return tags; name and note, which people change elsewhere too, are shown as they are now."""
-    found = _pairs(session, "tag", "object", runs)
+    found = _pairs(sheets.tags_of(session, runs))
     for run, row in rows.items():
         now = {"mlflow.runName": row["name"], **({"mlflow.note.content": row["note"]} if row["note"] else {})}
         others = [one for one in found[run] if one["key"] not in now]

@@ -1,8 +1,9 @@
-"""Hot columns: what is searched again and again, a small table in memory for each key, beside the store.
+"""Hot tables: what is searched and shown again and again, in memory beside the store.
 
 A narrow table holds every key of every run, so that one key's values lie scattered over all of it; of two million rows
 a condition reads them all. Its hot column holds that key alone, by a 64-bit hash of the run's id: the same question,
-asked of a twentieth. Where few rows are, nothing is kept.
+asked of a twentieth. What a page shows is the other way round: all keys of a hundred runs. For that a hot sheet holds
+all rows of a run as one text. Where few rows are, nothing is kept.
 
 What was committed and acknowledged is always in the answer: each commit says whose rows it touched, and a column is
 brought up to date before it is used.
@@ -14,7 +15,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,17 @@ KEPT_S = 60.0
 """How long a table that was replaced stays for those who may still ask it, in s."""
 AT_ONCE = 500
 """Owners up to which a column is mended; above, it is made anew."""
+
+SHEET_ROWS = 6_000_000
+"""Rows of a narrow table above which no sheets of it are kept."""
+_SHEETS = {
+    "series": ("owner", ("key", "last", "last_step", "epoch_us(last_ts)", "n"), "scope = 'run'"),
+    "param": ("run", ("key", "value"), "true"),
+    "tag": ("object", ("key", "value"), "true"),
+}
+"""Of each narrow table: who has a row, what a sheet has of it, and which rows."""
+FIELD, ROW = "\x1f", "\x1e"
+"""What stands between the fields of a row and between the rows of a sheet; who has one of them in a value has none."""
 
 _SOURCES = {
     ("series", "scope = 'run' AND key = ?"): ("owner", {"last": "last", "low": "low, high, n"}),
@@ -78,11 +90,19 @@ class Changes:
 
 
 @dataclass
-class _Column:
+class _Kept:
+    """A hot table: its name, the commit it is as new as, its place in time, its size, and the SELECT that makes it.
+
+    ``owner`` is the column of the source that names the object; ``%s`` stands in ``select`` for a further condition.
+    """
+
     table: str
     at: int
     stamp: int
     rows: int
+    owner: str
+    select: str
+    params: list[str]
 
 
 @dataclass
@@ -100,7 +120,7 @@ class Hot:
     few: int = FEW
     stamp: int = 0
     _guard: threading.Lock = field(default_factory=threading.Lock)
-    _columns: OrderedDict[tuple[str, ...], _Column] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[tuple[str, ...], _Kept] = field(default_factory=OrderedDict)
     _retired: list[tuple[float, str]] = field(default_factory=list)
     _sizes: dict[str, int] = field(default_factory=dict)
     _sized: float = -1e9
@@ -112,96 +132,116 @@ class Hot:
         A session that has asked a hot column already sees those that were there then.
         """
         source = _SOURCES.get((asked.table, asked.where))
-        if source is None or len(asked.params) != 1 or time.monotonic() < self._off_until:
+        if source is None or len(asked.params) != 1:
             return asked
         owner, parts = source
         part = next((part for part, columns in parts.items() if asked.sql in columns.split(", ")), "value")
+        select = f"SELECT hash({owner}) AS h, {parts[part]} FROM store.{asked.table} WHERE {asked.where} AND %s"
+        name = self._table((asked.table, part, str(asked.params[0])), session, owner, select, [str(asked.params[0])])
+        if name is None:
+            return asked
+        return asked._replace(table=name, owner="h", where="true", params=(), match="hash({})")
+
+    def prepare(self, session: Session) -> None:
+        """Bring the sheets up to date before a transaction asks anything hot; afterwards it would not see it."""
+        for table in _SHEETS:
+            self._table((table, "sheet"), session, *self._sheet(table))
+
+    def sheets(self, session: Session, table: str, ids: Sequence[str]) -> dict[str, str | None] | None:
+        """Return the rows that objects have in a narrow table, each object's as one text; see :data:`FIELD`.
+
+        None stands for an object whose rows make no sheet, and for everything where none are kept.
+        """
+        name = self._table((table, "sheet"), session, *self._sheet(table))
+        if name is None:
+            return None
+        sql = f"SELECT o.id, d.sheet FROM (SELECT unnest(?::VARCHAR[]) AS id) o JOIN {name} d ON d.h = hash(o.id)"
+        return dict(session.rows(sql, [list(ids)]))
+
+    def _sheet(self, table: str) -> tuple[str, str, list[str]]:
+        owner, columns, where = _SHEETS[table]
+        fields = [f"coalesce({column}::VARCHAR, '')" for column in columns]
+        row = f" || '{FIELD}' || ".join(fields)
+        odd = " OR ".join(f"contains({one}, '{mark}')" for one in fields for mark in (FIELD, ROW))
+        select = f"""
+            SELECT hash({owner}) AS h, CASE WHEN NOT bool_or({odd}) THEN string_agg({row}, '{ROW}') END AS sheet
+            FROM store.{table} WHERE {where} AND %s GROUP BY 1"""
+        return owner, select, []
+
+    def _table(self, key: tuple[str, ...], session: Session, owner: str, select: str, params: list[str]) -> str | None:
+        """Return the name of a hot table that is up to date, made if need be, or None where none is kept."""
+        if (seen := session.hot_seen.get(key)) or time.monotonic() < self._off_until:
+            return seen
         with self._guard:
-            if not self._worthwhile(asked.table):
-                return asked
+            if not self.few <= self._size(key[0]) <= (SHEET_ROWS if key[1] == "sheet" else ROWS_KEPT * 4):
+                return None
             try:
-                column = self._fresh(
-                    (asked.table, part, str(asked.params[0])), owner, parts[part], asked.where, session
-                )
+                kept = self._fresh(key, session, _Kept("", 0, 0, 0, owner, select, params))
             except Exception as error:
                 # Most likely there is no memory for it; the store itself answers as well.
-                log.warning("no hot column of %s %s: %s", asked.table, asked.params[0], error)
+                log.warning("nothing hot of %s: %s", " ".join(key), error)
                 self._off_until = time.monotonic() + KEPT_S
-                return asked
-        if column is None:
-            return asked
-        return asked._replace(table=f"{SCHEMA}.{column.table}", owner="h", where="true", params=(), match="hash({})")
+                return None
+        if kept is None:
+            return None
+        return session.hot_seen.setdefault(key, f"{SCHEMA}.{kept.table}")
 
-    def close(self) -> None:
-        """Forget everything."""
-        with self._guard:
-            self._columns.clear()
-
-    def _fresh(self, key: tuple[str, ...], owner: str, columns: str, where: str, session: Session) -> _Column | None:
-        found = self._columns.get(key)
-        late = session.hot_stamp is not None
+    def _fresh(self, key: tuple[str, ...], session: Session, wanted: _Kept) -> _Kept | None:
+        found, late = self._kept.get(key), session.hot_stamp is not None
         if found is not None:
             if late and found.stamp > (session.hot_stamp or 0):
                 return None
             at = self.changes.at(key[0])
             owners = self.changes.since(key[0], found.at)
+            if late and owners != set():
+                return None  # it would be mended, but not for this transaction
             if owners is not None and len(owners) <= AT_ONCE:
                 if owners:
-                    self._mend(found, key, owner, columns, where, owners)
+                    self._mend(found, list(owners))
                 found.at = at
-                self._columns.move_to_end(key)
+                self._kept.move_to_end(key)
                 return found
-        return None if late else self._make(key, owner, columns, where)
+        return None if late else self._make(key, wanted)
 
-    def _make(self, key: tuple[str, ...], owner: str, columns: str, where: str) -> _Column:
-        at = self.changes.at(key[0])  # before the rows are read: what comes meanwhile is brought later, once more
+    def _make(self, key: tuple[str, ...], made: _Kept) -> _Kept:
+        made.at = self.changes.at(key[0])  # before the rows are read: what comes meanwhile is brought once more
         self.stamp += 1
-        made = _Column(f"c{self.stamp}", at, self.stamp, 0)
+        made.table, made.stamp = f"c{self.stamp}", self.stamp
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"CREATE TABLE {SCHEMA}.{made.table} AS SELECT hash({owner}) AS h, {columns}"
-                f" FROM store.{key[0]} WHERE {where}",
-                [key[-1]],
-            )
-            made.rows = cursor.execute(f"SELECT count(*) FROM {SCHEMA}.{made.table}").fetchall()[0][0]
-            if (old := self._columns.pop(key, None)) is not None:
+            cursor.execute(f"CREATE TABLE {SCHEMA}.{made.table} AS {made.select % 'true'}", made.params)
+            rows = cursor.execute(f"SELECT count(*) FROM {SCHEMA}.{made.table}").fetchall()[0][0]
+            made.rows = max(rows, self._size(key[0]) if key[1] == "sheet" else 0)
+            if (old := self._kept.pop(key, None)) is not None:
                 self._retire(old)
-            self._columns[key] = made
+            self._kept[key] = made
             self._make_room(cursor)
         return made
 
-    def _mend(
-        self, column: _Column, key: tuple[str, ...], owner: str, columns: str, where: str, owners: Iterable[str]
-    ) -> None:
-        changed = list(owners)
+    def _mend(self, kept: _Kept, owners: list[str]) -> None:
+        table = f"{SCHEMA}.{kept.table}"
+        fresh = kept.select % f"{kept.owner} IN (SELECT unnest(?::VARCHAR[]))"
         with self.connection.cursor() as cursor:
             cursor.execute("BEGIN")
-            cursor.execute(
-                f"DELETE FROM {SCHEMA}.{column.table} WHERE h IN (SELECT hash(o) FROM unnest(?::VARCHAR[]) t(o))",
-                [changed],
-            )
-            cursor.execute(
-                f"INSERT INTO {SCHEMA}.{column.table} SELECT hash({owner}), {columns} FROM store.{key[0]}"
-                f" WHERE {where} AND {owner} IN (SELECT unnest(?::VARCHAR[]))",
-                [key[-1], changed],
-            )
+            cursor.execute(f"DELETE FROM {table} WHERE h IN (SELECT hash(unnest(?::VARCHAR[])))", [owners])
+            cursor.execute(f"INSERT INTO {table} {fresh}", [*kept.params, owners])
             cursor.execute("COMMIT")
 
-    def _retire(self, column: _Column) -> None:
-        self._retired.append((time.monotonic(), column.table))
+    def _retire(self, kept: _Kept) -> None:
+        self._retired.append((time.monotonic(), kept.table))
 
     def _make_room(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        while sum(one.rows for one in self._columns.values()) > ROWS_KEPT and len(self._columns) > 1:
-            self._retire(self._columns.popitem(last=False)[1])
+        while sum(one.rows for one in self._kept.values()) > ROWS_KEPT and len(self._kept) > 1:
+            self._retire(self._kept.popitem(last=False)[1])
         now = time.monotonic()
         for _, table in [one for one in self._retired if now - one[0] > KEPT_S]:
             cursor.execute(f"DROP TABLE IF EXISTS {SCHEMA}.{table}")
         self._retired = [one for one in self._retired if now - one[0] <= KEPT_S]
 
-    def _worthwhile(self, table: str) -> bool:
+    def _size(self, table: str) -> int:
+        """Return about how many rows a table has, as of some seconds ago."""
         if time.monotonic() - self._sized > 10:
             with self.connection.cursor() as cursor:
                 sql = "SELECT table_name, estimated_size FROM duckdb_tables() WHERE database_name = 'store'"
                 self._sizes = dict(cursor.execute(sql).fetchall())
             self._sized = time.monotonic()
-        return self._sizes.get(table, 0) >= self.few
+        return self._sizes.get(table, 0)

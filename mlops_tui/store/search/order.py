@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
+from mlops_tui.core.errors import BadInput
 from mlops_tui.store.search.compiler import Field, Resolver, field_of, warmed
 from mlops_tui.store.search.parser import read_key
 from mlops_tui.store.search.tree import And, Key, Query, wrong
@@ -27,12 +32,13 @@ class By(NamedTuple):
 class Order(NamedTuple):
     """An order in SQL: joins that bring the keys, parameters of the joins, and (expression, down) from first to last.
 
-    Every expression sorts nulls last, whichever its direction.
+    Every expression sorts nulls last, whichever its direction. ``said`` are the keys that were asked for.
     """
 
     joins: str
     params: list[Any]
     columns: list[tuple[str, bool]]
+    said: tuple[tuple[str, str, str, bool], ...] = ()
 
     @property
     def by(self) -> str:
@@ -43,6 +49,27 @@ class Order(NamedTuple):
     def values(self) -> str:
         """The SELECT list of what a row is ordered by; what it gives is a keyset for :meth:`after`."""
         return ", ".join(sql for sql, _ in self.columns)
+
+    def token(self, keyset: Sequence[Any]) -> str:
+        """Return a page token: a keyset as text, which means something to the same order alone."""
+        return base64.urlsafe_b64encode(msgspec.msgpack.encode([self._mark(), *keyset])).decode()
+
+    def keyset(self, token: str) -> list[Any]:
+        """Return the keyset of a page token.
+
+        Raises:
+            BadInput: it is none, or that of another order.
+        """
+        try:
+            found = msgspec.msgpack.decode(base64.urlsafe_b64decode(token), type=list[int | float | str | bool | None])
+            if found[:1] != [self._mark()] or len(found) != len(self.columns) + 1:
+                raise ValueError("it belongs to another order")
+        except ValueError as error:
+            raise BadInput("Invalid page token", str(error), "begin at the first page, and keep the order") from error
+        return found[1:]
+
+    def _mark(self) -> int:
+        return zlib.crc32(msgspec.json.encode(self.said))
 
     def after(self, keyset: Sequence[Any]) -> tuple[str, list[Any]]:
         """Return the WHERE clause, with its parameters, of the rows that come after one."""
@@ -112,7 +139,8 @@ def compile_order(
             columns.append((sql, by.down))
     for tie in ties:
         columns.append((tie.removesuffix(" DESC"), tie.endswith(" DESC")))
-    return Order(" ".join(joins), params, columns)
+    said = tuple((by.key.scope, by.key.name, by.key.figure, by.down) for by in order)
+    return Order(" ".join(joins), params, columns, said)
 
 
 def bring(name: str, field: Field, wanted: Sequence[str], resolver: Resolver) -> tuple[str, list[str]]:

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from mlops_tui.store.search import compile_order, compile_query, parse, parse_order
+from mlops_tui.store.search import compile_order, compile_query, parse, parse_order, sheets
 from mlops_tui.store.series import SeriesBook
 from mlops_tui.store.store import Store
 from mlops_tui.store.tags import change_tags
@@ -25,7 +25,7 @@ def store(tmp_path):
     made.book = SeriesBook()
     made.settled = made.book.settled
     made.hot.few = 0
-    made.hot._sized = math.inf  # sizes are not looked up: every narrow table is worth it
+    made.hot._sized = math.inf  # sizes are not looked up: whatever there is is kept
     yield made
     made.close()
 
@@ -145,3 +145,50 @@ def test_few_rows_are_asked_themselves(tmp_path):
     with store.read() as session:
         assert "hot" not in compile_query(parse("params.p0 > 2", "mlflow"), RUN, session).sql
     store.close()
+
+
+def shown(session, runs):
+    return sheets.params_of(session, runs), sheets.tags_of(session, runs), sheets.metrics_of(session, runs)
+
+
+def test_sheets_show_what_the_tables_have(store):
+    odd = {"a": "", "b": "x\ny\t", "c": "\x1f in", "d": "né"}
+
+    def write(session):
+        for number in range(4):
+            put_run(session, number)
+            run, mine = f"r{number:03d}", {} if number == 3 else {k: v for k, v in odd.items() if k != "c" or number}
+            change_tags(session, run, mine, [], 1)
+            for key, value in mine.items():
+                session.insert("param", run=run, key=key, value=value, num=None)
+            for step, value in enumerate([0.1 + 0.2, math.nan, -math.inf, 1e-310][: number + 1]):
+                put_metric(store, session, run, f"m {step}", step, value)
+
+    store.write(write)
+    runs = ["r002", "r000", "r003", "gone"]
+    for _ in range(2):
+        with store.read(60) as session:
+            sheets.prepare(session)
+            found(session, "metrics.m0 > 0.5", [])
+            hot = shown(session, runs)
+            assert len(session.hot_seen) == 4
+            session.hot, kept = None, session.hot
+            assert repr(hot) == repr(shown(session, runs))
+            session.hot = kept
+        assert dict(hot[0]["r002"]) == odd and "c" not in dict(hot[1]["r000"]) and hot[0]["gone"] == []
+        assert hot[2]["r002"][0].last == 0.1 + 0.2 and math.isnan(hot[2]["r002"][1].last)
+        assert hot[2]["r003"][3].last == 1e-310 and hot[2]["r003"][2].last == -math.inf
+        odd["a"] = "changed"
+        store.write(lambda session: session.execute("UPDATE param SET value = 'changed' WHERE key = 'a'"))
+
+
+def test_what_was_written_before_a_transaction_is_in_its_sheets_or_read_from_the_table(store):
+    store.write(lambda session: (put_run(session, 1), put_metric(store, session, "r001", "m0", 1, 1.0)))
+    with store.read(60) as session:
+        sheets.prepare(session)
+    store.write(lambda session: put_metric(store, session, "r001", "m0", 2, 2.0))
+    with store.read(60) as session:
+        assert found(session, "metrics.m0 > 1.5", []) == [
+            "r001"
+        ]  # not prepared: the sheet is old, and cannot be mended
+        assert [one.last for one in sheets.metrics_of(session, ["r001"])["r001"]] == [2.0]

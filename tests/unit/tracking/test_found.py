@@ -57,7 +57,7 @@ def test_pages_join_to_the_whole_whatever_comes_meanwhile(sweep, order):
 def test_a_token_of_another_order_is_refused(sweep):
     token = sweep.call("run.search", limit=1).next
     for wrong in (token[:-4], "x", token):
-        with pytest.raises(BadInput, match="page token"):
+        with pytest.raises(BadInput, match="Invalid page token"):
             sweep.call("run.search", limit=1, order_by=["name", "status"], token=wrong)
 
 
