@@ -30,16 +30,15 @@ _ALIASES = {
 
 
 class Data(NamedTuple):
-    """A data set by name, and by digest unless that is empty."""
+    """A data set by name, by digest, or by both; what is empty may be anything."""
 
     name: str
     digest: str = ""
 
     def condition(self) -> tuple[str, list[str]]:
         """Return the condition on a row of ``logged_metric``, and its parameters."""
-        if self.digest:
-            return "dataset = ? AND digest = ?", [self.name, self.digest]
-        return "dataset = ?", [self.name]
+        said = {column: value for column, value in (("dataset", self.name), ("digest", self.digest)) if value}
+        return " AND ".join(f"{column} = ?" for column in said) or "true", list(said.values())
 
 
 class By(NamedTuple):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO
+from unicodedata import normalize
 from urllib.parse import quote, unquote
 
 from mlops_tui.agent.mlflow.coding import Ask
@@ -235,10 +236,8 @@ def _sent(call: Call, of: str, path: str | None) -> Reply:
         "accept-ranges": "bytes",
         "etag": f'"{digest}"',
     }
-    begin, end = 0, size
-    if wanted := call.headers.get(b"range", b"").decode("latin-1"):
-        begin, end = _range(wanted, size)
-    part = (begin, end) != (0, size)
+    part = _range(call.headers.get(b"range", b"").decode("latin-1"), size)
+    begin, end = part or (0, size)
     if part:
         headers["content-range"] = f"bytes {begin}-{end - 1}/{size}"
     headers["content-length"] = str(end - begin)
@@ -253,10 +252,10 @@ def _pieces(file: BinaryIO, begin: int, end: int) -> Iterator[bytes]:
             yield piece
 
 
-def _range(wanted: str, size: int) -> tuple[int, int]:
+def _range(wanted: str, size: int) -> tuple[int, int] | None:
     """Return the first byte and the one after the last that a Range header asks for.
 
-    Several ranges, and what is no range, mean the whole.
+    Several ranges, and what is no range, mean the whole: None.
 
     Raises:
         WireError: there are no such bytes.
@@ -264,7 +263,7 @@ def _range(wanted: str, size: int) -> tuple[int, int]:
     unit, _, spec = wanted.partition("=")
     first, dash, last = spec.strip().partition("-")
     if unit.strip() != "bytes" or not dash or not (first or last).isdecimal() or not (last or "0").isdecimal():
-        return 0, size
+        return None
     begin = int(first) if first else max(0, size - int(last))
     end = min(size, int(last) + 1) if first and last else size
     if begin >= end:
@@ -279,6 +278,6 @@ def _kind(name: str) -> str:
 
 
 def _disposition(name: str) -> str:
-    safe = name.encode("ascii", "ignore").decode().replace('"', "").replace("\\", "") or "download"
+    safe = normalize("NFKD", name).encode("ascii", "ignore").decode().replace('"', "").replace("\\", "") or "download"
     text = f'attachment; filename="{safe}"' if set(safe) & set(" ;,=()<>@:/[]?{}\t") else f"attachment; filename={safe}"
     return text if safe == name else f"{text}; filename*=UTF-8''{quote(name, safe='')}"

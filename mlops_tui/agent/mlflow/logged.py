@@ -278,10 +278,8 @@ def _status(given: str | int | None) -> str:
 def _by(order: Order) -> By:
     if not order.field_name:
         raise invalid("`field_name` in the `order_by` clause must be specified.")
-    if order.dataset_digest and not order.dataset_name:
-        raise invalid("`dataset_digest` can only be specified if `dataset_name` is also specified.")
-    data = Data(order.dataset_name, order.dataset_digest or "") if order.dataset_name else None
-    return By(order.field_name, order.ascending is False, data)
+    data = Data(order.dataset_name or "", order.dataset_digest or "")
+    return By(order.field_name, order.ascending is False, data if any(data) else None)
 
 
 def _pairs(pairs: list[Pair] | None) -> dict[str, str]:
@@ -311,9 +309,13 @@ class _Token(msgspec.Struct):
             given = msgspec.json.decode(base64.b64decode(ask.page_token, validate=True), type=cls)
         except (binascii.Error, msgspec.MsgspecError, ValueError) as error:
             raise invalid("Invalid page token, the value is not one that a search answered with") from error
-        for what in ("experiments", "filter", "order"):
-            if getattr(given, what) != getattr(fresh, what):
-                raise invalid(f"The page token belongs to another search: its {what} differ")
+        for part, what in (
+            ("experiments", "Experiment IDs in the page token do"),
+            ("filter", "Filter string in the page token does"),
+            ("order", "Order by in the page token does"),
+        ):
+            if getattr(given, part) != getattr(fresh, part):
+                raise invalid(f"{what} not match the search: the token is that of another one.")
         return given
 
     def after(self, size: int) -> str:

@@ -69,7 +69,8 @@ class Wire:
             return
         if scope["path"].startswith("//"):
             scope = {**scope, "path": "/" + scope["path"].lstrip("/")}
-        found = ROUTER.find(scope["method"], scope["path"])
+        head = scope["method"] == "HEAD"
+        found = ROUTER.find("GET" if head else scope["method"], scope["path"])
         if found is None and not scope["path"].startswith(ROOTS):
             await self._behind(scope, receive, send)
             return
@@ -77,7 +78,7 @@ class Wire:
         try:
             if found is None:
                 raise unserved(scope["method"], scope["path"])
-            reply = await self._answer(*found, scope, receive)
+            reply = await self._answer(*found, {**scope, "method": found[0].method}, receive)
         except WireError as error:
             reply = _failure(error)
         except MlopsError as error:
@@ -85,7 +86,7 @@ class Wire:
         except Exception as error:
             log.exception("%s %s failed", scope["method"], scope["path"])
             reply = _failure(WireError("INTERNAL_ERROR", f"the agent met an error of its own: {error!r:.500}"))
-        await _send(send, reply)
+        await _send(send, reply, head)
 
     async def _answer(self, route: Route, names: dict[str, str], scope: Scope, receive: Receive) -> Reply:
         house = self.house
@@ -161,16 +162,15 @@ def _failure(error: WireError) -> Reply:
     return Reply(body, STATUS.get(error.code, 500))
 
 
-async def _send(send: Send, reply: Reply) -> None:
+async def _send(send: Send, reply: Reply, head: bool = False) -> None:
+    """Send an answer; of one to HEAD what stands before its body."""
     headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
-    whole = isinstance(reply.body, bytes)
     if isinstance(reply.body, bytes):
         headers.append((b"content-length", str(len(reply.body)).encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    if isinstance(reply.body, bytes):
-        await send({"type": "http.response.body", "body": reply.body})
+    if isinstance(reply.body, bytes) or head:
+        await send({"type": "http.response.body", "body": b"" if head else reply.body})
         return
-    assert not whole
     async for piece in iterate_in_threadpool(reply.body):
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
