@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from mlops_tui.contracts.operation import Answer, Done, Request, operation
+from mlops_tui.contracts.operation import Answer, Done, File, Request, operation
 
 ROOT = "mlflow-artifacts:/"
 """What the address of an artifact begins with, as MLflow writes it."""
@@ -37,6 +37,26 @@ class Entries(Answer):
     entries: list[Entry]
 
 
+READ_AT_ONCE = 16 * 2**20
+"""Bytes of a file that one answer carries at most."""
+
+
+class ReadFile(Request, frozen=True):
+    """A file, whole, or ``part`` for its beginning when it is larger than one answer carries."""
+
+    positional = ("of", "path")
+    of: Annotated[str, Meta(description="run, logged model, or an mlflow-artifacts:/ address")]
+    path: Annotated[str, Meta(description="the file below it")]
+    part: Annotated[bool, Meta(description="only the beginning of a file that is too large for one answer")] = False
+
+
+class Content(File):
+    """What is in a file; ``size`` is that of the whole file in bytes, also when only its beginning is here."""
+
+    size: int
+    digest: str
+
+
 class KeepFile(Request, frozen=True):
     """A sealed blob that is to lie at a path."""
 
@@ -49,6 +69,10 @@ class KeepFile(Request, frozen=True):
 listed = operation(
     "artifact.list", Folder, Entries, permission="run:read", help="List a folder of artifacts.",
     example="mlops artifact list train-v1",
+)  # fmt: skip
+read = operation(
+    "artifact.read", ReadFile, Content, permission="run:read", help="Read a file of a run or model.",
+    example="mlops artifact read train-v1 plots/roc.png --to roc.png",
 )  # fmt: skip
 keep = operation(
     "artifact.keep", KeepFile, Done, permission="run:write", effect="append", help="Keep a file.", internal=True

@@ -26,6 +26,23 @@ def listed(ctx: Context, request: contract.Folder) -> contract.Entries:
     return contract.Entries(address=at.top, entries=entries(ctx.session, at))
 
 
+@implements(contract.read)
+def read(ctx: Context, request: contract.ReadFile) -> contract.Content:
+    """Read a file from its sealed blob. A larger one than an answer carries is refused, or its beginning is given."""
+    at = find_place(ctx.session, ctx.tenant, request.of, request.path)
+    digest, size = stored_at(ctx.session, at)
+    if size > contract.READ_AT_ONCE and not request.part:
+        most = contract.READ_AT_ONCE // 2**20
+        raise Refused(
+            f"{at.path} is too large for one answer",
+            f"it has {size:,} bytes, an answer carries {most} MiB",
+            f"fetch it with any MLflow client: {at.top}/{at.path}",
+        )
+    with ctx.blobs.open(digest) as file:
+        content = file.read(contract.READ_AT_ONCE)
+    return contract.Content(name=at.path.rpartition("/")[2], content=content, size=size, digest=digest)
+
+
 @implements(contract.keep)
 def keep(ctx: Context, request: contract.KeepFile) -> Done:
     """Let a sealed blob lie at a path; what lay there before is replaced."""

@@ -79,6 +79,7 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
     "automation": (Action("automation.run", "automation"), Action("automation.dismiss", "automation")),
     "ab": (Action("ab.stop", "test"),),
     "job": (Action("job.stop", "job"), Action("job.train")),
+    "host": (Action("gc.run"), Action("export.store")),
     "plugin": (Action("plugin.trust", "plugin"),),
     "identity": (Action("identity.revoke", "name"), Action("identity.create")),
     "audit": (Action("audit.export"), Action("undo.last")),

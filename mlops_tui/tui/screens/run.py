@@ -64,7 +64,7 @@ class RunScreen(Face):
         yield Charts("curve.log curve.axis curve.smooth", empty="no metric has a second value yet", ident="curves")
         yield Lines("Metrics", "panel.open=draw run.system", empty="no metric has been logged", ident="metrics")
         yield Lines("Params", empty="no parameters", ident="params")
-        yield Lines("Files", empty="no files", ident="files")
+        yield Lines("Files", "panel.open=see run.files=all", empty="no files", ident="files")
         yield Lines("Lineage & note", "run.note=edit_note run.tags", ident="lineage")
         yield Lines("Console", "app.logs=whole_log", empty="nothing has been printed", ident="console")
 
@@ -118,6 +118,8 @@ class RunScreen(Face):
         """Draw a metric, or go where a line leads."""
         if event.panel.id == "metrics":
             self.query_one(Charts).bring(event.link)
+        elif event.panel.id == "files":
+            self._see(event.link)
         else:
             self.mlops.open_link(event.link)
 
@@ -140,6 +142,16 @@ class RunScreen(Face):
             self.axis = "elapsed" if self.system else "step"
             self._show(self.run_shown)
             start(self, self._draw, group="draw", replace=True)
+
+    def action_files(self) -> None:
+        """See the files, from the first on."""
+        self._see("")
+
+    def _see(self, path: str) -> None:
+        from mlops_tui.tui.screens.artifact import ArtifactScreen
+
+        if self.run_shown:
+            self.app.push_screen(ArtifactScreen(self.run_shown, path))
 
     def action_note(self) -> None:
         """Edit the note."""

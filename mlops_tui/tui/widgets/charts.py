@@ -128,7 +128,8 @@ class Charts(Container):
             if name != chart.name_drawn:
                 chart.name_drawn = name
                 chart.show(())
-            chart.title = name or self._kind or "Curves"
+            # What all names of a kind begin with says nothing on each of them.
+            chart.title = name.removeprefix(f"{self._kind}/") or self._kind or "Curves"
             chart.display = seen
             # The last row is filled: its last chart takes what is left of it.
             chart.styles.column_span = wide - index % wide if index == len(page) - 1 else 1

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from textual.css.query import NoMatches
 
@@ -172,6 +173,33 @@ async def test_runs_are_read_and_a_status_changes_by_itself(door, open_app, sett
         within = desk.house
         within.touch("run", done)
         await until(pilot, lambda: "✔ done" in "\n".join(screen_text(app)))
+
+
+async def test_the_files_of_a_run_are_seen_as_what_they_are_and_saved(door, open_app, screen_text, desk, tmp_path):
+    from mlops_tui.sdk import media
+
+    run = desk.train("one")
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[:, :, 0] = 255
+    files = {"a.png": media.image(red), "b.json": media.confusion([[3, 1], [0, 4]], labels=["no", "yes"])}
+    for path, content in files.items():
+        blob = desk.house.blobs.put_bytes(content)
+        desk.call("artifact.keep", of=run, path=path, digest=blob.digest, size=blob.size)
+    async with open_app(door, link=f"run:{run}") as (app, pilot):
+        await until(pilot, lambda: app.face.crumb == "one")
+        await pilot.press("a")
+        await until(pilot, lambda: "▀" * 4 in screen_text(app)[6])
+        picture = app.face.query_one("#picture")
+        assert picture.render_line(2)._segments[1].style.color.triplet == (255, 0, 0)
+        await pilot.press("n")
+        await until(pilot, lambda: "87.5% accuracy" in "\n".join(screen_text(app)))
+        await pilot.press("d")
+        await until(pilot, lambda: (tmp_path / "b.json").exists())
+        assert (tmp_path / "b.json").read_bytes() == files["b.json"]
+        await pilot.press("n")
+        await until(pilot, lambda: "first bytes" in "\n".join(screen_text(app)))
+        await pilot.press("n")
+        await until(pilot, lambda: "▀" * 4 in screen_text(app)[6])
 
 
 async def test_a_run_that_ends_is_seen_to_end(door, open_app, settle, desk):

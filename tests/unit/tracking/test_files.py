@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlops_tui.core.errors import BadInput, Conflict, NotFound
+from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
 from mlops_tui.tracking.files import stored_at
 from mlops_tui.tracking.places import find_place, safe
 
@@ -74,6 +74,21 @@ def test_a_file_is_replaced_and_found_and_never_lies_under_a_file(desk, run):
         desk.house.read(lambda s: stored_at(s, find_place(s, "default", run, "a")))
     with pytest.raises(NotFound, match="no artifact x"):
         desk.house.read(lambda s: stored_at(s, find_place(s, "default", run, "x")))
+
+
+def test_a_file_is_read_whole_or_its_beginning(desk, run, monkeypatch):
+    put(desk, run, "plots/a.txt", b"hello there")
+    got = desk.call("artifact.read", of=run, path="plots/a.txt")
+    assert (got.name, got.content, got.size) == ("a.txt", b"hello there", 11)
+    monkeypatch.setattr("mlops_tui.contracts.artifact.READ_AT_ONCE", 5)
+    with pytest.raises(Refused, match="too large for one answer"):
+        desk.call("artifact.read", of=run, path="plots/a.txt")
+    part = desk.call("artifact.read", of=run, path="plots/a.txt", part=True)
+    assert (part.content, part.size) == (b"hello", 11)
+    with pytest.raises(BadInput, match="is a folder"):
+        desk.call("artifact.read", of=run, path="plots")
+    with pytest.raises(NotFound):
+        desk.call("artifact.read", of=run, path="none")
 
 
 def test_deleting_takes_a_folder_and_nothing_that_only_begins_alike(desk, run):
