@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from mlops_tui.contracts.model import ModelName, ModelRef, ModelVersion, Tags
-from mlops_tui.contracts.operation import Request, operation
+from mlops_tui.contracts.model import ModelName, ModelRef, Tags
+from mlops_tui.contracts.operation import Done, Request, operation
 
 STAGES = ("None", "Staging", "Production", "Archived")
 """MLflow's stages; aliases have replaced them, its clients still know them."""
@@ -37,10 +37,17 @@ class MoveVersion(Request, frozen=True):
     archive: Annotated[bool, Meta(description="archive the versions that are in this stage now")] = False
 
 
+class VersionMade(Done):
+    """A version was made; its id, and its number among those of its model."""
+
+    id: str
+    version: int
+
+
 create = operation(
     "version.create",
     CreateVersion,
-    ModelVersion,
+    VersionMade,
     permission="model:register",
     effect="change",
     help="Make the next version of a model from a folder of files.",
@@ -49,7 +56,7 @@ create = operation(
 stage = operation(
     "version.stage",
     MoveVersion,
-    ModelVersion,
+    Done,
     permission="model:promote",
     effect="change",
     help="Move a version to one of MLflow's stages.",

@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from mlops_tui.contracts import version as contract
-from mlops_tui.contracts.model import ModelVersion
 from mlops_tui.contracts.operation import Plan
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.core.ids import uuid7
@@ -21,9 +20,9 @@ from mlops_tui.door import Context, implements
 from mlops_tui.registry.lists import PROMPT
 from mlops_tui.registry.models import insert_model, next_version, touch, version_change
 from mlops_tui.registry.sources import Source, describe, find_source, is_local
-from mlops_tui.registry.versions import resolve_version, shown
+from mlops_tui.registry.versions import resolve_version
 from mlops_tui.store.session import Session
-from mlops_tui.store.tags import change_tags, tags_of
+from mlops_tui.store.tags import add_tags, change_tags, tags_of
 from mlops_tui.tracking.headline import headline
 from mlops_tui.tracking.places import address_of
 from mlops_tui.tracking.read import metrics_of
@@ -59,7 +58,7 @@ class CreateVersion:
             },
         )  # fmt: skip
 
-    def apply(self, ctx: Context, request: contract.CreateVersion, plan: Plan) -> ModelVersion:
+    def apply(self, ctx: Context, request: contract.CreateVersion, plan: Plan) -> contract.VersionMade:
         """Insert the version; its files are noted once more, under it."""
         data, session, made = plan.data, ctx.session, uuid7()
         model = data["model"] or insert_model(ctx, request.name)
@@ -83,14 +82,14 @@ class CreateVersion:
                 "ts_us": [ctx.now] * len(files),
             },
         )
-        change_tags(session, made, request.tags, (), ctx.now)
+        add_tags(session, made, request.tags, ctx.now)
         touch(ctx, model)
         if data["logged"]:
             _note_on(session, data["logged"], request.name, data["version"], ctx.now)
         if run and session.value("SELECT count(*) > 0 FROM run WHERE id = ?", [run]):
             ctx.link(f"model_version:{made}", "made_by", f"run:{run}")
         ctx.emit("model", model, "registered", f"{request.name}@{data['version']} registered", plan.object)
-        return shown(session, [resolve_version(session, ctx.tenant, made)])[0]
+        return contract.VersionMade(object=plan.object, text=plan.text, id=made, version=data["version"])
 
 
 def download_address(session: Session, tenant: str, row: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from mlops_tui.core.errors import AlreadyExists, BadInput, Conflict
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import find_model
-from mlops_tui.store.tags import change_tags
+from mlops_tui.store.tags import add_tags
 
 
 @implements(contract.create)
@@ -31,7 +31,7 @@ class Create:
     def apply(self, ctx: Context, request: contract.CreateModel, plan: Plan) -> Done:
         """Insert it."""
         model = insert_model(ctx, request.name, request.description)
-        change_tags(ctx.session, model, request.tags, (), ctx.now)
+        add_tags(ctx.session, model, request.tags, ctx.now)
         ctx.emit("model", model, "created", plan.text, plan.object)
         return Done(object=plan.object, text=plan.text)
 

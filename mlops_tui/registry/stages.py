@@ -5,12 +5,11 @@ from __future__ import annotations
 import shlex
 
 from mlops_tui.contracts import version as contract
-from mlops_tui.contracts.model import ModelVersion
-from mlops_tui.contracts.operation import Change, Plan
+from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import BadInput
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.models import touch
-from mlops_tui.registry.versions import label, resolve_version, shown, versions_of
+from mlops_tui.registry.versions import label, resolve_version, versions_of
 
 _ACTIVE = ("Staging", "Production")
 _ARCHIVED = "Archived"
@@ -47,7 +46,7 @@ class MoveVersion:
             data={"row": row, "moves": [(one["id"], to) for one, to in moves]},
         )
 
-    def apply(self, ctx: Context, request: contract.MoveVersion, plan: Plan) -> ModelVersion:
+    def apply(self, ctx: Context, request: contract.MoveVersion, plan: Plan) -> Done:
         """Write the stages."""
         row = plan.data["row"]
         for version, stage in plan.data["moves"]:
@@ -57,7 +56,7 @@ class MoveVersion:
             )
         touch(ctx, row["model_id"])
         ctx.emit("model", row["model_id"], "moved", plan.text, plan.object)
-        return shown(ctx.session, [resolve_version(ctx.session, ctx.tenant, row["id"])])[0]
+        return Done(object=plan.object, text=plan.text)
 
 
 def canonical(stage: str) -> str:

@@ -48,6 +48,11 @@ def change_tags(session: Session, object: str, given: Mapping[str, str], gone: I
         return
     gone_now = "DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))"
     session.change("tag", [object], gone_now, [object, keys])
+    add_tags(session, object, given, ts)
+
+
+def add_tags(session: Session, object: str, given: Mapping[str, str], ts: int) -> None:
+    """Set tags of an object that has none of these keys; ``ts`` in µs."""
     session.insert_columns(
         "tag",
         {

@@ -14,7 +14,7 @@ from mlops_tui.door import Context, absorbs, implements
 from mlops_tui.door.lookup import by_name_or_id
 from mlops_tui.spool.records import Measure
 from mlops_tui.store.session import Session
-from mlops_tui.store.tags import change_tags, tag_changes, tags_by
+from mlops_tui.store.tags import add_tags, change_tags, tag_changes, tags_by
 from mlops_tui.tracking.contents import number_of
 from mlops_tui.tracking.experiments import find_experiment
 from mlops_tui.tracking.find import find_run
@@ -69,7 +69,7 @@ class Create:
             actor=ctx.caller.name,
         )  # fmt: skip
         put_params(ctx.session, made, request.params)
-        change_tags(ctx.session, made, request.tags, (), ctx.now)
+        add_tags(ctx.session, made, request.tags, ctx.now)
         if data["run"]:
             ctx.link(f"logged:{made}", "made_by", f"run:{data['run']}")
         ctx.emit("logged", made, "created", plan.text, plan.object)

@@ -28,13 +28,17 @@ def models_json(session: Session, rows: Sequence[dict[str, Any]]) -> list[dict[s
            QUALIFY row_number() OVER (PARTITION BY model_id, stage ORDER BY version DESC) = 1 ORDER BY version""",
         [ids],
     )
-    versions = versions_json(session, versions_by_id(session, latest))
+    found = versions_by_id(session, latest)
+    tags = tags_by(session, [*ids, *latest])
     aliases = session.rows(
-        """SELECT a.model_id, a.alias, v.version FROM alias a JOIN model_version v ON v.id = a.version_id
+        """SELECT a.model_id, a.version_id, a.alias, v.version FROM alias a JOIN model_version v ON v.id = a.version_id
            WHERE a.model_id IN (SELECT unnest(?)) ORDER BY a.alias""",
         [ids],
     )
-    tags = tags_by(session, ids)
+    shown: dict[str, list[dict[str, Any]]] = {one: [] for one in ids}
+    for row in found:
+        named = [alias for _, version, alias, _ in aliases if version == row["id"]]
+        shown[row["model_id"]].append(_version_json(row, tags[row["id"]], named))
     return [
         _lean(
             {
@@ -43,10 +47,12 @@ def models_json(session: Session, rows: Sequence[dict[str, Any]]) -> list[dict[s
                 "last_updated_timestamp": row["updated"] // 1000,
                 "user_id": row["actor"],
                 "description": row["description"],
-                "latest_versions": [one for one in versions if one["name"] == row["name"]],
+                "latest_versions": shown[row["id"]],
                 "tags": _pairs(tags[row["id"]]),
                 "aliases": [
-                    {"alias": alias, "version": str(version)} for model, alias, version in aliases if model == row["id"]
+                    {"alias": alias, "version": str(number)}
+                    for model, _, alias, number in aliases
+                    if model == row["id"]
                 ],
             }
         )

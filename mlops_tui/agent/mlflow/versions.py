@@ -111,19 +111,18 @@ def update(call: Call, ask: UpdateVersion) -> dict[str, Any]:
     """Describe it."""
     version = _known(call, ask)
     call.perform(models.note, models.NoteModel(model=version, text=ask.description or ""))
-    with call.reading("model:read") as session:
-        return {"model_version": versions_json(session, [_row(call, session, ask)])[0]}
+    return _made(call, version)
 
 
 @route("POST", "model-versions/transition-stage", MoveVersion)
 def move(call: Call, ask: MoveVersion) -> dict[str, Any]:
     """Move it to another stage."""
-    stage = canonical(ask.stage or "")
-    made = call.perform(
+    stage, version = canonical(ask.stage or ""), _known(call, ask)
+    call.perform(
         contract.stage,
-        contract.MoveVersion(model=_known(call, ask), stage=stage, archive=bool(ask.archive_existing_versions)),
+        contract.MoveVersion(model=version, stage=stage, archive=bool(ask.archive_existing_versions)),
     )
-    return _made(call, made.id)
+    return _made(call, version)
 
 
 @route("DELETE", "model-versions/delete", OneVersion)
