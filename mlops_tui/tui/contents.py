@@ -18,6 +18,8 @@ Writer = Callable[[int], Sequence[Line]]
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
 _MOST_LINES, _MOST_CHARS = 5_000, 2_000
 _SHADES = " ░▒▓█"
+_IN_TEXT = b"\t\n\r\f\b\x1b" + bytes(range(32, 256))
+"""Bytes that a text may have; with any other it is none, even where it could be read as one."""
 
 
 def is_picture(path: str) -> bool:
@@ -31,6 +33,8 @@ def writer_of(path: str, content: bytes) -> Writer:
     try:
         text = content.decode()
     except UnicodeDecodeError:
+        return lambda cells: _bytes(content, cells)
+    if content.translate(None, _IN_TEXT):
         return lambda cells: _bytes(content, cells)
     if suffix == ".json":
         try:

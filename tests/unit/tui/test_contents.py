@@ -104,6 +104,7 @@ def test_documents_and_text_are_shown_as_they_are():
 
 def test_what_is_no_text_shows_its_first_bytes():
     rows = written("model.bin", bytes(range(250, 256)) + b"abc")
+    assert "no text" in written("weights", b"ABC\0\x01")[0]
     assert "no text" in rows[0] and "fa fb fc" in rows[2] and rows[2].endswith("abc")
 
 
