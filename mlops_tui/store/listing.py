@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from mlops_tui.contracts.listing import Column, List, OpenView, Page, Table, View
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.core.ids import uuid7
@@ -82,11 +80,11 @@ class Listing:
         return Table(noun=self.noun, columns=[*self.columns, *(one.column for one in extra)], rows=rows, total=total)
 
     def ids(self, session: Session, tenant: str, filter: str, sort: str, within: str = "") -> Any:
-        """Return the ids of all rows in order, as an object array; ``within`` is a filter that ``filter`` narrows."""
+        """Return the ids of all rows in order, as an array; ``within`` is a filter that ``filter`` narrows."""
         condition, params = self.condition(session, tenant, filter, within)
         order = self._order(session, sort)
-        sql = f"SELECT {self.id} FROM {self.rows_from()} {order.joins} WHERE {condition} ORDER BY {order.by}"
-        return np.array(session.column(sql, [*order.params, *params]), dtype=object)
+        sql = f"SELECT {self.id} AS id FROM {self.rows_from()} {order.joins} WHERE {condition} ORDER BY {order.by}"
+        return session.columns(sql, [*order.params, *params])["id"]
 
     def after(
         self, session: Session, tenant: str, filter: str, order: str, limit: int, token: str = ""
