@@ -22,6 +22,7 @@ _NAMES = {
     "run": "SELECT id, name FROM run",
     "job": "SELECT id, name FROM job",
     "deployment": "SELECT id, name FROM deployment",
+    "logged": "SELECT id, name FROM logged_model",
     "dataset_version": """SELECT v.id, 'data:' || d.name || '@' || v.version
                           FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id""",
     "model_version": "SELECT v.id, m.name || '@' || v.version FROM model_version v JOIN model m ON m.id = v.model_id",

@@ -85,6 +85,7 @@ class CreateVersion:
         add_tags(session, made, request.tags, ctx.now)
         touch(ctx, model)
         if data["logged"]:
+            ctx.link(f"model_version:{made}", "is", f"logged:{data['logged']}")
             _note_on(session, data["logged"], request.name, data["version"], ctx.now)
         if run and session.value("SELECT count(*) > 0 FROM run WHERE id = ?", [run]):
             ctx.link(f"model_version:{made}", "made_by", f"run:{run}")

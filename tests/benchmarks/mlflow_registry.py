@@ -47,6 +47,16 @@ class Peer:
         assert answer.status == 200, content
         return json.loads(content or b"{}")
 
+    def small(self, number: int) -> None:
+        """Put a file of 1 kB, and note how long it took."""
+        path = f"/api/2.0/mlflow-artifacts/artifacts/0/{self.run}/artifacts/small/{number}"
+        began = time.perf_counter()
+        self._connection.request("PUT", path, os.urandom(1000))
+        answer = self._connection.getresponse()
+        assert answer.status == 200, answer.read()
+        answer.read()
+        self.times.setdefault("a file of 1 kB", []).append((time.perf_counter() - began) * 1000)
+
     def timed(self, what: str, method: str, path: str, body: object = None) -> None:
         """Ask, and note how long it took."""
         began = time.perf_counter()
@@ -100,6 +110,7 @@ def models(peers: list[Peer]) -> None:
             peer.timed("registered-models/get", "GET", f"registered-models/get?name={name}")
             peer.timed("model-versions/search, 100", "GET", "model-versions/search?max_results=100")
             wanted = quote(f"tags.i = '{number}'")
+            peer.small(number)
             peer.timed("model-versions/search, a tag", "GET", f"model-versions/search?filter={wanted}")
 
 

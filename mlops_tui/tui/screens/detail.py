@@ -29,6 +29,7 @@ SHOWS = {
     "lineage": ("lineage.show", "subject"),
     "model": ("model.show", "model"),
     "version": ("version.show", "model"),
+    "logged": ("logged.show", "model"),
     "data": ("data.show", "data"),
     "deploy": ("deploy.show", "deployment"),
     "ab": ("ab.status", "test"),

@@ -89,7 +89,7 @@ class Models(Browser):
 
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:
         """Open a version; a model opens as its champion, or its newest version."""
-        if noun in ("gate", "lineage"):
+        if noun in ("gate", "lineage", "logged"):
             await super().open_object(noun, name)
             return
         from mlops_tui.tui.screens.version import Version

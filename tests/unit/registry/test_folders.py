@@ -59,6 +59,20 @@ def test_a_source_that_leads_nowhere_is_noted_and_one_that_lies_is_refused(desk)
             desk.call("version.create", name="work", source=bad)
 
 
+def test_a_logged_model_stands_between_a_version_and_its_run(desk):
+    run = folder(desk)
+    logged = desk.call("logged.create", experiment="census", name="clf", run=run)
+    blob = desk.house.blobs.put_bytes(CARD)
+    desk.call("artifact.keep", of=logged.id, path="MLmodel", digest=blob.digest, size=blob.size)
+    made = make(desk, name="work", source=f"models:/{logged.id}")
+    assert (made.logged, made.run, made.files) == (logged.id, run, 1)
+    found = desk.call("lineage.show", subject="work@1").nodes
+    assert [(one.kind, one.relation, one.name) for one in found[1:3]] == [
+        ("logged", "is", "clf"), ("run", "made_by", "train-v1"),
+    ]  # fmt: skip
+    assert desk.call("logged.show", model="clf").versions == ["work@1"]
+
+
 def test_a_copy_keeps_files_and_origin(desk):
     run = folder(desk)
     desk.call("version.create", name="work", source=f"runs:/{run}/model")
