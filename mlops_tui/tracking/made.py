@@ -10,12 +10,13 @@ from mlops_tui.contracts import run as contract
 from mlops_tui.contracts.experiment import DEFAULT
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import Conflict
-from mlops_tui.core.ids import dashed, short, uuid7
+from mlops_tui.core.ids import dashed, uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.spool.process import ProcessId, boot_id, created_us
 from mlops_tui.tracking.contents import put_tags
 from mlops_tui.tracking.experiments import ensure, find_experiment
 from mlops_tui.tracking.find import find_run
+from mlops_tui.tracking.made_up import name_for
 
 
 @implements(contract.create)
@@ -46,7 +47,7 @@ class Create:
         job, process = _job(ctx, request.job), _process(request.pid)
         run = _id(ctx, job)
         named = request.name or (job["name"] if job and job["run_id"] == run else "")
-        name, parent = named or f"run-{short(run)}", request.tags.get("mlflow.parentRunId", "").replace("-", "")
+        name, parent = named or name_for(run), request.tags.get("mlflow.parentRunId", "").replace("-", "")
         experiment = plan.data.get("experiment") or ensure(ctx, ctx.tenant, DEFAULT)[0]
         tags = request.tags
         began = ctx.now if request.started is None else request.started

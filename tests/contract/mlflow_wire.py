@@ -20,7 +20,7 @@ SERVER_TIMES = {
 UNSTABLE = {"workspace", "user_id", "page_token", "next_page_token", "current_stage", "model_id", "artifact_location"}
 IDS = {"experiment_id", "run_id", "run_uuid", "model_id"}
 BASE = "/api/2.0/mlflow/"
-MADE_UP = re.compile(r"[a-z]+-[a-z]+-\d+|run-[0-9a-f]{8}")
+MADE_UP = re.compile(r"[a-z]+-[a-z]+-\d+")
 """Names that a server gives to a run that has none."""
 
 

@@ -91,7 +91,8 @@ def create(call: Call, ask: CreateRun) -> dict[str, Any]:
     named = tags.get(RUN_NAME)
     if ask.run_name and named and ask.run_name != named:
         raise invalid(
-            f"'run_name' and the tag 'mlflow.runName' are both given, and differ: {ask.run_name!r} and {named!r}"
+            "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
+            f"(run_name={ask.run_name!r}, mlflow.runName={named!r})."
         )
     experiment = "Default"
     if (ask.experiment_id or "0") != "0":
@@ -233,8 +234,8 @@ def _active(row: dict[str, Any]) -> None:
 
 
 def _micros(millis: int) -> int:
-    if not 0 <= millis < 253_402_300_800_000:
-        raise invalid(f"Invalid value {millis} for a time: it is milliseconds since 1970, before the year 10000")
+    if not -62_135_596_800_000 <= millis < 253_402_300_800_000:
+        raise invalid(f"Invalid value {millis} for a time: it is milliseconds since 1970, of the years 1 to 9999")
     return millis * 1000
 
 
