@@ -16,6 +16,8 @@ import pytest
 from mlops_tui.core.runtime import SILENT
 
 os.environ[SILENT] = "1"
+# What Hypothesis remembers is nobody's source: also a run without the variable leaves nothing in the tree.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", f"{tempfile.gettempdir()}/mlops-hypothesis-{os.getuid()}")
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def _gone(session: Session, house: House, row: dict[str, Any]) -> bool:
         # Both clocks: one stands still while a laptop sleeps, the other begins anew with the agent.
         patience = float(house.config.get("tracking.silence")) if row["via"] else ELSEWHERE_S
         return silent > patience and waited > min(patience, ELSEWHERE_S)
-    if waited < GRACE_S or silent < _patience(row):
+    if not row["job_over"] and (waited < GRACE_S or silent < (UNHEARD_S if row["via"] else SILENT_S)):
         return False
     return waited > STUCK_S or not unread(session, house.home.spool, row["id"])
 
@@ -108,13 +108,6 @@ def _alive(row: dict[str, Any]) -> bool | None:
     return is_alive(
         ProcessId(host=row["host"], boot=row["boot"], pid=row["pid"] or 0, created=row["proc_created"] or 0)
     )
-
-
-def _patience(row: dict[str, Any]) -> float:
-    """Return how long nothing must have been heard of a run whose process is gone."""
-    if row["job_over"]:
-        return 0.0
-    return UNHEARD_S if row["via"] else SILENT_S
 
 
 def _mark(ctx: Context, seen: dict[str, Any]) -> None:

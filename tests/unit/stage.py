@@ -48,8 +48,9 @@ def opened(folder):
         yield House(where, config, store, keys, Blobs(where.blobs, keys), RoleGuard())
         store.close()
     finally:
-        os.environ.clear()
-        os.environ |= kept
+        for variable in os.environ.keys() - kept.keys():
+            del os.environ[variable]
+        os.environ |= kept  # never empty meanwhile: threads of other tests may look
 
 
 def emptied(house):
