@@ -79,7 +79,7 @@ def test_a_real_server_comes_in_and_a_bare_mlflow_reads_what_goes_out(agent, fil
         with pytest.raises(Unreachable, match="does not answer"):
             client.run_job("import.mlflow", {"source": "http://127.0.0.1:9"})
     read = subprocess.run(
-        [sys.executable, "-c", READS_IT, f"sqlite:///{tmp_path}/out/mlflow/mlflow.db"],
+        [sys.executable, "-c", READS_IT, f"sqlite:///{tmp_path}/out/mlflow.db"],
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     found = json.loads(read.stdout.splitlines()[-1])

@@ -30,7 +30,7 @@ from mlops_tui.tracking.exchange.parquet import ParquetTables
 from mlops_tui.tracking.exchange.source import NO_POINTS, Points
 from mlops_tui.tracking.exchange.target import UNFINISHED, check_target
 
-MANIFEST = "manifest.json"
+MANIFEST, DATABASE, DATABASE_NEW = "manifest.json", "mlflow.db", "mlflow.db.new"
 PIECE = 1 << 20
 
 
@@ -39,12 +39,10 @@ class Export:
 
     def __init__(self, request: dict[str, Any], job: WorkerJob) -> None:
         self._job, self._names, self._with_files = job, request["experiment"], request["artifacts"]
-        self._folder = Path(request["folder"])
+        self._folder, self._total = Path(request["folder"]), request["runs"]
         self._begin()
         self._parquet = ParquetTables(self._folder / "parquet")
-        self._database = MlflowDatabase(
-            self._folder / "mlflow" / "mlflow.db.new", self._folder / "mlflow" / "artifacts"
-        )
+        self._database = MlflowDatabase(self._folder / DATABASE_NEW, self._folder / "mlartifacts")
         self._written: dict[str, Path] = {}
         self._digests: dict[str, str] = {}
         self._counts = dict.fromkeys(("runs", "points", "files", "bytes", "logged_models", "models", "versions"), 0)
@@ -73,7 +71,7 @@ class Export:
         check_target(folder)
         for left in Path.cwd().glob("page-*.npy"):  # by an attempt that was killed
             left.unlink()
-        (folder / "mlflow").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / UNFINISHED).write_text("an export goes on here, or was stopped: start it again\n")
         for old in sorted((folder / "parquet").rglob("*"), reverse=True):
             old.unlink() if old.is_file() else old.rmdir()
@@ -99,6 +97,7 @@ class Export:
             self._digests[run.id] = digest.run_digest(run, part)
             self._counts["points"] += len(part.which)
         self._counts["runs"] += len(runs)
+        self._job.progress(self._counts["runs"] / max(self._total, self._counts["runs"]))
         self._tables(runs, points)
 
     def _tables(self, runs: list[FoundRun], points: list[Points]) -> None:
@@ -206,7 +205,7 @@ class Export:
 
     def _finish(self, seconds: float) -> dict[str, Any]:
         whole = digest.whole_digest(self._digests)
-        os.rename(self._folder / "mlflow" / "mlflow.db.new", self._folder / "mlflow" / "mlflow.db")
+        os.rename(self._folder / DATABASE_NEW, self._folder / DATABASE)
         told = {**self._counts, "digest": whole}
         said = {
             "format": 1,
@@ -246,9 +245,9 @@ _README = """# An export of mlops_tui
 
 - `parquet/`: a folder a table (`experiment`, `run`, `param`, `tag`, `metric`, `artifact`, `dataset`, `logged_model`,
   `model_version`). DuckDB reads `select * from 'parquet/metric/*.parquet'`; so does anything that reads Parquet.
-- `mlflow/mlflow.db` with `mlflow/artifacts/`: an MLflow store. `mlflow server --backend-store-uri
-  sqlite:///mlflow/mlflow.db` opens it; MLflow 3.1 or newer brings its tables up to date when it does. The paths of the
-  files in it are absolute: they are right where the export was written.
+- `mlflow.db` with `mlartifacts/`: an MLflow store. `mlflow server` in this folder opens it, and so does
+  `sqlite:///mlflow.db` as a tracking URI; MLflow 3.1 or newer brings its tables up to date when it does. The paths of
+  the files in it are absolute: they are right where the export was written.
 - `manifest.json`: what is here, and a digest over the runs. `mlops import mlflow .` brings everything back and prints
   the same digest.
 """

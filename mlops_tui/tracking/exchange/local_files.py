@@ -21,7 +21,7 @@ def local_folder(uri: str, beside: Path) -> Path | None:
         beside: the folder of the database, or of the store: where to look when the whole was moved.
 
     Raises:
-        MlopsError: the files lie on another machine or in a bucket.
+        MlopsError: the files lie on another machine or in a bucket, or it is no folder that MLflow would make.
     """
     parts = urlsplit(uri)
     if parts.scheme not in ("", "file", "mlflow-artifacts"):
@@ -29,8 +29,10 @@ def local_folder(uri: str, beside: Path) -> Path | None:
             f"files at {parts.scheme}://{parts.netloc}/… are not read", "", "import from the server that serves them"
         )
     path = Path(unquote(parts.path))
-    if len(path.parts) < 2:  # nothing, or a whole disk
+    if not path.parts:
         return None
+    if path.name != "artifacts":  # a database from elsewhere may name any folder of this machine
+        raise MlopsError(f"{uri:.200} is no folder of artifacts of MLflow's", "its name is not artifacts", "")
     if parts.scheme == "mlflow-artifacts":
         places = [beside / "mlartifacts" / str(path).lstrip("/")]
     else:

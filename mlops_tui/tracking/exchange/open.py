@@ -53,8 +53,8 @@ def mlflow_source(source: str, *, wire: bool = False) -> Source:
 
         return server_source(source, wire=wire)
     path = Path(source)
-    if path.is_dir() and (database := next((path / name for name in _DATABASES if (path / name).is_file()), None)):
-        path = database
+    if (path / DATABASE).is_file():
+        path /= DATABASE
     if path.is_file():
         from mlops_tui.tracking.exchange.mlflow_sqlite import SqliteSource
 
@@ -73,8 +73,8 @@ def wandb_source(source: str) -> Source:
     return WandbSource(Path(source))
 
 
-_DATABASES = ("mlflow.db", "mlflow/mlflow.db")
-"""Where a folder may hold a database: MLflow's own default, and an export of ours."""
+DATABASE = "mlflow.db"
+"""What MLflow calls its database by default; an export of ours does, too."""
 
 
 def _path(uri: str) -> str:

@@ -81,7 +81,7 @@ class ExportStore:
             text=f"write {what} to {folder}: {runs:,} runs",
             changes=[Change(object=f"export:{folder}", field="runs", after=runs)],
             warnings=["what is written there is not encrypted"] if ctx.blobs.sealed else [],
-            data={"folder": str(folder), "experiment": names, "artifacts": request.artifacts},
+            data={"folder": str(folder), "experiment": names, "artifacts": request.artifacts, "runs": runs},
         )
 
     def apply(self, ctx: Context, request: contract.ExportStore, plan: Plan) -> Started:

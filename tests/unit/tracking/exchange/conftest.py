@@ -75,7 +75,7 @@ def mlruns(tmp_path):
 
 def _database(path):
     """Write the store as MLflow's SQLite database."""
-    files = path.parent / "files"
+    files = path.parent / "1" / RUN / "artifacts"
     (files / "dir").mkdir(parents=True)
     (files / "dir" / "hello.txt").write_text("hello")
     db = sqlite3.connect(path)

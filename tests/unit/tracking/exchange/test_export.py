@@ -42,7 +42,7 @@ def native(desk):
 @pytest.fixture
 def export(job, tmp_path):
     def asked(name="out", **more):
-        request = {"folder": str(tmp_path / name), "experiment": [], "artifacts": True, **more}
+        request = {"folder": str(tmp_path / name), "experiment": [], "artifacts": True, "runs": 1, **more}
         return export_worker.export(request, job())
 
     return asked
@@ -67,7 +67,7 @@ def test_duckdb_and_sqlite_read_what_was_written(native, export, tmp_path):
     assert asked.fetchall() == [("loss", 22, 0), ("odd", 20, 20)]
     run = duckdb.sql(f"SELECT id, name, status, note, epoch_us(started) FROM '{tables}/run/*.parquet'").fetchone()
     assert run[:4] == (RUN, "native", "failed", "worth a look") and run[4] > 1_700_000_000_000_000
-    db = sqlite3.connect(tmp_path / "out" / "mlflow" / "mlflow.db")
+    db = sqlite3.connect(tmp_path / "out" / "mlflow.db")
     assert db.execute("SELECT name, status FROM runs").fetchall() == [("native", "FAILED")]
     assert dict(db.execute("SELECT key, value FROM tags"))["mlops.run.error"] == "ValueError: boo"
     place = db.execute("SELECT artifact_uri FROM runs").fetchone()[0]
@@ -87,7 +87,8 @@ def test_another_store_that_imports_it_exports_the_same(native, export, bring, t
     bring(database[0])  # and runs of MLflow's beside our own
     told = export()
     forget(house)
-    brought = bring(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "moved")  # the paths in it lead nowhere now
+    brought = bring(tmp_path / "moved")
     assert (brought["new_runs"], brought["digest"]) == (told["runs"], told["digest"])
     with house.store.read() as session:
         row = session.dict("SELECT * FROM run WHERE id = ?", [RUN])

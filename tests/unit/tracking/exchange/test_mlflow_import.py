@@ -153,6 +153,16 @@ def test_files_that_cannot_be_read_are_told_and_the_run_comes(bring, database):
     ]
 
 
+def test_a_folder_that_mlflow_would_not_make_is_not_read(bring, database, house):
+    path, db = database
+    (path.parent / "private").mkdir()
+    (path.parent / "private" / "key").write_text("secret")
+    db.execute("UPDATE runs SET artifact_uri = ?", [str(path.parent / "private")])
+    db.commit()
+    told = bring(path)
+    assert told["files"] == 0 and "is no folder of artifacts" in told["left_out"][0] and count(house, "blob") == 0
+
+
 def test_an_experiment_that_is_not_there(bring, database):
     with pytest.raises(MlopsError, match="no experiment 'x'"):
         bring(database[0], experiment=["x"])
