@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlops_tui.cli.handover import to_module
-from mlops_tui.cli.table import VERBS, word
+from mlops_tui.cli.table import word
 from mlops_tui.core.errors import BadInput
 
 
@@ -38,7 +38,7 @@ def _instead(link: str) -> str:
 
     head, _, name = link.partition(":")
     noun = word(head)
-    if noun is None or noun in VERBS:
+    if noun is None or f"{noun}.list" not in OPERATIONS:
         return "mlops top"
     verb = next((verb for verb in ("show", "status") if f"{noun}.{verb}" in OPERATIONS), None)
     return f"mlops {noun} {verb} {name}" if verb and name else f"mlops {noun} list"
