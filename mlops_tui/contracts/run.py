@@ -95,6 +95,8 @@ class CurveRequest(Request, frozen=True):
         msgspec.field(default_factory=list)
     )
     points: Annotated[int, Meta(ge=2, le=10_000, description="buckets at most")] = 400
+    first: Annotated[int | None, Meta(description="the step to begin with; default, the first")] = None
+    last: Annotated[int | None, Meta(description="the step to end with; default, the newest")] = None
 
 
 class Curve(msgspec.Struct, kw_only=True):

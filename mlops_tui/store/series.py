@@ -168,11 +168,26 @@ def _unseen(session: Session, sid: Any, step: Any, ts: Any, value: Any, within_u
     return np.setdiff1d(first, np.array(seen, dtype=np.int64), assume_unique=True) if seen else first
 
 
-def curve(session: Session, scope: str, owner: str, key: str, points: int) -> dict[str, list[Any]] | None:
+def curve(
+    session: Session,
+    scope: str,
+    owner: str,
+    key: str,
+    points: int,
+    part: tuple[int | None, int | None] = (None, None),
+) -> dict[str, list[Any]] | None:
     """Return a curve in at most ``points`` buckets of equal step width: n, step, ts (µs), min, max, mean.
 
     Spikes survive because every bucket keeps its extremes; a value that is not finite makes its bucket's mean
     None where nothing finite is beside it. Returns None when there is no such series.
+
+    Args:
+        session: where to look.
+        scope: run, host, deployment, monitor or abtest.
+        owner: id of the object.
+        key: name of the series.
+        points: buckets at most.
+        part: first and last step that are wanted, both included; None, as far as there are any.
     """
     row = session.row(
         "SELECT sid, nonfinite FROM series WHERE scope = ? AND owner = ? AND key = ?", [scope, owner, key]
@@ -181,16 +196,27 @@ def curve(session: Session, scope: str, owner: str, key: str, points: int) -> di
         return None
     sid, nonfinite = row
     low, high = session.row("SELECT min(step), max(step) FROM point WHERE sid = ?", [sid]) or (None, None)
-    if low is None:
+    first, last = part
+    if low is not None:
+        low, high = max(low, low if first is None else first), min(high, high if last is None else last)
+    if low is None or high < low:
         return {name: [] for name in ("step", "ts", "min", "max", "mean")} | {"n": [0]}
     # Steps may be nanoseconds: their product with the number of buckets must fit into 64 bits.
     shift = max(0, (high - low).bit_length() - 40)
     rows = session.rows(
         f"""
         SELECT max(step), epoch_us(max(ts)), {_EXTREMES_OF_FINITE if nonfinite else _EXTREMES}, count(*) FROM point
-        WHERE sid = $sid GROUP BY ((step - $low) >> $shift) * $points // $width ORDER BY 1
+        WHERE sid = $sid {"" if part == (None, None) else "AND step BETWEEN $low AND $high"}
+        GROUP BY ((step - $low) >> $shift) * $points // $width ORDER BY 1
         """,
-        {"sid": sid, "low": low, "shift": shift, "points": points, "width": ((high - low) >> shift) + 1},
+        {
+            "sid": sid,
+            "low": low,
+            "shift": shift,
+            "points": points,
+            "width": ((high - low) >> shift) + 1,
+            **({} if part == (None, None) else {"high": high}),
+        },
     )
     columns = list(zip(*rows, strict=True))
     return {

@@ -50,7 +50,8 @@ def curves(ctx: Context, request: contract.CurveRequest) -> contract.Curves:
     """Read curves, down-sampled; a key that the run does not have is left out."""
     run = find_run(ctx.session, ctx.tenant, request.run)["id"]
     keys = [key for asked in request.keys or [""] for key in _keys(ctx.session, run, asked)]
-    found = [(key, series.curve(ctx.session, "run", run, key, request.points)) for key in keys]
+    part = (request.first, request.last)
+    found = [(key, series.curve(ctx.session, "run", run, key, request.points, part)) for key in keys]
     return contract.Curves(
         owner=run,
         curves=[contract.Curve(key=key, **{**curve, "n": curve["n"][0]}) for key, curve in found if curve],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_tui.contracts.run import Curve, Curves, Run
 from mlops_tui.tui.door import Door
@@ -23,7 +23,12 @@ def axes(*runs: Run) -> list[str]:
 
 
 async def curves_of(
-    door: Door, run: Run, keys: Sequence[str], axis: str = "step", place: int | None = None
+    door: Door,
+    run: Run,
+    keys: Sequence[str],
+    axis: str = "step",
+    place: int | None = None,
+    part: tuple[int, int] | None = None,
 ) -> dict[str, Series]:
     """Read curves of a run as series by metric.
 
@@ -33,6 +38,7 @@ async def curves_of(
         keys: metrics; one that the run does not have is left out.
         axis: x as ``step``, ``elapsed`` time since the start (µs) or ``epoch``; a run that counts none has no curve.
         place: the run's place among several, which decides on mark and colour.
+        part: the steps that are looked at: there the curves have all their points, or as many as make a bucket a dot.
     """
     clock = _epoch_of(run) if axis == "epoch" else ""
     if axis == "epoch" and not clock:
@@ -40,6 +46,10 @@ async def curves_of(
     wanted = list(dict.fromkeys([*keys, *([clock] if clock else [])]))
     got: Curves = await door.call("run.curve", {"run": run.id, "keys": wanted, "points": POINTS})
     by_key = {one.key: one for one in got.curves}
+    if part is not None:
+        ask = {"run": run.id, "keys": wanted, "points": POINTS, "first": part[0], "last": part[1]}
+        near: Curves = await door.call("run.curve", ask)
+        by_key |= {one.key: spliced(by_key[one.key], one) for one in near.curves if one.step}
     name = "" if place is None else run.name
     return {
         key: series_of(one, name, axis=axis, start=run.started, epochs=by_key.get(clock), place=place)
@@ -62,6 +72,19 @@ def series_of(
 
     x = _x(curve, axis, start, epochs)
     return series(name or curve.key, x, curve.mean, curve.min, curve.max, place=place)
+
+
+def spliced(far: Curve, near: Curve) -> Curve:
+    """Return a curve that has the points of ``near`` where it lies, and those of ``far`` before and behind."""
+    before = [i for i, step in enumerate(far.step) if step < near.step[0]]
+    behind = [i for i, step in enumerate(far.step) if step > near.step[-1]]
+
+    def joined(name: str) -> list[Any]:
+        old, new = getattr(far, name), getattr(near, name)
+        return [*(old[i] for i in before), *new, *(old[i] for i in behind)]
+
+    columns = {name: joined(name) for name in ("step", "ts", "min", "max", "mean")}
+    return Curve(key=far.key, n=far.n, **columns)
 
 
 def steps(name: str, values: Sequence[float | None]) -> Series:

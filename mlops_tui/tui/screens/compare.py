@@ -96,7 +96,8 @@ class Compare(Face):
         charts = self.query_one(Charts)
         if not (page := charts.page):
             return
-        calls = [curves_of(self.door, run, page, self.axis, place) for place, run in enumerate(self.found)]
+        part = charts.part
+        calls = [curves_of(self.door, run, page, self.axis, place, part) for place, run in enumerate(self.found)]
         got = await self.fill(charts.charts, asyncio.gather(*calls))
         if got is not None:
             charts.show({key: [curves[key] for curves in got if key in curves] for key in page}, self.axis)
@@ -119,7 +120,7 @@ class Compare(Face):
         self.lines("origin").show(lambda cells: beside(others, cells))
 
     def on_charts_turned(self) -> None:
-        """Draw the page that is seen now."""
+        """Draw the page and the part that are seen now."""
         start(self, self._draw, group="draw", replace=True)
 
     def on_lines_opened(self, event: Lines.Opened) -> None:

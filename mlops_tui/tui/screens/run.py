@@ -85,7 +85,7 @@ class RunScreen(Face):
     async def _draw(self) -> None:
         run, charts = self.run_shown, self.query_one(Charts)
         if run is not None and (page := charts.page):
-            got = await self.fill(charts.charts, curves_of(self.door, run, page, self.axis))
+            got = await self.fill(charts.charts, curves_of(self.door, run, page, self.axis, part=charts.part))
             if got is not None:
                 charts.show({key: [one] for key, one in got.items()}, self.axis)
 
@@ -111,7 +111,7 @@ class RunScreen(Face):
         self.lines("lineage").show(lambda cells: written.lineage(run, cells))
 
     def on_charts_turned(self) -> None:
-        """Draw the page that is seen now."""
+        """Draw the page and the part that are seen now."""
         start(self, self._draw, group="draw", replace=True)
 
     def on_lines_opened(self, event: Lines.Opened) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ class Charts(Container):
     DEFAULT_CSS = "Charts { layout: grid; grid-size: 1; height: 1fr; width: 1fr; }"
 
     class Turned(Message):
-        """Another page is seen; its charts want their series."""
+        """Another page is seen, or another part of the x axis; the charts want their series."""
 
         def __init__(self, charts: Charts) -> None:
             super().__init__()
@@ -46,7 +47,7 @@ class Charts(Container):
         super().__init__(id=ident)
         self.names: tuple[str, ...] = ()
         self.first = 0
-        self.shared = Shared()
+        self.shared = Shared(self._moved)
         self._hints, self._empty = hints, empty
         self._kind = ""
 
@@ -97,6 +98,20 @@ class Charts(Container):
         """Show the series of the names that are seen; a name without any is an empty chart."""
         for chart, name in zip(self.charts, self.page, strict=False):
             chart.show(series.get(name, ()), axis=axis)
+
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """The steps that are looked at, if that is not all of them; None over another axis."""
+        from mlops_tui.tui.plot import window
+
+        charts = [chart for chart in self.charts if chart.display and chart.series]
+        if self.shared.lens.part == 1 or not charts or charts[0].axis != "step":
+            return None
+        ends = [window(chart.series, chart.look) for chart in charts]
+        return math.floor(min(low for low, _ in ends)), math.ceil(max(high for _, high in ends))
+
+    def _moved(self) -> None:
+        self.post_message(self.Turned(self))
 
     def on_resize(self) -> None:
         """Find out how many charts there is room for now."""

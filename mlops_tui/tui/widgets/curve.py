@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual.strip import Strip
@@ -32,17 +32,24 @@ class Lens(NamedTuple):
 
 
 class Shared:
-    """A lens and the charts that look through it."""
+    """A lens and the charts that look through it.
 
-    def __init__(self) -> None:
+    Args:
+        moved: called when another part of the x axis is looked at.
+    """
+
+    def __init__(self, moved: Callable[[], None] = lambda: None) -> None:
         self.lens = Lens()
         self.charts: list[Curve] = []
+        self._moved = moved
 
     def turn(self, lens: Lens) -> None:
-        """Look through it otherwise; all its charts are drawn anew."""
-        self.lens = lens
+        """Look through it otherwise; all its charts are drawn anew, and another part is told of."""
+        before, self.lens = self.lens, lens
         for chart in self.charts:
             chart.again()
+        if (before.part, before.right) != (lens.part, lens.right):
+            self._moved()
 
 
 class Curve(Panel):

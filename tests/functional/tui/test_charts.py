@@ -70,6 +70,7 @@ async def test_charts_zoom_and_point_together(screen_text):
         await pilot.pause()
         first, second = (chart.drawn() for chart in seen(charts))
         assert first.x1 - first.x0 == second.x1 - second.x0 == 50
+        assert pilot.app.turned == [("a", "b")] and charts.part[1] - charts.part[0] in (50, 51)
         await pilot.press("i", "left")
         await pilot.pause()
         assert seen(charts)[1].drawn().x1 < 100 and not seen(charts)[1].drawn().reading

@@ -89,6 +89,16 @@ def test_runs_are_listed_filtered_and_sorted(desk):
     assert [row[1] for row in desk.call("view.page", view=view.view).rows] == ["v1", "v2"]
 
 
+def test_a_part_of_a_curve_has_all_its_points(desk):
+    two(desk)
+    [part] = desk.call("run.curve", run="v1", keys=["loss"], points=10, first=20, last=24).curves
+    assert part.step == [20, 21, 22, 23, 24] and part.mean[0] == pytest.approx(1 / 21) and part.n == 5
+    [end] = desk.call("run.curve", run="v1", keys=["loss"], points=10, first=48).curves
+    assert end.step == [48, 49]
+    [none] = desk.call("run.curve", run="v1", keys=["loss"], first=100).curves
+    assert none.step == []
+
+
 def test_the_course_of_a_metric_is_a_column(desk):
     one = desk.run(name="falling")
     for step in range(24):

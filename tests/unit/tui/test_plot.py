@@ -10,7 +10,7 @@ import pytest
 from mlops_tui.contracts.run import Curve
 from mlops_tui.tui.plot import Look, draw, window, x_name
 from mlops_tui.tui.raster import Series, series, trend
-from mlops_tui.tui.screens.charts import series_of
+from mlops_tui.tui.screens.charts import series_of, spliced
 from mlops_tui.tui.text import plain
 
 
@@ -79,6 +79,13 @@ def test_steps_become_epochs_and_time_since_the_start_never_runs_back():
     assert series_of(curve("loss", [3.0, 2.0, 1.0]), axis="epoch", epochs=epochs).x.tolist() == [0, 1, 2]
     loss = curve("loss", [3.0, 2.0, 1.0], ts=[100, 300, 200])
     assert series_of(loss, axis="elapsed", start=100).x.tolist() == [0, 200, 200]
+
+
+def test_a_part_is_put_into_the_whole():
+    far = curve("loss", [9.0, 8.0, 7.0, 6.0, 5.0])
+    near = Curve(key="loss", n=3, step=[9, 15, 21], ts=[0] * 3, min=[1.0] * 3, max=[3.0] * 3, mean=[2.0] * 3)
+    whole = spliced(far, near)
+    assert whole.step == [0, 9, 15, 21, 30, 40] and whole.mean == [9.0, 2.0, 2.0, 2.0, 6.0, 5.0] and whole.n == 5
 
 
 def test_a_logarithm_leaves_out_what_has_none():
