@@ -1,19 +1,30 @@
-"""Searching many runs in the store, one thread: ``search.py [runs] [folder]``; a folder keeps the store between calls.
+"""Searching many runs: ``search.py [runs] [folder]``, in the store by one thread, and over MLflow's API by raw HTTP.
 
+A folder keeps the home between calls, so that it is filled once.
 Each run has 20 parameters and 20 metrics. Beside each median stands processor time, in which other work does not count.
 """
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
 
 from mlops_tui.agent.rooms import open_rooms
+from mlops_tui.client import Client
 from mlops_tui.contracts.listing import List, OpenView
+from mlops_tui.core.config import load
+from mlops_tui.core.paths import home, private_dir
+from mlops_tui.keys import open_keys
 from mlops_tui.store.listing import LISTINGS, Views
 from mlops_tui.store.session import Session
 from mlops_tui.store.store import Store
@@ -55,15 +66,29 @@ _ID = """format('0193a000-{:04x}-7{:03x}-8{:03x}-{:012x}', i >> 12, i & 4095, (h
                 (hash(i + 1) & 281474976710655)::BIGINT)"""
 
 
-def opened(runs: int, folder: Path) -> Store:
-    """Return a store with so many runs."""
-    store = Store(folder / "store", "benchmark")
+WIRE = [
+    ("newest first", "", []),
+    ("a metric", "metrics.m5 > 0.9", ["metrics.m5 DESC"]),
+    (
+        "several conditions",
+        "attributes.status = 'FINISHED' AND metrics.m3 > 0.5 AND metrics.m4 < 0.5 AND params.p3 = 'value-3'",
+        ["metrics.m7 DESC"],
+    ),
+    ("text", "params.p1 LIKE 'value-_' AND attributes.run_name ILIKE '%99%'", ["params.p2", "start_time"]),
+]
+
+
+def opened(runs: int) -> Store:
+    """Return the store of the home with so many runs."""
+    where = home()
+    for folder in (where.data, where.spool, where.state, where.logs, where.jobs, where.deployments):
+        private_dir(folder)
+    store = Store(where.store, open_keys(where, load(where=where)).store_key)
     there = store.write(lambda session: session.value("SELECT count(*) FROM run"))
     if not there:
         for number in range(5):
-            store.write(
-                lambda s, n=number: s.insert("experiment", id=f"e{n}", tenant="default", name=f"x{n}", created_us=1)
-            )
+            facts = {"id": f"e{number}", "tenant": "default", "name": f"x{number}", "number": number}
+            store.write(lambda session, facts=facts: session.insert("experiment", created_us=1, **facts))
     for first in range(there, runs, BATCH):
         store.write(lambda session, first=first: fill(session, first, min(BATCH, runs - first)))
     store.checkpoint().result()
@@ -94,10 +119,36 @@ def timed(store: Store, call: Callable[..., object], *given: object) -> str:
     return f"{wall[0]:9.1f} {statistics.median(wall[1:]):9.1f} {statistics.median(processor[1:]):9.1f}"
 
 
+def on_the_wire() -> None:
+    """Ask a real agent for pages of 100 whole runs over one kept connection."""
+    with Client(home()) as client:
+        process = psutil.Process(client.call("agent.status").pid)
+        wire = http.client.HTTPConnection(urlsplit(client.call("agent.url").url).netloc, timeout=60)
+        print(f"\n{'runs/search, 100':20}{'first':>10}{'wall':>10}{'processor':>10}{'kB':>8}   of the agent, ms")
+        for name, text, order in WIRE:
+            body = {"experiment_ids": list("01234"), "filter": text, "order_by": order, "max_results": 100}
+            wall, used = [], 0.0
+            for turn in range(4 * REPEAT):
+                before, began = sum(process.cpu_times()[:2]), time.perf_counter()
+                headers = {"content-type": "application/json"}
+                wire.request("POST", "/api/2.0/mlflow/runs/search", json.dumps(body), headers)
+                answer = wire.getresponse()
+                content = answer.read()
+                assert answer.status == 200, content
+                wall.append(1000 * (time.perf_counter() - began))
+                used += (sum(process.cpu_times()[:2]) - before) * (turn > 0)
+            figures = [wall[0], statistics.median(wall[1:]), 1000 * used / (len(wall) - 1)]
+            print(
+                f"{name:20}{''.join(f'{one:10.1f}' for one in figures)}{len(content) / 1e3:8.0f}   {text}", flush=True
+            )
+        client.call("agent.stop")
+
+
 def main(runs: int, folder: Path) -> None:
-    """Print a table."""
+    """Print two tables."""
+    os.environ.update(MLOPS_HOME=str(folder / "home"), XDG_RUNTIME_DIR=str(folder), MLOPS_QUIET="1")
     open_rooms()
-    store, listing, views = opened(runs, folder), LISTINGS["run"], Views()
+    store, listing, views = opened(runs), LISTINGS["run"], Views()
     print(f"{runs:,} runs, {EACH} parameters, {EACH} metrics; ms: first, then medians of {REPEAT}: wall, processor")
     print(f"{'':20}{'page of 100':>30}{'view, opened':>30}")
     for name, text, sort in LISTS:
@@ -105,6 +156,7 @@ def main(runs: int, folder: Path) -> None:
         view = timed(store, views.open, "default", OpenView(noun="run", filter=text, sort=sort))
         print(f"{name:20} {page} {view}   {text} {sort}", flush=True)
     store.close()
+    on_the_wire()
 
 
 if __name__ == "__main__":
