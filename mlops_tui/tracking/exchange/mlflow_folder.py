@@ -60,6 +60,10 @@ class FolderSource:
             )
         return found
 
+    def total(self) -> int:
+        """Return how many runs there are."""
+        return sum(len(_experiments_in(experiment)) for experiment in self._experiments)
+
     def runs(self) -> Iterator[Candidate]:
         """Yield every run."""
         for experiment in self._experiments:

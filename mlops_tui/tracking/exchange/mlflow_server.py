@@ -64,6 +64,10 @@ class ServerSource:
             for one in self._known
         ]
 
+    def total(self) -> int | None:
+        """MLflow does not say how many runs it has."""
+        return None
+
     def runs(self) -> Iterator[Candidate]:
         """Yield every run."""
         names = {one["experiment_id"]: one["name"] for one in self._known}
@@ -167,6 +171,7 @@ class BesideSource:
     def __init__(self, server: ServerSource, database: SqliteSource) -> None:
         self._server, self._database, self.name = server, database, server.name
         self.experiments: Callable[[], list[FoundExperiment]] = database.experiments
+        self.total: Callable[[], int | None] = database.total
         self.runs: Callable[[], Iterable[Candidate]] = database.runs
         self.points: Callable[[Sequence[Candidate]], list[Points]] = database.points
         self.files: Callable[[Candidate], Iterable[SourceFile]] = server.files

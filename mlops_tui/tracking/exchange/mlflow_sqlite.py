@@ -67,6 +67,10 @@ class SqliteSource:
             for row in self.all_rows("experiments")
         ]
 
+    def total(self) -> int:
+        """Return how many runs there are."""
+        return int(self._rows("SELECT count(*) FROM runs")[0][0])
+
     def runs(self) -> Iterator[Candidate]:
         """Yield every run."""
         experiments = {row["experiment_id"]: row["name"] for row in self.all_rows("experiments")}

@@ -80,6 +80,9 @@ class Source(Protocol):
     def experiments(self) -> list[FoundExperiment]:
         """Return every experiment, deleted ones too."""
 
+    def total(self) -> int | None:
+        """Return how many runs there are, None when only reading them all tells."""
+
     def runs(self) -> Iterable[Candidate]:
         """Yield every run, deleted ones too."""
 

@@ -54,6 +54,10 @@ class WandbSource:
             began[project] = min(began.get(project, parts[0][1].started), parts[0][1].started)
         return [FoundExperiment(name=name, created=created, source_id=name) for name, created in began.items()]
 
+    def total(self) -> int:
+        """Return how many runs there are."""
+        return len(self._runs)
+
     def runs(self) -> Iterator[Candidate]:
         """Yield every run."""
         for (project, identifier), parts in self._runs.items():

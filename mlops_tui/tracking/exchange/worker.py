@@ -14,8 +14,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPException
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from mlops_tui.tracking.exchange.source import COLUMNS, Candidate, Points, Sourc
 
 POINTS_AT_ONCE = 300_000
 RUNS_AT_ONCE = 100
+RUNS_A_CHUNK = 2000
 READERS = 6
 """Groups that are read at the same time."""
 
@@ -55,16 +57,15 @@ def bring(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
     for left in Path.cwd().glob("points-*.npy"):  # by an attempt that was killed
         left.unlink()
     with closing(_open(request)) as source:
-        experiments, found = _listed(source, request["experiment"])
-        wanted = _wanted(job, found, request["artifacts"])
-        tally = Tally(runs=len(found), digests=wanted.digests)
+        experiments = _experiments(source, request["experiment"])
         if request["look"]:
-            return _looked(source, experiments, found, wanted.runs)
-        chosen = set(wanted.runs)
-        _digest_ours(source, job, request["artifacts"], found, tally)
-        _hand_in_all(source, job, request, experiments, [one for one in found if one.run.id in chosen], tally)
+            return _looked(source, job, request, experiments)
+        desk = Desk(source, job, experiments, request["artifacts"])
+        for some in _chunks(source, experiments):
+            desk.bring(some)
         if request.get("models"):
-            _bring_models(source, job, experiments, request["artifacts"], tally)
+            _bring_models(desk)
+    tally = desk.tally
     return {
         "source": source.name,
         "runs": tally.runs,
@@ -79,65 +80,136 @@ def bring(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
     }
 
 
+class Desk:
+    """Where runs of a source are compared with what is here, read, and handed in."""
+
+    def __init__(self, source: Source, job: WorkerJob, experiments: dict[str, FoundExperiment], files: bool) -> None:
+        self.source, self.job, self.files = source, job, files
+        self.experiments, self.tally = experiments, Tally()
+        self._total = source.total()
+
+    def bring(self, some: Sequence[Candidate]) -> None:
+        """Hand in those of some runs that are new or have changed."""
+        answer = _wanted(self.job, some, self.files)
+        self.tally.digests |= answer.digests
+        chosen = set(answer.runs)
+        self._digest_ours([one for one in some if answer.digests.get(one.run.id) == ""])
+        self.tally.runs += len(some) - len(chosen)
+        wanted = [one for one in some if one.run.id in chosen]
+        with ThreadPoolExecutor(READERS) as readers:
+            waiting: list[tuple[list[Candidate], Future[list[Points]]]] = []
+            for group in [*_groups(wanted), None]:
+                if group is not None:
+                    waiting.append((group, readers.submit(self._read, group)))
+                while waiting and (group is None or len(waiting) > READERS):
+                    ready, future = waiting.pop(0)
+                    self._hand_in(ready, future.result())
+        self._progress()
+
+    def keep(self, files: Callable[[], Iterable[SourceFile]], ts: int) -> list[FoundFile]:
+        """Keep files among the artifacts; those of a place that is not read are left out, and that is told."""
+        kept: list[FoundFile] = []
+        try:
+            for file in files() if self.files else ():
+                if logical_path(file.path) != file.path:
+                    self.tally.left_out[f"a file is called {file.path!r:.100}, which leads out of its run"] += 1
+                    continue
+                with file.open() as content:
+                    blob = self.job.blobs.put_stream(_pieces(content))
+                kept.append(FoundFile(path=file.path, digest=blob.digest, size=blob.size, ts=ts))
+        except (OSError, HTTPException) as error:
+            raise Unreachable("a file could not be read to its end", str(error), "import again: it goes on") from error
+        except Unreachable:
+            raise
+        except MlopsError as error:
+            self.tally.left_out[str(error)] += 1
+        return kept
+
+    def _digest_ours(self, ours: Sequence[Candidate]) -> None:
+        """Digest runs that this store made itself as the source has them: nothing of them is handed in."""
+        for group in _groups(ours):
+            self._read(group)
+            self.tally.digests |= {one.run.id: one.run.digest for one in group}
+
+    def _read(self, group: list[Candidate]) -> list[Points]:
+        """Read the points of some runs, keep their files and fill in their digests."""
+        points = self.source.points(group)
+        for one, found in zip(group, points, strict=True):
+            one.run.files = self.keep(partial(self.source.files, one), one.run.ended or one.run.started)
+            one.run.digest = digest.run_digest(one.run, found)
+        return points
+
+    def _hand_in(self, group: list[Candidate], points: list[Points]) -> None:
+        series = [(index, name) for index, part in enumerate(points) for name in part.names]
+        path = _written(points, Path.cwd() / f"points-{now_us()}.npy") if series else None
+        for one in group:
+            _say_where_from(one, self.source, self.experiments[one.run.experiment])
+        names = dict.fromkeys(one.run.experiment for one in group)
+        wanted = contract.Take(
+            job=self.job.id, source=self.source.name, series=series, points=path.name if path else "",
+            files=self.files, experiments=[self.experiments[name] for name in names], runs=[one.run for one in group],
+        )  # fmt: skip
+        taken = self.job.client.call(contract.take, wanted)
+        if path:
+            path.unlink()
+        tally = self.tally
+        tally.runs += len(group)
+        tally.new += taken.runs
+        tally.points += taken.points
+        tally.files += sum(len(one.run.files) for one in group)
+        tally.digests |= {one.run.id: one.run.digest for one in group}
+        self._progress()
+
+    def _progress(self) -> None:
+        if self._total:
+            self.job.progress(self.tally.runs / max(self._total, self.tally.runs))
+
+
 def _open(request: dict[str, Any]) -> Source:
     if request["tool"] == "mlflow":
         return mlflow_source(request["source"], wire=request["wire"])
     return wandb_source(request["source"])
 
 
-def _listed(source: Source, names: Sequence[str]) -> tuple[dict[str, FoundExperiment], list[Candidate]]:
-    """Return the experiments that are wanted and their runs."""
-    experiments = {one.name: one for one in source.experiments()}
+def _experiments(source: Source, names: Sequence[str]) -> dict[str, FoundExperiment]:
+    """Return the experiments that are wanted, by name."""
+    known = {one.name: one for one in source.experiments()}
     for name in names:
-        if name not in experiments:
-            raise NotFound(
-                f"{source.name} has no experiment {name!r}", "", f"it has {', '.join(experiments) or 'none'}"
-            )
-    wanted = {name: one for name, one in experiments.items() if not names or name in names}
-    return wanted, [one for one in source.runs() if one.run.experiment in wanted]
+        if name not in known:
+            raise NotFound(f"{source.name} has no experiment {name!r}", "", f"it has {', '.join(known) or 'none'}")
+    return {name: one for name, one in known.items() if not names or name in names}
 
 
-def _wanted(job: WorkerJob, found: Sequence[Candidate], files: bool) -> contract.Wanted:
-    answer = contract.Wanted(runs=[], digests={})
-    for begin in range(0, len(found), 5000):
-        runs = {one.run.id: one.run.mark for one in found[begin : begin + 5000]}
-        part = job.client.call(contract.known, contract.Known(runs=runs, files=files))
-        answer.runs += part.runs
-        answer.digests |= part.digests
-    return answer
+def _chunks(source: Source, experiments: dict[str, FoundExperiment]) -> Iterator[list[Candidate]]:
+    """Yield the runs some at a time, so that a hundred thousand of them need not be held at once."""
+    wanted = (one for one in source.runs() if one.run.experiment in experiments)
+    while some := list(islice(wanted, RUNS_A_CHUNK)):
+        yield some
+
+
+def _wanted(job: WorkerJob, some: Sequence[Candidate], files: bool) -> contract.Wanted:
+    return job.client.call(contract.known, contract.Known(runs={one.run.id: one.run.mark for one in some}, files=files))
 
 
 def _looked(
-    source: Source, experiments: dict[str, FoundExperiment], found: Sequence[Candidate], wanted: Sequence[str]
+    source: Source, job: WorkerJob, request: dict[str, Any], experiments: dict[str, FoundExperiment]
 ) -> dict[str, Any]:
-    chosen = set(wanted)
-    sizes = Counter(one.run.experiment for one in found if one.run.id in chosen)
+    runs = points = 0
+    sizes: Counter[str] = Counter()
+    for some in _chunks(source, experiments):
+        chosen = set(_wanted(job, some, request["artifacts"]).runs)
+        fresh = [one for one in some if one.run.id in chosen]
+        runs += len(some)
+        points += sum(one.size for one in fresh)
+        sizes.update(one.run.experiment for one in fresh)
     return {
         "source": source.name,
-        "runs": len(found),
-        "new_runs": len(wanted),
-        "points": sum(one.size for one in found if one.run.id in chosen),
+        "runs": runs,
+        "new_runs": sizes.total(),
+        "points": points,
         "models": len(list(source.models())),
         "experiments": [{"experiment": name, "new_runs": sizes[name]} for name in experiments],
     }
-
-
-def _hand_in_all(
-    source: Source, job: WorkerJob, request: dict[str, Any], experiments: dict[str, FoundExperiment],
-    wanted: list[Candidate], tally: Tally,
-) -> None:  # fmt: skip
-    groups = list(_groups(wanted))
-    with ThreadPoolExecutor(READERS) as readers:
-        waiting: list[tuple[list[Candidate], Future[list[Points]]]] = []
-        done = 0
-        for group in [*groups, None]:
-            if group is not None:
-                waiting.append((group, readers.submit(_read, source, job, request["artifacts"], group, tally)))
-            while waiting and (group is None or len(waiting) > READERS):
-                ready, future = waiting.pop(0)
-                _hand_in(source, job, request, experiments, ready, future.result(), tally)
-                done += 1
-                job.progress(done / len(groups))
 
 
 def _groups(wanted: Sequence[Candidate]) -> Iterator[list[Candidate]]:
@@ -153,76 +225,16 @@ def _groups(wanted: Sequence[Candidate]) -> Iterator[list[Candidate]]:
         yield group
 
 
-def _digest_ours(source: Source, job: WorkerJob, files: bool, found: Sequence[Candidate], tally: Tally) -> None:
-    """Digest runs that this store made itself as the source has them: nothing of them is handed in."""
-    ours = [one for one in found if tally.digests.get(one.run.id) == ""]
-    for group in _groups(ours):
-        _read(source, job, files, group, tally)
-        tally.digests |= {one.run.id: one.run.digest for one in group}
+def _bring_models(desk: Desk) -> None:
+    models.bring_logged(desk.source, desk.job, desk.experiments, desk.keep)
+    tally = desk.tally
+    told = models.bring_registered(desk.source, desk.job, lambda text: tally.left_out.update([text]))
+    tally.models, tally.versions = told
 
 
-def _read(source: Source, job: WorkerJob, files: bool, group: list[Candidate], tally: Tally) -> list[Points]:
-    """Read the points of some runs, keep their files and fill in their digests."""
-    points = source.points(group)
-    for one, found in zip(group, points, strict=True):
-        if files:
-            one.run.files = _keep(job, partial(source.files, one), one.run.ended or one.run.started, tally)
-        one.run.digest = digest.run_digest(one.run, found)
-    return points
-
-
-def _keep(job: WorkerJob, files: Callable[[], Iterable[SourceFile]], ts: int, tally: Tally) -> list[FoundFile]:
-    """Keep files among the artifacts; those of a place that is not read are left out, and that is told."""
-    kept = []
-    try:
-        for file in files():
-            if logical_path(file.path) != file.path:
-                tally.left_out[f"a file is called {file.path!r:.100}, which leads out of its run"] += 1
-                continue
-            with file.open() as content:
-                blob = job.blobs.put_stream(iter(lambda: content.read(1 << 20), b""))
-            kept.append(FoundFile(path=file.path, digest=blob.digest, size=blob.size, ts=ts))
-    except (OSError, HTTPException) as error:
-        raise Unreachable("a file could not be read to its end", str(error), "import again: it goes on") from error
-    except Unreachable:
-        raise
-    except MlopsError as error:
-        tally.left_out[str(error)] += 1
-    return kept
-
-
-def _bring_models(
-    source: Source, job: WorkerJob, experiments: dict[str, FoundExperiment], files: bool, tally: Tally
-) -> None:
-    def keep(some: Callable[[], Iterable[SourceFile]], ts: int) -> list[FoundFile]:
-        return _keep(job, some, ts, tally) if files else []
-
-    models.bring_logged(source, job, experiments, keep)
-    tally.models, tally.versions = models.bring_registered(source, job, lambda text: tally.left_out.update([text]))
-
-
-def _hand_in(
-    source: Source, job: WorkerJob, request: dict[str, Any], experiments: dict[str, FoundExperiment],
-    group: list[Candidate], points: list[Points], tally: Tally,
-) -> None:  # fmt: skip
-    series = [(index, name) for index, part in enumerate(points) for name in part.names]
-    path = _written(points, Path.cwd() / f"points-{now_us()}.npy") if series else None
-    for one in group:
-        _say_where_from(one, source, experiments[one.run.experiment])
-    taken = job.client.call(
-        contract.take,
-        contract.Take(
-            job=job.id, source=source.name, series=series, points=path.name if path else "", files=request["artifacts"],
-            experiments=[experiments[name] for name in dict.fromkeys(one.run.experiment for one in group)],
-            runs=[one.run for one in group],
-        ),
-    )  # fmt: skip
-    if path:
-        path.unlink()
-    tally.new += taken.runs
-    tally.points += taken.points
-    tally.files += sum(len(one.run.files) for one in group)
-    tally.digests |= {one.run.id: one.run.digest for one in group}
+def _pieces(content: BinaryIO) -> Iterator[bytes]:
+    while piece := content.read(1 << 20):
+        yield piece
 
 
 def _say_where_from(one: Candidate, source: Source, experiment: FoundExperiment) -> None:

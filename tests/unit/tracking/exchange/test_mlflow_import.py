@@ -95,7 +95,7 @@ def test_repeating_adds_nothing_and_what_is_new_is_added(bring, database, house)
 
 def test_a_killed_import_goes_on_where_it_was(bring, database, house, monkeypatch):
     monkeypatch.setattr(worker, "RUNS_AT_ONCE", 1)
-    whole = worker._hand_in
+    whole = worker.Desk._hand_in
     handed = []
 
     def dies(*arguments):
@@ -104,11 +104,11 @@ def test_a_killed_import_goes_on_where_it_was(bring, database, house, monkeypatc
         handed.append(arguments)
         whole(*arguments)
 
-    monkeypatch.setattr(worker, "_hand_in", dies)
+    monkeypatch.setattr(worker.Desk, "_hand_in", dies)
     with pytest.raises(KeyboardInterrupt):
         bring(database[0])
     assert count(house, "run") == 1
-    monkeypatch.setattr(worker, "_hand_in", whole)
+    monkeypatch.setattr(worker.Desk, "_hand_in", whole)
     told = bring(database[0])
     assert told["new_runs"] == 2 and count(house, "run") == 3 and count(house, "point") == 54
 
