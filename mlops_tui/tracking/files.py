@@ -10,7 +10,7 @@ from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
 from mlops_tui.door import Context, act, implements
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.places import Place, find_place
+from mlops_tui.tracking.places import Place, find_place, top_of
 
 _CHILDREN = """
 SELECT split_part(rest, '/', 1) AS name, bool_or(contains(rest, '/')) AS folder, any_value(size), any_value(digest)
@@ -23,7 +23,7 @@ GROUP BY name ORDER BY name
 def listed(ctx: Context, request: contract.Folder) -> contract.Entries:
     """List what lies directly in a folder; a file and a folder that is not there hold nothing."""
     at = find_place(ctx.session, ctx.tenant, request.of, request.place)
-    return contract.Entries(address=at.top, entries=entries(ctx.session, at))
+    return contract.Entries(address=top_of(ctx.session, at), entries=entries(ctx.session, at))
 
 
 @implements(contract.read)
@@ -36,7 +36,7 @@ def read(ctx: Context, request: contract.ReadFile) -> contract.Content:
         raise Refused(
             f"{at.path} is too large for one answer",
             f"it has {size:,} bytes, an answer carries {most} MiB",
-            f"fetch it with any MLflow client: {at.top}/{at.path}",
+            f"mlops artifact get {request.of} {at.path}",
         )
     with ctx.blobs.open(digest) as file:
         content = file.read(contract.READ_AT_ONCE)
@@ -55,7 +55,7 @@ def keep(ctx: Context, request: contract.KeepFile) -> Done:
     at = act(ctx.house, ctx.caller, write)
     if at.kind == "run":
         ctx.house.touch("run", at.owner, ctx.tenant)
-    return Done(object=f"{at.top}/{at.path}", text=f"keep {at.path}")
+    return Done(object=f"{at.kind}:{at.owner}/{at.path}", text=f"keep {at.path}")
 
 
 @implements(contract.delete)
@@ -69,14 +69,12 @@ class Delete:
         if not rows:
             raise NotFound(f"there is no artifact {at.path}", "", "mlops artifact list shows what is there")
         size = sum(row["size"] for row in rows)
-        what = at.path or "all artifacts"
+        what, top = at.path or "all artifacts", top_of(ctx.session, at)
         return Plan(
             operation="artifact.delete",
-            object=f"{at.top}/{at.path}".rstrip("/"),
+            object=f"{top}/{at.path}".rstrip("/"),
             text=f"delete {what} ({len(rows)} file{'s' * (len(rows) != 1)}, {size:,} bytes)",
-            changes=[
-                Change(object=f"{at.top}/{row['path']}", field="digest", before=row["digest"]) for row in rows[:100]
-            ],
+            changes=[Change(object=f"{top}/{row['path']}", field="digest", before=row["digest"]) for row in rows[:100]],
             cli=shlex.join(["mlops", "artifact", "delete", request.of, *([request.place] if request.place else [])]),
             data={"place": at},
         )
@@ -84,7 +82,8 @@ class Delete:
     def apply(self, ctx: Context, request: contract.Folder, plan: Plan) -> Done:
         """Forget the paths."""
         at: Place = plan.data["place"]
-        ctx.session.execute(f"DELETE FROM run_artifact WHERE {_WITHIN}", [at.owner, at.path, at.path, at.path])
+        gone = f"DELETE FROM run_artifact WHERE {_WITHIN}"
+        ctx.session.change("run_artifact", [at.owner], gone, [at.owner, at.path, at.path, at.path])
         ctx.emit("run" if at.kind == "run" else "artifact", at.owner, "deleted", plan.text, plan.object)
         return Done(object=plan.object, text=plan.text)
 
@@ -120,7 +119,9 @@ def put_file(ctx: Context, owner: str, path: str, digest: str, size: int) -> Non
     ctx.session.execute(
         "INSERT INTO blob VALUES (?, ?, 'artifact', make_timestamp(?)) ON CONFLICT DO NOTHING", [digest, size, ctx.now]
     )
-    ctx.session.execute("DELETE FROM run_artifact WHERE run = ? AND path = ?", [owner, path])
+    if ctx.session.row("SELECT 1 FROM run_artifact WHERE run = ? AND path = ?", [owner, path]):
+        gone = "DELETE FROM run_artifact WHERE run = ? AND path = ?"
+        ctx.session.change("run_artifact", [owner], gone, [owner, path])
     ctx.session.insert("run_artifact", run=owner, path=path, digest=digest, size=size, ts_us=ctx.now)
 
 
@@ -145,19 +146,19 @@ def writable(session: Session, at: Place, *, whole: bool = False) -> Place:
         Conflict: a folder lies at the path, or a file where a folder would have to be.
     """
     if at.kind == "version":
-        raise Refused("a registered version keeps its files as they are", at.top, "register the next version")
+        raise Refused("a registered version keeps its files as they are", at.path, "register the next version")
     if whole:
         return at
     if not at.path:
         raise BadInput("the path names no file", "", "give a path such as plots/roc.png")
     parts = at.path.split("/")
     above = ["/".join(parts[:n]) for n in range(1, len(parts))]
-    if file := session.value(
-        "SELECT path FROM run_artifact WHERE run = ? AND path IN (SELECT unnest(?)) LIMIT 1", [at.owner, above]
-    ):
-        raise Conflict(f"{at.path} cannot be put", f"{file} is a file, not a folder", "choose another path")
-    if session.value(
-        "SELECT count(*) > 0 FROM run_artifact WHERE run = ? AND starts_with(path, ? || '/')", [at.owner, at.path]
-    ):
-        raise Conflict(f"{at.path} cannot be put", "a folder lies there", "choose another path")
+    in_the_way: str | None = session.value(
+        """SELECT path FROM run_artifact WHERE run = ? AND (starts_with(path, ? || '/') OR path IN (SELECT unnest(?)))
+           LIMIT 1""",
+        [at.owner, at.path, above],
+    )
+    if in_the_way:
+        why = f"{in_the_way} is a file, not a folder" if in_the_way in above else "a folder lies there"
+        raise Conflict(f"{at.path} cannot be put", why, "choose another path")
     return at

@@ -16,27 +16,29 @@ from mlops_tui.store.session import Session
 from mlops_tui.tracking.find import find_run
 
 _HEX = re.compile(r"[0-9a-f]{32}")
-_EXPERIMENT = f"JOIN (SELECT id, coalesce(nullif(place, ''), '{ROOT}' || number) AS top FROM experiment) e ON e.id ="
-_OWNERS = f"""
-SELECT 'run' AS kind, r.id, rtrim(e.top, '/') || '/' || replace(r.id, '-', '') FROM run r {_EXPERIMENT} r.experiment_id
-WHERE r.tenant = $tenant AND r.id = $id
-UNION ALL
-SELECT 'logged', l.id, rtrim(e.top, '/') || '/models/' || l.id FROM logged_model l {_EXPERIMENT} l.experiment_id
-WHERE l.tenant = $tenant AND l.id = $id
-UNION ALL
-SELECT 'version', v.id, '{ROOT}versions/' || v.id FROM model_version v JOIN model m ON m.id = v.model_id
-WHERE m.tenant = $tenant AND v.id = $id
-"""
-"""Who may own files, with the address of its folder: an experiment's own place, or this server."""
+_UUID = re.compile(r"[0-9a-f-]{36}")
+_OWNERS = {
+    "run": "SELECT id FROM run WHERE id = ? AND tenant = ?",
+    "logged": "SELECT id FROM logged_model WHERE id = ? AND tenant = ?",
+    "version": "SELECT v.id FROM model_version v JOIN model m ON m.id = v.model_id WHERE v.id = ? AND m.tenant = ?",
+}
+"""Who may own files."""
+_TOPS = {
+    "run": """SELECT e.place, e.number, replace(r.id, '-', '')
+              FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id = ?""",
+    "logged": """SELECT e.place, e.number, 'models/' || l.id
+                 FROM logged_model l JOIN experiment e ON e.id = l.experiment_id WHERE l.id = ?""",
+    "version": "SELECT '', 'versions', id FROM model_version WHERE id = ?",
+}
+"""The folder of an owner: the place of its experiment or, on this server, a name; and its own name in it."""
 
 
 class Place(NamedTuple):
-    """A path of an owner; ``kind`` is run, logged, version or files. ``top`` is the address of the owner's top."""
+    """A path of an owner; ``kind`` is run, logged, version or files."""
 
     kind: str
     owner: str
     path: str
-    top: str
 
 
 def find_place(session: Session, tenant: str, of: str, path: str) -> Place:
@@ -69,7 +71,15 @@ def address_of(session: Session, tenant: str, owner: str) -> str:
     """
     if (found := _owner(session, tenant, owner)) is None:
         raise NotFound(f"nothing that keeps files is called {owner!r:.80}")
-    return found.top
+    return top_of(session, found)
+
+
+def top_of(session: Session, at: Place) -> str:
+    """Return the address of the top of a place's owner."""
+    if at.kind == "files":
+        return ROOT
+    place, number, name = session.row(_TOPS[at.kind], [at.owner]) or ("", "", "")
+    return f"{(place or f'{ROOT}{number}').rstrip('/')}/{name}/artifacts"
 
 
 def safe(path: str) -> str:
@@ -93,14 +103,16 @@ def _at(session: Session, tenant: str, path: str) -> Place:
     for at in range(1, len(parts)):
         if parts[at] == "artifacts" and (owner := _owner(session, tenant, parts[at - 1])):
             return owner._replace(path="/".join(parts[at + 1 :]))
-    return Place("files", f"files:{tenant}", path, ROOT)
+    return Place("files", f"files:{tenant}", path)
 
 
 def _owner(session: Session, tenant: str, name: str) -> Place | None:
     if _HEX.fullmatch(name):
         name = f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
-    row = session.row(_OWNERS, {"tenant": tenant, "id": name})
-    return Place(row[0], row[1], "", f"{row[2]}/artifacts") if row else None
+    for kind in ("logged",) if name.startswith("m-") else ("run", "version") if _UUID.fullmatch(name) else ():
+        if found := session.value(_OWNERS[kind], [name, tenant]):
+            return Place(kind, found, "")
+    return None
 
 
 def _version(session: Session, tenant: str, name: str) -> Place | None:

@@ -27,7 +27,7 @@ from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.registry.make import download_address
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.files import entries, stored_at, writable
-from mlops_tui.tracking.places import Place, find_place
+from mlops_tui.tracking.places import Place, find_place, top_of
 
 PROXIES = ("/api/2.0/mlflow-artifacts/artifacts", "/ajax-api/2.0/mlflow-artifacts/artifacts")
 PIECE = 1 << 20
@@ -178,7 +178,8 @@ def entries_json(call: Call, of: str, path: str) -> dict[str, Any]:
             {"path": one.path, "is_dir": one.folder, **({"file_size": one.size} if one.size else {})}
             for one in entries(session, at)
         ]
-    return {"root_uri": at.top, **({"files": found} if found else {})}
+        top = top_of(session, at)
+    return {"root_uri": top, **({"files": found} if found else {})}
 
 
 def plain(path: str | None) -> str:
