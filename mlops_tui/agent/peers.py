@@ -68,9 +68,9 @@ def environment_of(pid: int) -> dict[str, str]:
 
 
 def folder_of(pid: int) -> str:
-    """Return the working folder of a process of this user; empty when it cannot be read."""
+    """Return the folder in which a process of this user works; empty when it cannot be told."""
     try:
-        return os.readlink(f"/proc/{pid}/cwd")
+        return os.readlink(f"/proc/{pid}/cwd") if pid else ""
     except OSError:
         return ""
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from mlops_tui.core.ids import dashed
 from mlops_tui.door import Context, absorbs, absorbs_points
 from mlops_tui.spool.reader import Points
 from mlops_tui.spool.records import Dataset, Param, Tag, UsedModel
@@ -16,8 +17,14 @@ from mlops_tui.tracking.find import elsewhere
 from mlops_tui.tracking.headline import headline
 
 CONFLICT = "mlops.conflict.param."
-SHOWN_AS = {"mlflow.runName": "name", "mlflow.note.content": "note"}
-"""Tags by which MLflow's clients change what a run is called and what is noted of it."""
+NOTE = "mlflow.note.content"
+_SAID = {
+    "run": {"mlflow.runName": "name", NOTE: "note", "mlflow.parentRunId": "parent_id"},
+    "experiment": {NOTE: "note"},
+}
+"""Tags by which MLflow's clients say what a run or an experiment has a column for."""
+_MOVED = frozenset({"mlflow.runName", NOTE})
+"""Of these the tags that are not kept beside it: people change what they say elsewhere too."""
 _SUMMARY_CHARS = 200
 
 
@@ -34,15 +41,6 @@ def tags(ctx: Context, owner: str, records: list[Tag]) -> None:
     """Take tags: the last write wins."""
     if not elsewhere(ctx.session, owner):
         put_tags(ctx, owner, [(record.t, record.g) for record in records])
-        _rename(ctx, owner, records)
-
-
-def _rename(ctx: Context, run: str, records: list[Tag]) -> None:
-    """Let the last tag that says a name or a note be the run's; an empty name changes nothing."""
-    for key, column in SHOWN_AS.items():
-        said = [record.g[key] for record in records if key in record.g]
-        if said and (said[-1] or column == "note"):
-            ctx.session.execute(f"UPDATE run SET {column} = ? WHERE id = ?", [said[-1], run])
 
 
 @absorbs("data")
@@ -142,22 +140,34 @@ def put_params(ctx: Context, run: str, given: Mapping[str, str], ts: int) -> Non
     put_tags(ctx, run, [(ts, conflicts)])
 
 
-def put_tags(ctx: Context, run: str, writes: Sequence[tuple[int, Mapping[str, str]]]) -> None:
-    """Write tags, each with its time (µs); the latest write of a key stays, in whatever order they come."""
-    known = dict(ctx.session.rows("SELECT key, epoch_us(ts) FROM tag WHERE object = ?", [run]))
+def put_tags(ctx: Context, object: str, writes: Sequence[tuple[int, Mapping[str, str]]], table: str = "run") -> None:
+    """Write tags, each with its time (µs); the latest write of a key stays, in whatever order they come.
+
+    Args:
+        ctx: the transaction.
+        object: id of the run or experiment.
+        writes: times, and what was written then.
+        table: run or experiment, where MLflow's clients call a tag what we do not; empty where that was told apart.
+    """
+    columns = _SAID.get(table, {})
+    for key, value in {key: value for _, given in writes for key, value in given.items() if key in columns}.items():
+        said = dashed(value.replace("-", "")) if key == "mlflow.parentRunId" else value
+        if said or key == NOTE:  # an empty name changes nothing
+            ctx.session.execute(f"UPDATE {table} SET {columns[key]} = ? WHERE id = ?", [said, object])
+    known = dict(ctx.session.rows("SELECT key, epoch_us(ts) FROM tag WHERE object = ?", [object]))
     wanted: dict[str, tuple[int, str]] = {}
     for ts, given in writes:
         for key, value in given.items():
-            if ts >= max(known.get(key, 0), wanted.get(key, (0, ""))[0]):
+            if not (columns and key in _MOVED) and ts >= max(known.get(key, 0), wanted.get(key, (0, ""))[0]):
                 wanted[key] = ts, value
     if not wanted:
         return
     old = "DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))"
-    ctx.session.change("tag", [run], old, [run, list(wanted)])
+    ctx.session.change("tag", [object], old, [object, list(wanted)])
     ctx.session.insert_columns(
         "tag",
         {
-            "object": [run] * len(wanted),
+            "object": [object] * len(wanted),
             "key": list(wanted),
             "value": [value for _, value in wanted.values()],
             "ts_us": [ts for ts, _ in wanted.values()],

@@ -12,7 +12,7 @@ from mlops_tui.core.errors import AlreadyExists, BadInput, Conflict, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.contents import put_tags
+from mlops_tui.tracking.contents import NOTE, put_tags
 
 _ROW = """
 SELECT id, tenant, name, number, place, note, epoch_us(created) AS created,
@@ -90,7 +90,7 @@ class Create:
     def apply(self, ctx: Context, request: contract.CreateExperiment, plan: Plan) -> contract.ExperimentMade:
         """Make it."""
         made, number = ensure(ctx, ctx.tenant, request.name, request.place)
-        put_tags(ctx, made, [(ctx.now, request.tags)])
+        put_tags(ctx, made, [(ctx.now, request.tags)], "experiment")
         return contract.ExperimentMade(object=plan.object, text=plan.text, id=made, number=number)
 
 
@@ -123,7 +123,7 @@ class Tag:
         row = find_experiment(ctx.session, ctx.tenant, request.experiment)
         if not request.tags and not request.remove:
             raise BadInput("no tag is given", "", "mlops experiment tag EXPERIMENT team=growth")
-        now = tags_of(ctx.session, row["id"])
+        now = tags_of(ctx.session, row["id"]) | ({NOTE: row["note"]} if row["note"] else {})
         if missing := [key for key in request.remove if key not in now]:
             raise NotFound(f"the experiment {row['name']} has no tag {missing[0]!r:.80}")
         after: dict[str, str | None] = {**request.tags, **dict.fromkeys(request.remove)}
@@ -139,7 +139,9 @@ class Tag:
         gone = [plan.data["id"], [*request.tags, *request.remove]]
         old = "DELETE FROM tag WHERE object = ? AND key IN (SELECT unnest(?))"
         ctx.session.change("tag", [plan.data["id"]], old, gone)
-        put_tags(ctx, plan.data["id"], [(ctx.now, request.tags)])
+        if NOTE in request.remove:
+            ctx.session.execute("UPDATE experiment SET note = '' WHERE id = ?", [plan.data["id"]])
+        put_tags(ctx, plan.data["id"], [(ctx.now, request.tags)], "experiment")
         return _done(ctx, plan, "tagged")
 
 

@@ -62,7 +62,7 @@ RUN = Entity(
     params=PARAM,
     tags=TAG,
     datasets=DATASETS,
-    special={"mlflow.runName": Field("r.name")},
+    special={"mlflow.runName": Field("r.name"), "mlflow.note.content": Field("nullif(r.note, '')")},
     aliases={"created": "start_time", "Created": "start_time"}
     | dict.fromkeys(("run name", "Run name", "Run Name"), "run_name"),
 )

@@ -19,6 +19,7 @@ from mlops_tui.door.context import Caller, act
 from mlops_tui.store.search import compile_order, compile_query, parse, parse_order
 from mlops_tui.store.session import Session
 from mlops_tui.tracking import experiments as room
+from mlops_tui.tracking.contents import NOTE
 from mlops_tui.tracking.search import EXPERIMENT
 
 STAGES = {1: "deleted IS NULL", 2: "deleted IS NOT NULL", 3: "true"}
@@ -251,7 +252,7 @@ def experiment_json(session: Session, row: dict[str, Any]) -> dict[str, Any]:
     """Return an experiment as the wire shows it."""
     tags = room.tags_of(session, row["id"])
     if row["note"]:
-        tags["mlflow.note.content"] = row["note"]
+        tags[NOTE] = row["note"]
     return {
         "experiment_id": str(row["number"]),
         "name": row["name"],
@@ -274,6 +275,8 @@ def _place(call: Call, typed: str) -> str:
     Raises:
         WireError: it has a fragment or parameters, so that no path could follow it.
     """
+    if urlsplit(typed).scheme in ("runs", "models"):
+        raise invalid(f"'artifact_location' is where artifacts lie, not where they are listed: {typed:.200}")
     if "#" in typed or ";" in posixpath.basename(urlsplit(typed).path):
         raise invalid(f"'artifact_location' URL can't include fragments or params, as {typed!r:.200} does.")
     if not typed or typed.startswith("/") or urlsplit(typed).scheme:

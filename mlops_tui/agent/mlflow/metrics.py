@@ -61,15 +61,9 @@ class Value(msgspec.Struct, omit_defaults=True):
 _ORDERED = """
 SELECT value, epoch_us(ts) // 1000 AS ms, step FROM point WHERE sid = ? ORDER BY ms, step, value LIMIT ? OFFSET ?
 """
-_THINNED = """
-WITH wanted AS (
-  SELECT value, epoch_us(ts) // 1000 AS ms, step,
-    row_number() OVER (ORDER BY step, ts, value) - 1 AS i, count(*) OVER () AS n
-  FROM point WHERE sid = $sid AND ($low IS NULL OR step BETWEEN $low AND $high))
-SELECT value, ms, step FROM wanted
-WHERE n <= $most OR i = n - 1
-  OR ($most > 1 AND (i = 0 OR i * ($most - 1) // (n - 1) <> (i - 1) * ($most - 1) // (n - 1)))
-ORDER BY i
+_BY_STEP = """
+SELECT value, epoch_us(ts) // 1000 AS ms, step FROM point
+WHERE sid = $sid AND ($low IS NULL OR step BETWEEN $low AND $high) ORDER BY step, ts, value
 """
 
 
@@ -100,7 +94,7 @@ def bulk(call: Call, ask: Bulk) -> dict[str, Any]:
     if ask.metric_key is None:
         raise invalid("GetMetricHistoryBulk request must specify a metric_key.")
     found: list[Value] = []
-    for run in map(stored_id, runs):
+    for run in map(dashed, runs):
         call.journal.drain(run)
         with call.reading("run:read") as session:
             rows = session.rows(
@@ -113,26 +107,36 @@ def bulk(call: Call, ask: Bulk) -> dict[str, Any]:
 @route("GET", "metrics/get-history-bulk-interval", Interval)
 def interval(call: Call, ask: Interval) -> dict[str, Any]:
     """Show the values of a metric of several runs, evenly thinned out; the first and the last of each stay."""
+    most = THINNED if ask.max_results is None else ask.max_results
+    if len(ask.run_ids or []) > MAX_RUNS:
+        raise invalid(f"GetMetricHistoryBulkInterval request must specify at most {MAX_RUNS} run_ids.")
+    if not 1 <= most <= THINNED:
+        raise invalid(f"max_results must be between 1 and {THINNED}.")
     if (ask.start_step is None) != (ask.end_step is None):
         raise invalid("If either start step or end step are specified, both must be specified.")
     if ask.start_step is not None and ask.end_step is not None and ask.start_step > ask.end_step:
         raise invalid(f"end_step must be greater than start_step. They are {ask.end_step} and {ask.start_step}.")
-    if len(ask.run_ids or []) > MAX_RUNS:
-        raise invalid(f"GetMetricHistoryBulkInterval request must specify at most {MAX_RUNS} run_ids.")
-    if ask.max_results is not None and not 0 < ask.max_results <= THINNED:
-        raise invalid(f"max_results must be between 1 and {THINNED}.")
     found: list[Value] = []
     for run in map(stored_id, ask.run_ids or []):
         call.journal.drain(run)
         with call.reading("run:read") as session:
             _check(call, session, run)
-            wanted = {
-                "sid": _series(session, call.caller.tenant, run, ask.metric_key)[0],
-                "low": ask.start_step, "high": ask.end_step,
-                "most": max(1, THINNED if ask.max_results is None else ask.max_results),
-            }  # fmt: skip
-            found += _values(ask.metric_key or "", session.rows(_THINNED, wanted), run)
+            sid, _ = _series(session, call.caller.tenant, run, ask.metric_key)
+            rows = session.rows(_BY_STEP, {"sid": sid, "low": ask.start_step, "high": ask.end_step})
+        found += _values(ask.metric_key or "", [rows[index] for index in _thinned(len(rows), most)], run)
     return {"metrics": found} if found else {}
+
+
+def _thinned(n: int, most: int) -> list[int]:
+    """Return which of n rows stay: the first of each of so many equal parts, and the last of all."""
+    parts = min(n, most)
+    if not parts:
+        return []
+    size, larger = divmod(n, parts)
+    first = [part * size + min(part, larger) for part in range(parts)]
+    if first[-1] != n - 1:
+        first[-1:] = [n - 1] if parts >= most else [first[-1], n - 1]
+    return first
 
 
 def _check(call: Call, session: Session, run: str) -> None:

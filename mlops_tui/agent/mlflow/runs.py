@@ -15,6 +15,7 @@ from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.peers import environment_of
 from mlops_tui.contracts import run as contract
 from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order, sheets
+from mlops_tui.tracking.contents import NOTE
 from mlops_tui.tracking.find import row_of
 from mlops_tui.tracking.search import RUN
 
@@ -181,10 +182,15 @@ def delete_tag(call: Call, ask: DeleteTag) -> None:
     run, key = stored_id(ask.run), ask.key or ""
     call.journal.drain(run)
     with call.reading("run:read") as session:
-        _active(_row(call, session, run))
-        if not session.row("SELECT 1 FROM tag WHERE object = ? AND key = ?", [run, key]):
-            raise missing(f"No tag with name: {key} in run with id {ask.run}")
-    call.perform(contract.tag, contract.TagRequest(run=run, tags={key: ""}))
+        row = _row(call, session, run)
+        known = session.row("SELECT 1 FROM tag WHERE object = ? AND key = ?", [run, key])
+    _active(row)
+    if known:
+        call.perform(contract.tag, contract.TagRequest(run=run, tags={key: ""}))
+    elif key == NOTE and row["note"]:
+        call.perform(contract.note, contract.NoteRequest(run=run, text=""))
+    elif key != RUN_NAME:  # every run has a name
+        raise missing(f"No tag with name: {key} in run with id {ask.run}")
 
 
 @route("POST", "runs/search", Search)

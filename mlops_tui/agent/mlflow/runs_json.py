@@ -13,8 +13,9 @@ from mlops_tui.agent.mlflow.experiments import place_of
 from mlops_tui.agent.mlflow.names import wire_id
 from mlops_tui.store.search import sheets
 from mlops_tui.store.session import Session
+from mlops_tui.tracking.contents import NOTE
 
-CONTEXT = "mlflow.data.context"
+CONTEXT, RUN_NAME = "mlflow.data.context", "mlflow.runName"
 STATUS = {"done": "FINISHED", "failed": "FAILED", "killed": "KILLED", "lost": "KILLED", "running": "RUNNING"}
 """What MLflow calls our states; one that it has no word for is shown in capitals."""
 
@@ -91,9 +92,11 @@ def _tags(session: Session, runs: list[str], rows: dict[str, dict[str, Any]]) ->
     """Return tags; name and note, which people change elsewhere too, are shown as they are now."""
     found = _pairs(sheets.tags_of(session, runs))
     for run, row in rows.items():
-        now = {"mlflow.runName": row["name"], **({"mlflow.note.content": row["note"]} if row["note"] else {})}
-        others = [one for one in found[run] if one["key"] not in now]
-        found[run] = [*others, *({"key": key, "value": value} for key, value in now.items())]
+        said = {RUN_NAME: row["name"], **({NOTE: row["note"]} if row["note"] else {})}
+        found[run] = [
+            *(one for one in found[run] if one["key"] not in (RUN_NAME, NOTE)),
+            *({"key": key, "value": value} for key, value in said.items()),
+        ]
     return found
 
 

@@ -96,7 +96,7 @@ def _experiment(ctx: Context, found: FoundExperiment) -> str:
                  deleted = CASE WHEN ? THEN make_timestamp(?) END WHERE id = ?""",
             [found.created, found.note, found.deleted, ctx.now, made],
         )
-        put_tags(ctx, made, [(ctx.now, found.tags)])
+        put_tags(ctx, made, [(ctx.now, found.tags)], "")
     return made
 
 
@@ -135,7 +135,7 @@ def _update(ctx: Context, run: FoundRun) -> None:
         [run.status, run.ended, run.error, run.name, run.id],
     )
     put_params(ctx, run.id, run.params, ctx.now)
-    put_tags(ctx, run.id, [(ctx.now, run.tags)])
+    put_tags(ctx, run.id, [(ctx.now, run.tags)], "")
 
 
 def _headlines(session: Session, ids: list[str], series: list[tuple[int, str]]) -> None:

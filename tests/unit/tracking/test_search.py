@@ -15,7 +15,7 @@ from mlops_tui.tracking import search
 STATUSES = {"done": "FINISHED", "failed": "FAILED", "running": "RUNNING", "killed": "KILLED", "lost": "KILLED"}
 METRICS = ("loss", "val loss", "acc.top-1", "min")
 PARAMS = ("lr", "optim", "a`b", "x.y")
-TAGS = ("mlflow.user", "stage", "mlflow.note.content")
+TAGS = ("mlflow.user", "stage", "mlflow.source.name")
 TEXTS = ("adam", "Adam", "sgd", "0.1", "1e-2", "a%b", "a_b", "ädam", "", "it''s", "don\\'t", "axb")
 FIGURES = (0.0, -1.5, 0.5, 0.1, 3, 1e300, math.inf, -math.inf, math.nan)
 

@@ -9,6 +9,7 @@ import pwd
 import pytest
 
 from mlops_tui.contracts import govern
+from mlops_tui.contracts import run as contract_run
 from mlops_tui.door.context import Caller
 from mlops_tui.door.perform import ask
 
@@ -179,3 +180,32 @@ def test_roles_hold_on_the_wire(wire, run):
     for path, given in (("runs/log-metric", {"key": "m", "value": 1, "timestamp": 1}), ("runs/delete", {})):
         assert wire.refused("POST", path, run_id=run, **given)[:2] == (403, "PERMISSION_DENIED")
     assert data(wire, run, "metrics") == {"m": 1}, "a viewer may look"
+
+
+def test_what_people_and_clients_both_name_is_one_thing(wire, run):
+    """Name and note of a run are columns here and tags there: who changes one changes the other."""
+    wire.post("runs/set-tag", run_id=run, key="mlflow.runName", value="one")
+    wire.post("runs/set-tag", run_id=run, key="mlflow.note.content", value="from a client")
+    assert wire.get("runs/get", run_id=run)["run"]["info"]["run_name"] == "one"
+    shown = ask(wire.house, contract_run.show, contract_run.OneRun(run="one"))
+    assert (shown.note, shown.tags) == ("from a client", {})
+    ask(wire.house, contract_run.note, contract_run.NoteRequest(run="one", text="from a person"))
+    assert data(wire, run, "tags") == {"mlflow.runName": "one", "mlflow.note.content": "from a person"}
+    wire.post("runs/delete-tag", run_id=run, key="mlflow.note.content")
+    assert data(wire, run, "tags") == {"mlflow.runName": "one"}
+    assert wire.refused("POST", "runs/delete-tag", run_id=run, key="mlflow.note.content")[0] == 404
+    made = wire.post("experiments/create", name="e", tags=[{"key": "mlflow.note.content", "value": "x"}])
+    found = wire.get("experiments/get", experiment_id=made["experiment_id"])["experiment"]
+    assert found["tags"] == [{"key": "mlflow.note.content", "value": "x"}]
+    wire.post("experiments/delete-experiment-tag", experiment_id=made["experiment_id"], key="mlflow.note.content")
+    assert "tags" not in wire.get("experiments/get", experiment_id=made["experiment_id"])["experiment"]
+
+
+def test_a_place_for_artifacts_is_a_place(wire):
+    def refused(place):
+        return wire.refused("POST", "experiments/create", name="p", artifact_location=place)[1]
+
+    assert refused("s3://bucket/x#frag") == refused("runs:/x/y") == "INVALID_PARAMETER_VALUE"
+    made = wire.post("experiments/create", name="p", artifact_location="s3://bucket/x")["experiment_id"]
+    run = wire.post("runs/create", experiment_id=made)["run"]["info"]
+    assert run["artifact_uri"] == f"s3://bucket/x/{run['run_id']}/artifacts"
