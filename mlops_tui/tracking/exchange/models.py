@@ -43,25 +43,45 @@ def bring_logged(source: Source, job: WorkerJob, experiments: Iterable[str], kee
 
 
 def bring_registered(source: Source, job: WorkerJob, told: Callable[[str], None]) -> tuple[int, int]:
-    """Register the models of a source under the numbers of their versions; return how many of both are new."""
+    """Register the models of a source under the numbers of their versions; return how many of both are new.
+
+    What cannot be registered here is told, and the next one taken.
+    """
     models = versions = 0
     for found in source.models():
-        known = _known(job, found)
+        try:
+            known = _known(job, found)
+        except MlopsError as error:
+            told(f"{found.name}: {error}")
+            continue
         models += known is None
-        here = {one.tags.get(NUMBER): one.version for one in known.versions} if known else {}
+        here = _here(known, found)
         highest = max((one.version for one in known.versions), default=0) if known else 0
         for one in sorted(found.versions, key=lambda one: one.version):
-            if str(one.version) in here:
+            if one.version in here:
                 continue
             try:
                 made = _register(job, found.name, one, one.version if one.version > highest else 0)
             except MlopsError as error:
                 told(f"{found.name}@{one.version}: {error}")
                 continue
-            here[str(one.version)] = highest = made.version
+            here[one.version] = highest = made.version
             versions += 1
-        _point(job, found, here, known.aliases if known else {})
+        _point(job, found, here, known.aliases if known else {}, told)
     return models, versions
+
+
+def _here(known: Any, found: FoundModel) -> dict[int, int]:
+    """Return the versions that are here, by their numbers in the source.
+
+    One that came from elsewhere says its number; one that this store made itself is the one of its number and run.
+    """
+    if known is None:
+        return {}
+    runs = {one.version: run_id(one.run, "mlflow") if one.run else "" for one in found.versions}
+    here = {int(one.tags[NUMBER]): one.version for one in known.versions if NUMBER in one.tags}
+    ours = {one.version: one.version for one in known.versions if runs.get(one.version) == (one.run or "")}
+    return {**ours, **here}
 
 
 def _known(job: WorkerJob, found: FoundModel) -> Any:
@@ -88,12 +108,17 @@ def _register(job: WorkerJob, name: str, one: FoundVersion, number: int) -> Any:
     return made
 
 
-def _point(job: WorkerJob, found: FoundModel, numbers: dict[str | None, int], now: dict[str, int]) -> None:
+def _point(
+    job: WorkerJob, found: FoundModel, numbers: dict[int, int], now: dict[str, int], told: Callable[[str], None]
+) -> None:
     """Point aliases that nobody has set here."""
     for alias, wanted in found.aliases.items():
-        if alias not in now and (number := numbers.get(str(wanted))):
+        if alias not in now and (number := numbers.get(wanted)):
             request = model_contract.SetAlias(model=f"{found.name}@{number}", alias=alias)
-            job.client.call(model_contract.alias, request)
+            try:
+                job.client.call(model_contract.alias, request)
+            except MlopsError as error:
+                told(f"{found.name}@{alias}: {error}")
 
 
 def _source(one: FoundVersion) -> str:

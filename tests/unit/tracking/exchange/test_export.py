@@ -114,12 +114,16 @@ def test_models_go_out_and_come_in(native, export, bring, tmp_path, house):
     native.call("artifact.keep", of=made.id, path="net.bin", digest=blob.digest, size=blob.size)
     told = export()
     assert (told["models"], told["versions"], told["logged_models"]) == (1, 1, 1)
+    again = bring(tmp_path / "out")
+    assert (again["new_models"], again["new_versions"], again["new_runs"]) == (0, 0, 0)  # it is all here
     forget(house)
     bring(tmp_path / "out")
     model = native.call("model.show", model="churn")
     assert (model.description, model.aliases, model.tags) == ("who leaves", {"champion": 4}, {"team": "growth"})
     version = model.versions[0]
     assert (version.version, version.run, version.files, version.tags["a"]) == (4, RUN, 1, "b")
+    again = bring(tmp_path / "out")
+    assert (again["new_models"], again["new_versions"], again["left_out"]) == (0, 0, [])
     logged = native.call("logged.show", model="net")
     assert (logged.id, logged.status, logged.params) == (made.id, "ready", {"depth": "3"})
     files = native.call("artifact.list", of=made.id).entries
