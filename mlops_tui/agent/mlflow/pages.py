@@ -36,9 +36,12 @@ class Slice:
         if not token:
             return cls(0, size)
         try:
-            given = msgspec.json.decode(base64.b64decode(token, validate=True))
-            offset = int(given["offset"])
-        except (binascii.Error, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            text = base64.b64decode(token, validate=True)
+        except binascii.Error as error:
+            raise invalid("Invalid page token, could not base64-decode it") from error
+        try:
+            offset = int(msgspec.json.decode(text)["offset"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise invalid("Invalid page token, the value is not one that a search answered with") from error
         if offset < 0:
             raise invalid(f"Invalid page token, offset {offset} is negative")

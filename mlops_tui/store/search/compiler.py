@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mlops_tui.store.search import values
-from mlops_tui.store.search.tree import And, Compare, Key, Node, Not, Or, Query, Value, Word
+from mlops_tui.store.search.tree import And, Compare, Key, Node, Not, Or, Query, Value, Word, wrong
 
 if TYPE_CHECKING:
     from mlops_tui.store.session import Session
@@ -87,8 +87,8 @@ def compile_query(query: Query, resolver: Resolver, session: Session | None = No
     return _Compiler(query, resolver, session).node(query.root)
 
 
-def field_of(query: Query, key: Key, resolver: Resolver) -> Field:
-    """Return what a key is.
+def field_of(query: Query, key: Key, resolver: Resolver, what: str = "filter") -> Field:
+    """Return what a key of a filter or an order is.
 
     Raises:
         BadInput: nothing has that name; the error names what is near.
@@ -98,9 +98,9 @@ def field_of(query: Query, key: Key, resolver: Resolver) -> Field:
     known = list(resolver.known())
     near = get_close_matches(key.raw, known, n=3, cutoff=0.6) or known[:TEXT_ENOUGH]
     more = ", …" if len(near) < len(known) else ""
-    if query.dialect == "mlflow":
-        raise query.wrong(key.at, f"Invalid attribute key {key.name!r} specified; there are {', '.join(near)}{more}")
-    raise query.wrong(key.at, f"there is no column {key.raw!r}; there are {', '.join(near)}{more}")
+    mlflows = query.dialect == "mlflow"
+    why = f"Invalid attribute key {key.name!r} specified" if mlflows else f"there is no column {key.raw!r}"
+    raise wrong(query.text, key.at, f"{why}; there are {', '.join(near)}{more}", query.dialect, what)
 
 
 def warmed(field: Field, session: Session | None) -> Field:

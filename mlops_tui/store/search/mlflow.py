@@ -73,6 +73,12 @@ class Entity:
             if measured and not _is_number(value, field):
                 raise query.wrong(value.at, f"Expected numeric value type for {_said(compare.key, field)}")
             if not measured and not value.quoted and not self._numeric(compare, field, value):
+                if compare.op == "in":
+                    why = "expected string value, punctuation, or whitespace, but got different type in list"
+                    raise query.wrong(value.at, f"While parsing a list in the query, {why}")
+                if number(value.text, "") is None:
+                    why = "is either not quoted or unidentified quote types used for string value"
+                    raise query.wrong(value.at, f"Parameter value {why} {value.text}")
                 raise query.wrong(value.at, f"Expected a quoted string value for {_said(compare.key, field)}")
             if not measured and value.quoted and compare.op in _ORDERED:
                 raise query.wrong(compare.at, f"Invalid comparator {compare.op!r} for text")

@@ -124,7 +124,7 @@ def compile_order(
     params: list[Any] = []
     columns: list[tuple[str, bool]] = []
     for n, by in enumerate(order):
-        field = field_of(by.query, by.key, resolver)
+        field = field_of(by.query, by.key, resolver, "order")
         field = warmed(field, session)
         if field.many:
             why = f"a row may have several values of {by.key.raw!r}"

@@ -18,6 +18,7 @@ _VERB = re.compile(r"(not\s+)?(in(?=\s*\()|i?like(?=\s*['\"])|between(?=\s))", r
 _SAME = {"<>": "!=", "==": "="}
 _LOOKS_AROUND = re.compile(r"\(\?(?:<?[=!]|>|P=|\()|\\[1-9]|[*+?}]\+")
 """What Python's expressions have and the database's, which never take exponential time, do not."""
+_LIST = "While parsing a list in the query, "
 
 
 def parse(text: str, dialect: str = "mlops") -> Query:
@@ -120,7 +121,7 @@ class _Reader:
         self.at = begun
         if self.short:
             return Word(self.value(""), regex=False)
-        raise self.wrong(begun, "Invalid clause(s) in filter string, this is no comparison")
+        raise self.wrong(begun, "this is no comparison")
 
     def key(self) -> Key | None:
         """Read ``name``, ``scope.name``, either in quotes, or ``min(…)`` around it; None when no name stands here."""
@@ -205,15 +206,17 @@ class _Reader:
             if self.text[self.at : self.at + 1] == ")":
                 self.at += 1
                 break
+            if self.text[self.at : self.at + 1] == ",":
+                raise self.wrong(self.at, _LIST + "expected a non-empty list of string values, but got ill-formed list")
             values.append(self.value("in", commas=True))
             self.skip()
             follows = self.text[self.at : self.at + 1]
             if follows == ",":
                 self.at += 1
             elif follows != ")":
-                raise self.wrong(self.at if follows else opened, "expected , or ) while parsing a list in the query")
+                raise self.wrong(self.at if follows else opened, _LIST + "expected , or )")
         if not values:
-            raise self.wrong(opened, "expected a non-empty list")
+            raise self.wrong(opened, _LIST + "expected a non-empty list of string values, but got empty list")
         return tuple(values)
 
     def several(self) -> tuple[Value, ...]:
@@ -244,6 +247,8 @@ class _Reader:
             raise self.wrong(at, f"a value is missing after {after!r}" if after else "a condition is missing here")
         if self.text[at] in "'\"" and not self.short:
             raise self.wrong(at, "this quote is never closed")
+        if not self.short and self.text[at : self.at].lower() in ("true", "false"):
+            raise self.wrong(at, "there is nothing that is true or false")
         return Value(self.text[at : self.at], False, at)
 
     def regex(self, value: Value) -> Value:
@@ -276,4 +281,5 @@ class _Reader:
             self.at = found.end()
 
     def wrong(self, at: int, why: str) -> BadInput:
-        return wrong(self.text, at, why, self.dialect)
+        known = self.short or why.startswith("Invalid")
+        return wrong(self.text, at, why if known else f"Invalid clause(s) in filter string, {why}", self.dialect)
