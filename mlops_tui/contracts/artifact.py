@@ -71,9 +71,8 @@ listed = operation(
     example="mlops artifact list train-v1",
 )  # fmt: skip
 read = operation(
-    "artifact.read", ReadFile, Content, permission="run:read", help="Read a file of a run or model.",
-    example="mlops artifact read train-v1 plots/roc.png --to roc.png",
-)  # fmt: skip
+    "artifact.read", ReadFile, Content, permission="run:read", help="Read a file for a screen.", internal=True
+)
 keep = operation(
     "artifact.keep", KeepFile, Done, permission="run:write", effect="append", help="Keep a file.", internal=True
 )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from textual.app import App
 from textual.screen import Screen
@@ -22,13 +22,7 @@ from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.widgets.panel import Panel
 from mlops_tui.tui.work import start
 
-if TYPE_CHECKING:
-    from mlops_tui.contracts import Plan
-    from mlops_tui.tui.undo import Undo
-
 _UNFOCUSED_S = 5.0
-_UNDOS = 50
-"""Changes that can still be taken back."""
 
 
 def _screen(mode: str) -> Callable[[], Screen[Any]]:
@@ -87,7 +81,6 @@ class MlopsApp(App[None], inherit_bindings=False):
         self.status = status.first(config)
         self.hub = Hub(door, self._on_contact, self._on_event, period)
         self._period = period
-        self.undos: list[Undo] = []
         self.set_keymap(PRESETS[self.status.keymap])
 
     def on_mount(self) -> None:
@@ -168,25 +161,9 @@ class MlopsApp(App[None], inherit_bindings=False):
 
         self.call_later(run)
 
-    def settled(self, operation: str, fields: dict[str, Any], plan: Plan | None, undoes: Undo | None) -> str:
-        """Remember how a change that was made is taken back; return the words that say so."""
-        from mlops_tui.tui.undo import inverse
-
-        if undoes is not None:
-            self.undos = [one for one in self.undos if one is not undoes]
-            return ""
-        if plan is None or (back := inverse(operation, fields, plan)) is None:
-            return ""
-        self.undos = [*self.undos[-_UNDOS:], back]
-        return " · u takes it back"
-
     def action_undo(self) -> None:
-        """Take the last change back that can be, through its plan."""
-        if not self.undos:  # nothing was changed here; perhaps from a command line
-            self.face.change("undo.last", {}, "take back")
-            return
-        last = self.undos[-1]
-        self.face.change(last.operation, last.fields, "take back", undoes=last)
+        """Take back the last change of a note, of tags, or a deletion, wherever it was made from."""
+        self.face.change("undo.last", {}, "take back")
 
     # News
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from mlops_tui.contracts.run import Run
 from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.tui import contents
 from mlops_tui.tui import format as fmt
-from mlops_tui.tui.door import command
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens.base import Face
@@ -130,7 +130,7 @@ class ArtifactScreen(Face):
 
     def cli(self) -> str:
         """The file as a command."""
-        return command("artifact.read", {"of": self.run_of.name, "path": self.path})
+        return shlex.join(["mlops", "artifact", "get", self.run_of.name, *([self.path] if self.path else [])])
 
     def subject(self) -> tuple[str, str]:
         """The run."""

@@ -22,7 +22,6 @@ from mlops_tui.tui.work import start
 
 if TYPE_CHECKING:
     from mlops_tui.tui.app import MlopsApp
-    from mlops_tui.tui.undo import Undo
 
 T = TypeVar("T")
 
@@ -189,28 +188,21 @@ class Face(Screen[None], inherit_bindings=False):
         """Actions that change something do not exist when read-only."""
         return not (self.mlops.status.readonly and action in keys.CHANGING)
 
-    def change(
-        self, operation: str, fields: dict[str, Any], verb: str = "", prod: bool = False, undoes: Undo | None = None
-    ) -> None:
-        """Plan a change, show the plan, and apply it if the person says so.
-
-        Args:
-            operation: what to do.
-            fields: its request.
-            verb: the word on the button that does it.
-            prod: it touches production.
-            undoes: the change before that this one takes back.
-        """
+    def change(self, operation: str, fields: dict[str, Any], verb: str = "", prod: bool = False) -> None:
+        """Plan a change, show the plan, and apply it if the person says so."""
         from mlops_tui.tui.widgets.plan import PlanDialog
 
         dialog = PlanDialog(self.door, operation, fields, verb=verb, prod=prod or self.mlops.status.prod)
 
         def done(answer: Any) -> None:
             from mlops_tui.contracts import Started
+            from mlops_tui.contracts.inverse import inverse
 
             if answer is None:
                 return
-            back = self.mlops.settled(operation, fields, dialog.plan, undoes)
+            plan = dialog.plan
+            undone = plan is not None and inverse(operation, plan.object.partition(":")[2], plan.changes)
+            back = " · u takes it back" if undone else ""
             text = getattr(answer, "text", "") or f"{operation} done"
             self.notify(text + back, title="job started" if isinstance(answer, Started) else "done", markup=False)
             self.mlops.hub.ring()
