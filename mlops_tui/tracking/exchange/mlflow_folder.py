@@ -13,7 +13,16 @@ from mlops_tui.contracts.exchange import FoundData, FoundExperiment, FoundFigure
 from mlops_tui.core.errors import BadInput
 from mlops_tui.tracking.exchange.local_files import files_below, local_folder
 from mlops_tui.tracking.exchange.mlflow_facts import LOGGED_STATUS, found_run
-from mlops_tui.tracking.exchange.source import Candidate, FoundModel, FoundVersion, Points, SourceFile, joined, run_id
+from mlops_tui.tracking.exchange.source import (
+    FROM_DISK,
+    Candidate,
+    FoundModel,
+    FoundVersion,
+    Points,
+    SourceFile,
+    joined,
+    run_id,
+)
 
 META = "meta.yaml"
 STATUS = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
@@ -27,6 +36,8 @@ _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 class FolderSource:
     """A folder of experiments, as MLflow lays it out."""
+
+    at_once = FROM_DISK
 
     def __init__(self, folder: Path) -> None:
         """Look into it.

@@ -14,7 +14,17 @@ from mlops_tui.tracking.exchange.mlflow_facts import LOGGED_STATUS, found_run, i
 from mlops_tui.tracking.exchange.mlflow_history import histories
 from mlops_tui.tracking.exchange.mlflow_sqlite import SqliteSource
 from mlops_tui.tracking.exchange.neighbour import database_of
-from mlops_tui.tracking.exchange.source import Candidate, FoundModel, FoundVersion, Points, Source, SourceFile, run_id
+from mlops_tui.tracking.exchange.source import (
+    FROM_DISK,
+    OVER_HTTP,
+    Candidate,
+    FoundModel,
+    FoundVersion,
+    Points,
+    Source,
+    SourceFile,
+    run_id,
+)
 
 API = "/api/2.0/mlflow"
 PAGE = 1000
@@ -41,6 +51,8 @@ def server_source(url: str, *, wire: bool) -> Source:
 
 class ServerSource:
     """An MLflow server."""
+
+    at_once = OVER_HTTP
 
     def __init__(self, url: str) -> None:
         self.site = Site(url)
@@ -167,6 +179,8 @@ class ServerSource:
 
 class BesideSource:
     """A server whose database lies on this machine: runs and points come from the file, files from the server."""
+
+    at_once = FROM_DISK
 
     def __init__(self, server: ServerSource, database: SqliteSource) -> None:
         self._server, self._database, self.name = server, database, server.name

@@ -17,7 +17,7 @@ from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.tracking.exchange.local_files import files_below, local_folder
 from mlops_tui.tracking.exchange.mlflow_facts import found_run, ieee
 from mlops_tui.tracking.exchange.mlflow_tables import field_of, logged, registered
-from mlops_tui.tracking.exchange.source import NO_POINTS, Candidate, FoundModel, Points, SourceFile
+from mlops_tui.tracking.exchange.source import FROM_DISK, NO_POINTS, Candidate, FoundModel, Points, SourceFile
 
 RUNS_AT_ONCE = 500
 MAPPED = 16 << 30
@@ -26,6 +26,8 @@ MAPPED = 16 << 30
 
 class SqliteSource:
     """An MLflow database file, opened for reading only; a server may go on writing it."""
+
+    at_once = FROM_DISK
 
     def __init__(self, path: Path) -> None:
         """Open it.

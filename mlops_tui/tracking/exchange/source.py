@@ -29,6 +29,8 @@ class Points(NamedTuple):
 
 COLUMNS = np.dtype([("series", np.int32), ("step", np.int64), ("ts", np.int64), ("value", np.float64)])
 """How points of many runs lie in a file between worker and agent; the series are numbered through."""
+FROM_DISK, OVER_HTTP = 300_000, 50_000
+"""Points that are read at once; over HTTP the server's processes share the work."""
 NO_POINTS = Points([], *(np.zeros(0, dtype=kind) for kind in (np.int32, np.int64, np.int64, np.float64)))
 
 
@@ -76,6 +78,8 @@ class Source(Protocol):
 
     name: str
     """What it is called in messages and tags; holds no password."""
+    at_once: int
+    """How many points are read at once, by each of several threads."""
 
     def experiments(self) -> list[FoundExperiment]:
         """Return every experiment, deleted ones too."""

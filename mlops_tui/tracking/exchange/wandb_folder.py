@@ -14,7 +14,7 @@ from mlops_tui.core.jsonx import canonical
 from mlops_tui.tracking.exchange import wandb_run
 from mlops_tui.tracking.exchange.local_files import files_below
 from mlops_tui.tracking.exchange.mlflow_facts import UNFINISHED
-from mlops_tui.tracking.exchange.source import Candidate, FoundModel, Points, SourceFile, marked, run_id
+from mlops_tui.tracking.exchange.source import FROM_DISK, Candidate, FoundModel, Points, SourceFile, marked, run_id
 from mlops_tui.tracking.exchange.wandb_run import Told
 
 TAG = "wandb."
@@ -25,6 +25,8 @@ UNNAMED = "uncategorized"
 
 class WandbSource:
     """A folder of W&B's. Several folders of one run, which went on there, are that run."""
+
+    at_once = FROM_DISK
 
     def __init__(self, folder: Path) -> None:
         """Read what is told of every run.

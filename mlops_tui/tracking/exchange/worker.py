@@ -30,7 +30,6 @@ from mlops_tui.tracking.exchange import digest, models
 from mlops_tui.tracking.exchange.open import mlflow_source, wandb_source
 from mlops_tui.tracking.exchange.source import COLUMNS, Candidate, Points, Source, SourceFile
 
-POINTS_AT_ONCE = 300_000
 RUNS_AT_ONCE = 100
 RUNS_A_CHUNK = 2000
 READERS = 6
@@ -98,7 +97,7 @@ class Desk:
         wanted = [one for one in some if one.run.id in chosen]
         with ThreadPoolExecutor(READERS) as readers:
             waiting: list[tuple[list[Candidate], Future[list[Points]]]] = []
-            for group in [*_groups(wanted), None]:
+            for group in [*_groups(wanted, self.source.at_once), None]:
                 if group is not None:
                     waiting.append((group, readers.submit(self._read, group)))
                 while waiting and (group is None or len(waiting) > READERS):
@@ -127,7 +126,7 @@ class Desk:
 
     def _digest_ours(self, ours: Sequence[Candidate]) -> None:
         """Digest runs that this store made itself as the source has them: nothing of them is handed in."""
-        for group in _groups(ours):
+        for group in _groups(ours, self.source.at_once):
             self._read(group)
             self.tally.digests |= {one.run.id: one.run.digest for one in group}
 
@@ -212,11 +211,11 @@ def _looked(
     }
 
 
-def _groups(wanted: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+def _groups(wanted: Sequence[Candidate], points: int) -> Iterator[list[Candidate]]:
     group: list[Candidate] = []
     size = 0
     for one in wanted:
-        if group and (len(group) >= RUNS_AT_ONCE or size + one.size > POINTS_AT_ONCE):
+        if group and (len(group) >= RUNS_AT_ONCE or size + one.size > points):
             yield group
             group, size = [], 0
         group.append(one)
