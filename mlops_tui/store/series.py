@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,17 @@ from mlops_tui.store.session import Session
 
 
 class SeriesBook:
-    """Integer ids of series, handed out by the writer. One a store; used on the writer thread only."""
+    """Integer ids of series, handed out by the writer. One a store; used on the writer thread only.
+
+    The ids of the owners that were written last are remembered; of the others, only that there are some.
+    """
+
+    OWNERS = 20_000
 
     def __init__(self) -> None:
-        self._ids: dict[tuple[str, str, str], int] = {}
-        self._loaded = False
+        self._ids: OrderedDict[tuple[str, str], dict[str, int]] = OrderedDict()
+        self._stored: set[int] | None = None
+        self._next = 1
         self._fresh: list[tuple[str, str, str]] = []
         self._guard = threading.Lock()
 
@@ -83,39 +90,61 @@ class SeriesBook:
 
     def known(self, scope: str, owner: str, key: str) -> int | None:
         """Return the id of a series without asking the store, or None when none is remembered; from any thread."""
-        return self._ids.get((scope, owner, key))
+        return self._ids.get((scope, owner), {}).get(key)
 
     def forget(self) -> None:
         """Drop what is remembered; the next append reads it from the store again."""
         with self._guard:
             self._ids.clear()
             self._fresh.clear()
-            self._loaded = False
+            self._stored = None
 
     def settled(self, committed: bool) -> None:
         """Keep the ids that the transaction handed out, or take them back when it was rolled back."""
         with self._guard:
-            for name in () if committed else self._fresh:
-                self._ids.pop(name, None)
+            for scope, owner, name in () if committed else self._fresh:
+                self._ids.get((scope, owner), {}).pop(name, None)
             self._fresh.clear()
+            while len(self._ids) > self.OWNERS:
+                self._ids.popitem(last=False)
 
     def _lookup(
         self, session: Session, scope: str, series: list[tuple[str, str]]
     ) -> tuple[list[int], list[tuple[int, str, str]]]:
         """Return the ids of series, and of those that are new also owner and name."""
         with self._guard:
-            if not self._loaded:
-                self._ids = {(s, o, k): i for i, s, o, k in session.rows("SELECT sid, scope, owner, key FROM series")}
-                self._loaded = True
+            self._recall(session, scope, {owner for owner, _ in series})
             sids, fresh = [], []
             for owner, name in series:
-                sid = self._ids.get((scope, owner, name))
+                mine = self._ids[scope, owner]
+                sid = mine.get(name)
                 if sid is None:
-                    sid = self._ids[scope, owner, name] = len(self._ids) + 1
+                    sid = mine[name] = self._next
+                    self._next += 1
                     self._fresh.append((scope, owner, name))
                     fresh.append((sid, owner, name))
                 sids.append(sid)
             return sids, fresh
+
+    def _recall(self, session: Session, scope: str, owners: set[str]) -> None:
+        """Remember the ids of owners; those that the store has nothing of need no question."""
+        if self._stored is None:
+            # No id is handed out twice, also when series were deleted.
+            self._next = 1 + (session.value("SELECT max(sid) FROM series") or 0)
+            self._stored = {hash(one) for one in session.rows("SELECT DISTINCT scope, owner FROM series")}
+        asked = []
+        for owner in owners:
+            if (scope, owner) in self._ids:
+                self._ids.move_to_end((scope, owner))
+                continue
+            self._ids[scope, owner] = {}
+            if hash((scope, owner)) in self._stored:
+                asked.append(owner)
+            self._stored.add(hash((scope, owner)))
+        if asked:
+            sql = "SELECT owner, key, sid FROM series WHERE scope = ? AND owner IN (SELECT unnest(?::VARCHAR[]))"
+            for owner, key, sid in session.rows(sql, [scope, asked]):
+                self._ids[scope, owner][key] = sid
 
     def _fold(self, session: Session, owners: set[str], sid: Any, step: Any, ts: Any, value: Any) -> None:
         """Latest is the greatest (step, time, value), as in MLflow; low and high skip what is not finite."""

@@ -117,6 +117,38 @@ def test_series_keep_ieee_values_and_extremes(store):
         assert curve(session, "run", "r", "none", 3) is None
 
 
+def test_a_series_has_its_id_to_itself_whatever_was_deleted_forgotten_or_rolled_back(store, monkeypatch):
+    monkeypatch.setattr(SeriesBook, "OWNERS", 2)
+    book = SeriesBook()
+    store.settled = book.settled
+
+    def put(owner, key="loss"):
+        store.write(lambda s: book.append(s, "run", owner, [key], [1], [1], [1.0]))
+
+    for owner in "abcd":
+        put(owner)
+    store.write(lambda s: s.execute("DELETE FROM series WHERE owner = 'a'"))
+    book.forget()
+    for owner, key in (("e", "loss"), ("b", "loss"), ("b", "acc"), ("c", "loss"), ("d", "loss"), ("b", "acc")):
+        put(owner, key)
+
+    def fails(session):
+        book.append(session, "run", "f", ["loss"], [1], [1], [1.0])
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        store.write(fails)
+    assert book.known("run", "f", "loss") is None
+    put("f")
+    with store.read() as session:
+        rows = session.rows("SELECT owner, key, n, sid FROM series ORDER BY owner, key")
+        assert [row[:3] for row in rows] == [
+            ("b", "acc", 2), ("b", "loss", 2), ("c", "loss", 2), ("d", "loss", 2), ("e", "loss", 1), ("f", "loss", 1)
+        ]  # fmt: skip
+        assert len({row[3] for row in rows}) == 6
+        assert session.value("SELECT count(*) FROM point WHERE sid = ?", [rows[4][3]]) == 1
+
+
 COLUMNS = [
     Column(name="id", label="id", kind="id"),
     Column(name="key", label="key"),
