@@ -120,7 +120,8 @@ def listen(listener: Listener, ask: Callable[[], Any]) -> None:
         for name, stream in (("out", "stdout"), ("err", "stderr")):
             before = getattr(sys, stream)
             if before is not None and not isinstance(before, Tee):
-                setattr(sys, stream, Tee(before, name))
+                setattr(sys, stream, tee := Tee(before, name))
+                _hand_over(before, tee)
 
 
 def leave(listener: Listener) -> None:
@@ -138,6 +139,7 @@ def leave(listener: Listener) -> None:
         for stream in ("stdout", "stderr"):
             if isinstance(tee := getattr(sys, stream), Tee):
                 setattr(sys, stream, tee.before)
+                _hand_over(tee, tee.before)
 
 
 def tell_error(listener: Listener, error: BaseException) -> None:
@@ -148,6 +150,18 @@ def tell_error(listener: Listener, error: BaseException) -> None:
         with suppress(Exception):  # an exception whose own words fail
             for line in "".join(traceback.format_exception(error)).splitlines():
                 listener.printed(line, "err")
+
+
+def _hand_over(old: Any, new: Any) -> None:
+    """Let the handlers of ``logging`` that write to one stream write to another: they are older than the run."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return
+    with suppress(Exception):
+        loggers = [logging.root, *logging.Logger.manager.loggerDict.values()]
+        for handler in {one for logger in loggers for one in getattr(logger, "handlers", ())}:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is old:
+                handler.setStream(new)
 
 
 def _unfinished(rest: str) -> str:

@@ -165,6 +165,22 @@ def _at_exit() -> None:
     _end_all(_watch.noted)
 
 
+def _after_fork() -> None:
+    """Give a forked child the signals back as they were: what its parent agreed to is not for it.
+
+    A handler of ours would not do: one that Python runs waits until a blocked child wakes up, and a pool that ends its
+    workers by SIGTERM would wait for ever.
+    """
+    for number, before in _watch.signals.items():
+        with suppress(ValueError):
+            if signal.getsignal(number) is _on_signal:
+                signal.signal(number, before)
+    _watch.signals = {}
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _end_all(how: Verdict) -> None:
     for run in reversed(list(_watch.runs)):
         run.finish(how)

@@ -99,12 +99,13 @@ def _before(ctx: Context, older_than: str) -> int:
 
 
 def _deleted_runs(ctx: Context, before: int) -> list[tuple[str, str, str]]:
-    """Return id, name and, if there is one, the registered version of every run that was deleted by then."""
+    """Return id, name and, if there is one, the registered version of each run that is over and was deleted by then."""
     return ctx.session.rows(
         """SELECT r.id, r.name, coalesce(any_value(m.name || '@' || v.version), '')
            FROM run r LEFT JOIN model_version v ON v.run_id = r.id AND v.deleted IS NULL
            LEFT JOIN model m ON m.id = v.model_id
-           WHERE r.tenant = ? AND r.deleted <= make_timestamp(?) GROUP BY r.id, r.name ORDER BY r.id""",
+           WHERE r.tenant = ? AND r.deleted <= make_timestamp(?) AND r.status <> 'running'
+           GROUP BY r.id, r.name ORDER BY r.id""",
         [ctx.tenant, before],
     )
 

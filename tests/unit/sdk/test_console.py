@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import sys
 import threading
 
@@ -65,6 +66,24 @@ def test_somebody_elses_stream_stays_in_its_place(streams, events):
         print("mine")
     assert sys.stdout is mine and mine.getvalue() == "mine\n" and taken.getvalue() == "elsewhere\n"
     assert ("out", "mine") not in lines(events)
+
+
+def test_what_is_logged_by_a_handler_made_before_the_run_is_kept(streams, events):
+    _, err = streams()
+    log, file = logging.getLogger("training"), io.StringIO()
+    handlers = logging.StreamHandler(err), logging.StreamHandler(file)
+    try:
+        for handler in handlers:
+            log.addHandler(handler)
+        with mlops.start_run("e"):
+            log.warning("slow")
+        log.warning("after it")
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+    assert [text for stream, text in lines(events) if stream == "err"][-1] == "slow"
+    assert err.getvalue().endswith("slow\nafter it\n") and file.getvalue() == "slow\nafter it\n"
+    assert handlers[0].stream is err
 
 
 def test_the_stream_is_still_what_it_was(streams):

@@ -178,6 +178,25 @@ def test_a_pool_of_forked_workers_can_be_terminated(script, events):
     assert sorted(found.points)[1:] == sorted([("square", n, float(n * n)) for n in range(20)])
 
 
+@pytest.mark.parametrize("grace", ["", "20"])
+def test_a_forked_child_has_the_signals_as_they_were(script, grace):
+    done = script(
+        """
+        import os, signal
+        own = lambda *_: None
+        signal.signal(signal.SIGUSR1, own)
+        with mlops.start_run("e"):
+            if not (child := os.fork()):
+                kept = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and signal.getsignal(signal.SIGUSR1) is own
+                os._exit(7 if kept else 8)
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+        MLOPS_GRACE_S=grace,
+    )
+    assert done.stdout == "7\n", done.stderr
+
+
 def test_a_child_may_start_a_run_of_its_own(script, events):
     done = script(
         """

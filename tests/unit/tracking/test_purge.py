@@ -84,6 +84,17 @@ def test_only_what_is_old_enough_goes(desk, made):
             desk.plan("gc.run", older_than=wrong)
 
 
+def test_a_deleted_run_that_goes_on_stays_until_it_is_over(desk):
+    run = desk.run(name="alive")
+    desk.take()
+    desk.call("run.delete", run="alive", force=True)
+    age(desk)
+    assert desk.plan("gc.run").text == "nothing to remove"
+    run.end("done")
+    desk.take()
+    assert desk.plan("gc.run").text == "remove 1 run for good"
+
+
 def test_a_file_that_is_stored_again_is_young_again(desk, made):
     made("gone", a="text")
     desk.call("run.delete", run="gone")
