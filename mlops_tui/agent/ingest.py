@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_tui.core.errors import MlopsError
+from mlops_tui.core.errors import MlopsError, NotFound
 from mlops_tui.door.context import Caller, Context, act
 from mlops_tui.door.registry import ABSORBERS, POINT_ABSORBERS, PREPARERS, SEGMENT_ABSORBERS
 from mlops_tui.serving.segments import SegmentName, read_segment
@@ -92,11 +92,16 @@ class Ingestor:
         Raises:
             MlopsError: it cannot be read that far.
         """
+        if path not in self._files and not path.exists():
+            return  # taken in whole, and deleted
         file = self._files.get(path) or self._files.setdefault(path, Tracked(path, path.parent.name, 0))
         with file.guard:
             while file.offset < offset:
                 before = file.offset
-                self._take(file)
+                try:
+                    self._take(file)
+                except NotFound:
+                    return
                 if file.offset == before:
                     raise MlopsError("what was logged is not in the store yet", f"{path} ends before it", "try again")
 

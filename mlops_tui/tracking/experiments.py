@@ -159,7 +159,13 @@ class Delete:
                WHERE experiment_id = ? AND deleted IS NULL""",
             [row["id"]],
         ) or (0, 0)
-        plan = _plan("delete", row, f"delete the experiment {row['name']} and its {runs} runs", _hidden(row, True), [])
+        plan = _plan(
+            "delete",
+            row,
+            f"delete the experiment {row['name']} with {runs} {'run' if runs == 1 else 'runs'}",
+            _hidden(row, True),
+            [],
+        )
         plan.warnings = [f"{running} of its runs are running and go on"] if running else []
         return plan
 

@@ -87,28 +87,32 @@ class Update:
         ]
         words = [word for one in changes for word in (f"--{one.field}", str(one.after))]
         return Plan(
-            operation=contract.update.name, object=link, changes=changes, data={"id": row["id"], "name": row["name"]},
-            text=f"{row['name']}: {', '.join(f'{one.field} {one.after}' for one in changes) or 'nothing changes'}",
+            operation=contract.update.name, object=link, changes=changes, data={"id": row["id"]},
+            text=_told(row["name"], {one.field: one.after for one in changes}),
             cli=shlex.join(["mlops", "run", "update", row["id"], *words]),
         )  # fmt: skip
 
     def apply(self, ctx: Context, request: contract.UpdateRun, plan: Plan) -> Done:
         """Write it."""
         after = {one.field: one.after for one in plan.changes}
-        run, name = plan.data["id"], after.get("name", plan.data["name"])
+        run = plan.data["id"]
         if after.get("status") in ("running", "scheduled"):
             ctx.session.execute("UPDATE run SET ended = NULL, resumed = make_timestamp(?) WHERE id = ?", [ctx.now, run])
         for field, value in after.items():
             place = "make_timestamp(?)" if field == "ended" else "?"
             ctx.session.execute(f"UPDATE run SET {field} = {place} WHERE id = ?", [value, run])
         if after:
-            action = "ended" if after.get("status") in _ENDS else "changed"
-            text = f"{name} {after['status']}" if action == "ended" else plan.text
-            ctx.emit("run", run, action, text, plan.object)
+            ctx.emit("run", run, "ended" if after.get("status") in _ENDS else "changed", plan.text, plan.object)
         return Done(object=plan.object, text=plan.text)
 
 
 _ENDS = ("done", "failed", "killed")
+
+
+def _told(name: str, after: dict[str, Any]) -> str:
+    told = [f"{name} is now {after['name']}"] if "name" in after else []
+    told += [f"{after.get('name', name)} is {after['status']}"] if "status" in after else []
+    return "; ".join(told) or (f"{name} ended at another time" if after else f"nothing changes for {name}")
 
 
 def _job(ctx: Context, job: str) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ store gets it with the next group of the ingestion; whoever reads a run first ha
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from mlops_tui.store.session import Session
 
 PERMISSION = "run:write"
-KNOWN_RUNS = 10_000
-ROTATE_BYTES = 64 * 1024 * 1024
-"""A file that is larger is left for a new one, so that it can be deleted once it is taken in."""
+KNOWN_RUNS, ASKED = 10_000, 3
+ROTATE_BYTES, REST_S = 64 * 1024 * 1024, 30.0
+"""A file that is larger, or was not written to for so many seconds, is left for a new one: it can be deleted then."""
 
 
 @dataclass
@@ -54,8 +55,10 @@ class Journal:
         self._house = house
         self._runs: OrderedDict[tuple[str, str], Known] = OrderedDict()
         self._ends: dict[str, tuple[Path, int]] = {}
+        self._left: dict[Path, int] = {}
+        """Files before this one that may not be taken in whole, and their sizes."""
         self._file: Appender | None = None
-        self._written = 0
+        self._written, self._wrote_at, self._changes = 0, 0.0, 0
         self.greeted: set[str] = set()
         """Tenants whose default experiment is known to be there."""
         self._allowed: set[tuple[str, int, str, tuple[int, ...]]] = set()
@@ -73,7 +76,7 @@ class Journal:
         who = (caller.name, caller.uid, caller.tenant, self._house.feed.version(("identity",)))
         known = self._runs.get((caller.tenant, run or ""))
         if known is None or who not in self._allowed:
-            known = await run_in_threadpool(self._learn, caller, run or "")
+            known = await self._learned(caller, run or "")
             self._allowed.add(who)
             self._runs[caller.tenant, run or ""] = known
             if len(self._runs) > KNOWN_RUNS:
@@ -94,19 +97,20 @@ class Journal:
         for record in records:
             record["o"] = run.id
         lines = b"".join([orjson.dumps(record, None, orjson.OPT_APPEND_NEWLINE) for record in records])
-        file = self._file if self._file is not None and self._written < ROTATE_BYTES else self._open()
-        if not file.append(lines) or file.path is None:
-            self._file = None  # what is torn in it stays the end of it
-            file.close()
-            raise WireError("INTERNAL_ERROR", f"the disk does not take what is logged: {self._house.home.spool}")
         with self._guard:
+            file = self._file if self._file is not None and self._written < ROTATE_BYTES else self._open()
+            if not file.append(lines) or file.path is None:
+                self._leave(file)  # what is torn in it stays the end of it
+                raise WireError("INTERNAL_ERROR", f"the disk does not take what is logged: {self._house.home.spool}")
             self._written += len(lines)
+            self._wrote_at = time.monotonic()
             self._ends[run.id] = file.path, self._written
 
     def drain(self, run: str | None = None) -> None:
         """Have taken in what was acknowledged, of one run (its stored id) or of all."""
         with self._guard:
             ends = [self._ends[run]] if run in self._ends else [] if run else list(self._ends.values())
+            ends += self._left.items()
         furthest: dict[Path, int] = {}
         for path, end in ends:
             furthest[path] = max(end, furthest.get(path, 0))
@@ -121,19 +125,24 @@ class Journal:
         self.greeted.clear()
 
     def tick(self) -> None:
-        """Bring to disk what was written."""
-        if self._file is not None and self._file.dirty:
-            self._file.sync()
+        """Bring to disk what was written; leave a file that nobody writes to, so that it can be deleted."""
+        file = self._file
+        if file is not None and file.dirty:
+            file.sync()
+        with self._guard:
+            if file is not None and file is self._file and time.monotonic() - self._wrote_at > REST_S:
+                self._leave(file)
 
     def forked(self) -> None:
         """Do nothing: no child of the agent serves clients."""
 
     def close(self) -> None:
-        """Close the file; nothing is appended any more."""
+        """Leave the file."""
         keeper.let_go(self)
-        if self._file is not None:
-            self._file.sync()
-            self._file.close()
+        with self._guard:
+            if self._file is not None:
+                self._file.sync()
+                self._leave(self._file)
 
     def writes_to(self, path: Path) -> bool:
         """Tell whether a spool file is the one that is being written."""
@@ -141,17 +150,32 @@ class Journal:
 
     def _open(self) -> Appender:
         if self._file is not None:
-            self._file.sync()
-            self._file.close()
-        self._file = Appender(self._house.home.spool / WIRE, b"", Notices())
-        self._written = 0
+            self._leave(self._file)
+        self._file, self._written = Appender(self._house.home.spool / WIRE, b"", Notices()), 0
         return self._file
+
+    def _leave(self, file: Appender) -> None:
+        file.close()
+        if file.path is not None and self._written:
+            self._left[file.path] = self._written
+        self._file, self._written = None, 0
 
     def _forget(self, taken: dict[Path, int]) -> None:
         with self._guard:
             done = [run for run, (path, end) in self._ends.items() if end <= taken.get(path, -1)]
             for run in done:
                 del self._ends[run]
+            for path in [path for path, end in self._left.items() if end <= taken.get(path, -1)]:
+                del self._left[path]
+
+    async def _learned(self, caller: Caller, run: str) -> Known:
+        """Return what the store says of a run now: asked again when somebody changed runs meanwhile."""
+        for _ in range(ASKED):
+            before = self._changes
+            known = await run_in_threadpool(self._learn, caller, run)
+            if before == self._changes:
+                break
+        return known
 
     def _learn(self, caller: Caller, run: str) -> Known:
         self._house.read(lambda session: self._house.guard.check(session, caller, PERMISSION))
@@ -161,9 +185,12 @@ class Journal:
 
     def _heard(self, event: Event) -> None:
         """Forget what somebody changed; it is read again when it is next logged to."""
-        if event.seq and event.topic == "experiment":
+        if not event.seq or event.topic not in ("run", "experiment"):
+            return
+        self._changes += 1
+        if event.topic == "experiment":
             self._runs.clear()
-        elif event.seq and event.topic == "run":
+        else:
             self._runs.pop((event.tenant, event.object.replace("-", "")), None)
 
 
