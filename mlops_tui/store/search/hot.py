@@ -34,9 +34,11 @@ FEW = 200_000
 ROWS_KEPT = 12_000_000
 KEPT_S = 60.0
 """How long a table that was replaced stays for those who may still ask it, in s."""
-AT_ONCE = 500
+AT_ONCE = 5_000
 """Owners up to which a column is mended; above, it is made anew."""
 
+SLOW_ROWS, AGAIN_S = 400_000, 30.0
+"""Rows above which sheets are made by a thread, while the table answers; and the s between two such."""
 SHEET_ROWS = 6_000_000
 """Rows of a narrow table above which no sheets of it are kept."""
 _SHEETS = {
@@ -122,6 +124,7 @@ class Hot:
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _kept: OrderedDict[tuple[str, ...], _Kept] = field(default_factory=OrderedDict)
     _retired: list[tuple[float, str]] = field(default_factory=list)
+    _begun: dict[tuple[str, ...], float] = field(default_factory=dict)
     _sizes: dict[str, int] = field(default_factory=dict)
     _sized: float = -1e9
     _off_until: float = -1e9
@@ -201,21 +204,54 @@ class Hot:
                 found.at = at
                 self._kept.move_to_end(key)
                 return found
-        return None if late else self._make(key, wanted)
+        if late:
+            return None
+        if key[1] == "sheet" and self._size(key[0]) > SLOW_ROWS:
+            self._make_beside(key, wanted)
+            return None
+        self._begin(key, wanted)
+        self._fill(wanted)
+        return self._keep(key, wanted)
 
-    def _make(self, key: tuple[str, ...], made: _Kept) -> _Kept:
+    def _begin(self, key: tuple[str, ...], made: _Kept) -> None:
         made.at = self.changes.at(key[0])  # before the rows are read: what comes meanwhile is brought once more
         self.stamp += 1
         made.table, made.stamp = f"c{self.stamp}", self.stamp
+
+    def _fill(self, made: _Kept) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(f"CREATE TABLE {SCHEMA}.{made.table} AS {made.select % 'true'}", made.params)
-            rows = cursor.execute(f"SELECT count(*) FROM {SCHEMA}.{made.table}").fetchall()[0][0]
-            made.rows = max(rows, self._size(key[0]) if key[1] == "sheet" else 0)
-            if (old := self._kept.pop(key, None)) is not None:
-                self._retire(old)
-            self._kept[key] = made
+            made.rows = cursor.execute(f"SELECT count(*) FROM {SCHEMA}.{made.table}").fetchall()[0][0]
+
+    def _keep(self, key: tuple[str, ...], made: _Kept) -> _Kept:
+        if key[1] == "sheet":
+            made.rows = max(made.rows, self._size(key[0]))
+        if (old := self._kept.pop(key, None)) is not None:
+            self._retire(old)
+        self._kept[key] = made
+        with self.connection.cursor() as cursor:
             self._make_room(cursor)
         return made
+
+    def _make_beside(self, key: tuple[str, ...], made: _Kept) -> None:
+        """Make a table in a thread of its own; whoever asks meanwhile is answered by the store."""
+        if time.monotonic() - self._begun.get(key, -1e9) < AGAIN_S:
+            return
+        self._begun[key] = time.monotonic()
+        self._begin(key, made)
+
+        def make() -> None:
+            try:
+                self._fill(made)
+                with self._guard:
+                    # Newer than what was there when it began: nobody who asks now has seen less.
+                    self.stamp += 1
+                    made.stamp = self.stamp
+                    self._keep(key, made)
+            except Exception as error:
+                log.warning("nothing hot of %s: %s", " ".join(key), error)
+
+        threading.Thread(target=make, name="hot", daemon=True).start()
 
     def _mend(self, kept: _Kept, owners: list[str]) -> None:
         table = f"{SCHEMA}.{kept.table}"

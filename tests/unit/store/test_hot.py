@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 
 import numpy as np
 import pytest
@@ -192,3 +193,27 @@ def test_what_was_written_before_a_transaction_is_in_its_sheets_or_read_from_the
             "r001"
         ]  # not prepared: the sheet is old, and cannot be mended
         assert [one.last for one in sheets.metrics_of(session, ["r001"])["r001"]] == [2.0]
+
+
+def test_large_sheets_are_made_while_the_tables_answer(store, monkeypatch):
+    monkeypatch.setattr("mlops_tui.store.search.hot.SLOW_ROWS", -1)
+
+    def write(session):
+        put_run(session, 1)
+        session.insert("param", run="r001", key="a", value="1", num=1)
+
+    store.write(write)
+    deadline = time.monotonic() + 20
+    while True:
+        with store.read(60) as session:
+            sheets.prepare(session)
+            assert sheets.params_of(session, ["r001"])["r001"] == [("a", "1")]
+            if ("param", "sheet") in session.hot_seen:
+                break
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    store.write(lambda session: session.insert("param", run="r001", key="b", value="2", num=2))
+    with store.read(60) as session:
+        sheets.prepare(session)
+        assert ("param", "sheet") in session.hot_seen
+        assert sheets.params_of(session, ["r001"])["r001"] == [("a", "1"), ("b", "2")]
