@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
@@ -38,19 +39,38 @@ def set_stage(where: str = "") -> Home:
 
     Raises:
         BadInput: the folder holds something that is not a demo's.
+        Conflict: a demo runs there.
     """
     folder = Path(where).absolute() if where else home().data / "demo"
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise BadInput(f"{folder} is not a demo's home", "it holds other files", "name an empty folder with --home")
     os.environ["MLOPS_HOME"] = str(folder)
+    _claim(private_dir(folder) / MARK)
     end_processes(folder)
-    (private_dir(folder) / MARK).write_text("made by mlops demo; it is cleared by the next one\n")
     for entry in folder.iterdir():  # the mark stays: an interrupted clearing is gone on with by the next demo
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != MARK:
             entry.unlink()
     return home()
+
+
+def _claim(mark: Path) -> None:
+    """Hold the stage until this process ends, however it does.
+
+    Raises:
+        Conflict: another demo holds it.
+    """
+    descriptor = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise Conflict(
+            "a demo is running already", f"its home is {mark.parent}", "wait for its end, or name a folder with --home"
+        ) from error
+    os.truncate(descriptor, 0)
+    os.write(descriptor, b"made by mlops demo; it is cleared by the next one\n")
 
 
 def end_processes(folder: Path, patience_s: float = 15.0) -> None:

@@ -52,6 +52,18 @@ def run(home, *arguments, seconds=90, **environment):
 
 
 @pytest.mark.train
+def test_a_second_demo_leaves_the_first_alone(home):
+    first = start(home, "--until", "data")
+    while not (home.data / MARK).exists():
+        time.sleep(0.05)
+    second = run(home)
+    assert second.returncode == 6 and "a demo is running already" in second.stderr
+    out, err = first.communicate(timeout=90)
+    assert first.returncode == 0, out + err
+    assert run(home, "--until", "data").returncode == 0  # the first is over: its home is cleared and used again
+
+
+@pytest.mark.train
 def test_an_interrupt_at_any_moment_is_one_message_and_leaves_nobody(home):
     rng = random.Random(int(os.environ.get("SOAK_SEED", "5")))
     for low, high in ((0.0, 1.5), (1.5, 6.0), (6.0, 16.0)):
