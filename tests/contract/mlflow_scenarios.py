@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import count
 
@@ -403,6 +404,23 @@ def artifacts_through_the_proxy(wire, name):
 
 
 # The registry.
+
+
+@scenario
+def one_try_of_a_prompt(wire, name):
+    page, whole = "/ajax-api/2.0/mlflow/runs/create-promptlab-run", {"experiment_id": _experiment(wire, name)}
+    for more in (
+        {"run_name": "try", "start_time": 7, "user_id": "u"}, {"prompt_template": "say {{word}}"},
+        {"prompt_parameters": [{"key": "word", "value": "yes"}]}, {"model_route": "r", "model_output": "out"},
+        {"model_input": "say yes", "model_parameters": [{"key": "heat", "value": "0.1"}]}, {"mlflow_version": "3.17.2"},
+    ):  # fmt: skip
+        whole |= more
+        _, answer = wire.raw("POST", page, json.dumps(whole).encode())
+    run = json.loads(answer)["run"]["info"]["run_id"]
+    wire.post("runs/update", run_id=run, end_time=9)
+    wire.get("runs/get", run_id=run)
+    wire.raw("GET", f"/get-artifact?run_id={run}&path=eval_results_table.json")
+    wire.raw("HEAD", f"/get-artifact?run_id={run}&path=eval_results_table.json")
 
 
 @scenario

@@ -72,7 +72,8 @@ class Wire:
         self._learn(found)
         told = {"error_code": found.get("error_code")} if answer.status >= 400 else self._plain(found)
         plain = re.sub("page_token=[^&]+", "page_token", unquote_plus(path))
-        asked = f"{method} {self._anonymous(plain)} {self._anonymous(json.dumps(body)) if body else ''}"
+        shown = {**body, "page_token": ""} if body and "page_token" in body else body
+        asked = f"{method} {self._anonymous(plain)} {self._anonymous(json.dumps(shown)) if body else ''}"
         self.trace.append((asked.strip(), answer.status, told))
         return found
 

@@ -135,7 +135,16 @@ def put_of_run(call: Call, ask: OfRun) -> dict[str, Any]:
     if not first:
         raise invalid("Request must specify data.")
     call.body = chain([first], call.body)
-    return _taken(call, _run(call, ask.run), path)
+    return keep_of_run(call, ask.run, path)
+
+
+def keep_of_run(call: Call, run: str, path: str) -> dict[str, Any]:
+    """Keep the body as a file of a run.
+
+    Raises:
+        WireError: there is no such run, or the client went away.
+    """
+    return _taken(call, _run(call, run), path)
 
 
 def get_of_run(call: Call, ask: OfRun) -> Reply:

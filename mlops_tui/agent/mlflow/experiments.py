@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from mlops_tui.contracts import experiment as contract
 from mlops_tui.contracts.experiment import DEFAULT
 from mlops_tui.core.errors import NotFound
 from mlops_tui.door.context import Caller, act
-from mlops_tui.store.search import compile_order, compile_query, parse, parse_order
+from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order
 from mlops_tui.store.session import Session
 from mlops_tui.tracking import experiments as room
 from mlops_tui.tracking.contents import NOTE
@@ -24,6 +25,7 @@ from mlops_tui.tracking.search import EXPERIMENT
 
 STAGES = {1: "deleted IS NULL", 2: "deleted IS NOT NULL", 3: "true"}
 _VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}
+_ORDER = replace(EXPERIMENT, attributes={**EXPERIMENT.attributes, "experiment_id": Field("e.number", "int")})
 _NEWEST, _TIES = ["epoch_ms(e.created) DESC", "e.number"], ["e.number DESC"]
 
 
@@ -180,7 +182,7 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
     if ask.max_results is None or not 0 < ask.max_results <= 50_000:
         raise wrong_size(ask.max_results or 0, 50_000)
     condition = compile_query(parse(ask.filter or "", "mlflow"), EXPERIMENT)
-    order = compile_order(parse_order(ask.order_by or [], "mlflow"), EXPERIMENT, _TIES if ask.order_by else _NEWEST)
+    order = compile_order(parse_order(ask.order_by or [], "mlflow"), _ORDER, _TIES if ask.order_by else _NEWEST)
     part, stage = Slice.of(ask.page_token, ask.max_results), STAGES[view_of(ask.view_type)]
     _with_default(call)
     with call.reading("experiment:read") as session:

@@ -50,6 +50,8 @@ class Call:
     headers: dict[bytes, bytes]
     body: Iterator[bytes] = field(default_factory=lambda: iter(()))
     """Pieces of the body of a streaming route; of all others it was read already."""
+    performed: int = 0
+    """How many operations were."""
     port: int = 0
     """Of the client's end on loopback; 0 when it is not known."""
 
@@ -59,12 +61,18 @@ class Call:
         return tcp_peer_pid((HOST, self.port), (HOST, listening)) if listening else 0
 
     def perform(self, operation: Operation[Any, Ans], request: Request) -> Ans:
-        """Perform one of our operations as the caller.
+        """Perform one of our operations as the caller; each of one request has a request id of its own.
 
         Raises:
             MlopsError: what the door or the room raises.
         """
-        answer = perform(self.house, operation.name, request, self.caller)
+        caller = (
+            replace(self.caller, request_id=f"{self.caller.request_id}.{self.performed}")
+            if self.performed
+            else self.caller
+        )
+        self.performed += 1
+        answer = perform(self.house, operation.name, request, caller)
         return answer  # type: ignore[return-value]
 
     @contextmanager

@@ -39,6 +39,7 @@ MODULES = (
     "artifacts",
     "multipart",
     "log_model",
+    "promptlab",
 )
 """Files beside this one that register routes when they are imported."""
 ROOTS = ("/api/", "/api/2.0mlflow/", "/ajax-api/", "/graphql")
