@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -103,8 +104,9 @@ class Compare(Face):
             charts.show({key: [curves[key] for curves in got if key in curves] for key in page}, self.axis)
 
     def _show(self, shown: Comparison) -> None:
-        keys = dict.fromkeys(key for run in self.found for key in drawable(run.metrics))
-        self.query_one(Charts).offer(list(keys))
+        # What most of them drew comes first.
+        drawn = Counter(key for run in self.found for key in drawable(run.metrics))
+        self.query_one(Charts).offer([key for key, _ in drawn.most_common()])
         self.lines("selected").show(lambda cells: selected(self.found, cells))
         metrics = [row for row in shown.rows if row.what == "metric"]
         panel = self.lines("metrics")

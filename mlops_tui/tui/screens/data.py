@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -90,7 +92,7 @@ def columns(found: DataVersion, cells: int) -> list[Row]:
         ("range", "dim"),
         ("", "dim"),
     ]
-    shape = 20 if cells >= 76 else 10
+    shape = 20 if cells >= 90 else 10
     body = [head, *(_column(one, shape) for one in found.profile.get("columns", []))]
     return [Row(made) for made in grid(body, "llrrll", room=cells)]
 
@@ -106,8 +108,15 @@ def _column(one: dict[str, Any], shape: int) -> list[Part]:
         line(share, (f" {odd} NaN", "fail")) if odd else share,
         (fmt.number(one.get("distinct", 0)), "dim"),
         (f"{_end(one.get('min'))} … {_end(one.get('max'))}", "text"),
-        (fmt.spark(counts, shape), "accent"),
+        (fmt.spark(pressed(counts, shape), shape), "accent"),
     ]
+
+
+def pressed(counts: Sequence[float], cells: int) -> list[float]:
+    """Return a histogram in at most ``cells`` bins: neighbours become their mean, none is left out."""
+    bins = min(cells, len(counts))
+    ends = [i * len(counts) // bins for i in range(bins + 1)] if bins else []
+    return [sum(counts[low:high]) / (high - low) for low, high in itertools.pairwise(ends)]
 
 
 def _end(value: Any) -> str:

@@ -37,7 +37,7 @@ def about(run: Run) -> list[Line]:
     return [join(facts, "   "), line((f"✖ {run.error}", "fail")) if run.error else line((run.command, "dim"))]
 
 
-def outline(run: Run) -> list[Line]:
+def outline(run: Run, cells: int) -> list[Line]:
     """Return a run's state and last figures as a column."""
     head: list[list[Part]] = [
         [("state", "dim"), words.state(run.status)],
@@ -51,8 +51,8 @@ def outline(run: Run) -> list[Line]:
     if run.note:
         head.append([("note", "dim"), run.note])
     found = sorted(run.metrics, key=lambda metric: metric.key)
-    last: list[list[Part]] = [[(one.key, "dim"), _figure(one.last, one.nonfinite)] for one in found]
-    return [*grid(head), (), *grid(last, "lr")]
+    last: list[list[Part]] = [[(one.key, "dim"), fmt.number(one.last, 4), _odd(one)] for one in found]
+    return [*grid(head), (), *grid(last, "lrl", room=cells, give=0)]
 
 
 def took(run: Run) -> int:
@@ -70,14 +70,17 @@ def code(run: Run) -> Line:
 def figures(metrics: Sequence[Metric], cells: int) -> list[Row]:
     """Return the last figure of each metric, its range where there is room; curves lead to their drawing."""
     found = sorted(metrics, key=lambda metric: metric.key)
-    body: list[list[Part]] = [["", ("last", "dim"), ("min", "dim"), ("max", "dim")]]
+    body: list[list[Part]] = [["", ("last", "dim"), "", ("min", "dim"), ("max", "dim")]]
     for one in found:
-        ends = [(fmt.number(one.min), "dim"), (fmt.number(one.max), "dim")] if one.n > 1 else []
-        body.append([one.key, _figure(one.last, one.nonfinite), *ends])
-    if width(max(grid(body, "lrrr"), key=width)) > cells:
-        body = [row[:2] for row in body]
+        ends: list[Part] = [(fmt.number(one.min), "dim"), (fmt.number(one.max), "dim")] if one.n > 1 else ["", ""]
+        body.append([one.key, fmt.number(one.last, 4), _odd(one), *ends])
+    if not any(one.nonfinite for one in found):
+        body = [[*row[:2], *row[3:]] for row in body]
+    aligned = "lrlrr" if any(one.nonfinite for one in found) else "lrrr"
+    if max(map(width, grid(body, aligned))) > cells:
+        body = [row[:-2] for row in body]
     links = ["", *(one.key if one.n > 1 else "" for one in found)]
-    return [Row(made, link) for made, link in zip(grid(body, "lrrr", room=cells, give=0), links, strict=True)]
+    return [Row(made, link) for made, link in zip(grid(body, aligned, room=cells, give=0), links, strict=True)]
 
 
 def params(run: Run, cells: int) -> list[Line]:
@@ -110,6 +113,5 @@ def lineage(run: Run, cells: int) -> list[Row]:
     return [*rows, *note, *(Row(each) for each in grid(tags, room=cells))]
 
 
-def _figure(last: float | None, nonfinite: int) -> Line:
-    bad = line((f" {nonfinite} not finite", "fail")) if nonfinite else ()
-    return line(fmt.number(last, 4), bad)
+def _odd(metric: Metric) -> Line:
+    return line((f"✖ {metric.nonfinite:,} NaN/∞", "fail")) if metric.nonfinite else ()

@@ -62,7 +62,7 @@ class Runs(Browser):
         if found is None:
             return
         figures.title = found.name
-        figures.show(outline(found))
+        figures.show(lambda cells: outline(found, cells))
         key = next(iter(drawable(found.metrics)), "")
         if not key:
             curve.show([])

@@ -110,7 +110,7 @@ class ColumnChooser(Dialog[list[str]]):
         on: the names of those that are shown now, in order.
     """
 
-    DEFAULT_CSS = "ColumnChooser Checklist { height: 20; background: $raised; }"
+    DEFAULT_CSS = "ColumnChooser Checklist { height: 20; max-height: 60vh; background: $raised; }"
 
     def __init__(self, offered: Sequence[Offered], on: Sequence[str]) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from mlops_tui.contracts.listing import Column
 from mlops_tui.core.errors import BadInput
 from mlops_tui.tui import cells, clipboard, links, words
 from mlops_tui.tui.door import Event, command
+from mlops_tui.tui.screens.data import pressed
 from mlops_tui.tui.terminal import background, calm
 from mlops_tui.tui.text import plain
 from mlops_tui.tui.views import KEPT, PAGE, Pages
@@ -91,6 +92,11 @@ def test_pages_keep_the_newest_and_forget_the_rest():
     assert pages.row(10 * PAGE + 3) == ["10-3"]
     assert pages.patch(10 * PAGE + 3, ["10-3", 1]) and not pages.patch(10 * PAGE + 3, ["10-3", 1])
     assert pages.holds("20-7") and not pages.holds("0-1")
+
+
+def test_a_histogram_is_pressed_into_fewer_bins_and_loses_none():
+    assert pressed([1, 2, 3, 4, 5], 10) == [1, 2, 3, 4, 5]
+    assert pressed([1, 2, 3, 4, 5], 2) == [1.5, 4] and pressed([], 4) == []
 
 
 def test_events_leave_out_what_they_do_not_know():
