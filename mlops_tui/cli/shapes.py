@@ -15,7 +15,7 @@ from mlops_tui.contracts.listing import Column, Table
 from mlops_tui.contracts.model import LineageGraph
 from mlops_tui.contracts.monitor import Bins
 from mlops_tui.contracts.operation import Done, Plan, Started
-from mlops_tui.contracts.run import Comparison, Curves, LogLines
+from mlops_tui.contracts.run import CompareRow, Comparison, Curves, LogLines
 
 _KINDS = {
     "time": "ts created updated started ended heartbeat opened closed since audit_checked",
@@ -174,7 +174,17 @@ def _comparison(answer: Comparison) -> list[Block]:
     columns += [
         Column(name=run, label=name or run, kind="number") for run, name in zip(answer.runs, answer.names, strict=True)
     ]
-    return [Grid("", columns, [[row.what, row.key, *row.values] for row in answer.rows])]
+    others = list(zip(answer.runs, answer.names, strict=True))[1:] if len(answer.runs) < 5 else []
+    columns += [Column(name=f"{run} Δ", label=f"Δ {name or run}", kind="float") for run, name in others]
+    rows = [[row.what, row.key, *row.values, *(_changes(row) if others else ())] for row in answer.rows]
+    return [Grid("", columns, rows)]
+
+
+def _changes(row: CompareRow) -> list[float | None]:
+    """Return how far a metric of each other run is from that of the first."""
+    base, *others = row.values
+    known = row.what == "metric" and isinstance(base, int | float)
+    return [other - base if known and isinstance(other, int | float) else None for other in others]
 
 
 def _curves(answer: Curves) -> list[Block]:

@@ -96,11 +96,12 @@ def field_of(query: Query, key: Key, resolver: Resolver, what: str = "filter") -
     if field := resolver.field(key):
         return field
     known = list(resolver.known())
-    near = get_close_matches(key.raw, known, n=3, cutoff=0.6) or known[:TEXT_ENOUGH]
-    more = ", …" if len(near) < len(known) else ""
+    near = get_close_matches(key.raw, known, n=3, cutoff=0.6)
+    more = ", …" if len(known) > TEXT_ENOUGH else ""
+    help = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:TEXT_ENOUGH])}{more}"
     mlflows = query.dialect == "mlflow"
     why = f"Invalid attribute key {key.name!r} specified" if mlflows else f"there is no column {key.raw!r}"
-    raise wrong(query.text, key.at, f"{why}; there are {', '.join(near)}{more}", query.dialect, what)
+    raise wrong(query.text, key.at, f"{why}; {help}", query.dialect, what)
 
 
 def warmed(field: Field, session: Session | None) -> Field:

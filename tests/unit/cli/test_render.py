@@ -159,7 +159,9 @@ def test_answers_with_a_shape_of_their_own(capsys):
     comparison = Comparison(
         runs=["1", "2"], names=["a", "b"], rows=[CompareRow(what="param", key="lr", values=["0.1", None], same=False)]
     )
-    assert printed(capsys, comparison, "csv", "x.y") == "what,key,1,2\nparam,lr,0.1,\n"
+    comparison.rows.append(CompareRow(what="metric", key="auc", values=[0.5, 0.75], same=False))
+    text = "what,key,1,2,2 Δ\nparam,lr,0.1,,\nmetric,auc,0.5,0.75,0.25\n"
+    assert printed(capsys, comparison, "csv", "x.y") == text
     curve = Curve(key="loss", n=900, step=[0, 1], ts=[1, 2], min=[0.5, None], max=[1.0, 2.0], mean=[0.7, 0.6])
     assert "loss       900" in printed(capsys, Curves(owner="r", curves=[curve]), "table", "x.y")
 

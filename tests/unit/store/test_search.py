@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 
 import pytest
 
@@ -250,3 +251,24 @@ def test_what_a_screen_always_wants_is_not_undone_by_an_or(session):
         assert [row[0] for row in views.page(session, view.view, 0, 10).rows] == ["m1", "m3"]
     finally:
         del LISTINGS["model "]
+
+
+WORDS = "status auc metrics. : = != ~ !~ < >= ( ) - , .. and OR not in LIKE between 1 -7d min( [ % 2026-11 é"
+PIECES = [*WORDS.split(), "`a b`", '"x"', "'y'", "is null", "\\", " ", " "]
+
+
+def test_whatever_is_typed_is_read_or_refused_in_words(session):
+    rng, refused = random.Random(2), 0
+    for _ in range(1500):
+        text = "".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 9)))
+        for dialect in ("mlops", "mlflow"):
+            try:
+                query = parse(text, dialect)
+                if dialect == "mlops" and rng.random() < 0.2:
+                    chosen(session, text)
+                assert all(0 <= one.at <= len(text) for one in query.comparisons())
+            except BadInput as error:
+                refused += 1
+                line, caret = error.why.split("\n")
+                assert len(line) == len(text) and len(caret) <= len(text) + 1, text
+    assert 1000 < refused < 2900
