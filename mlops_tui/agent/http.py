@@ -71,6 +71,7 @@ def application(agent: Agent) -> Starlette:
             ) from error
         caller = _caller(agent, request)
         await run_in_threadpool(agent.house.read, lambda s: agent.house.guard.check(s, caller, "event:read"))
+        agent.used()  # whoever waited for a busy machine is not left standing
         return StreamingResponse(_events(agent, caller, since), media_type="text/event-stream")
 
     async def described(_: Request) -> Response:

@@ -135,10 +135,17 @@ class Agent:
         limit = float(self.house.config.get("agent.idle_exit_s"))
         if self.house.stay or not limit or time.monotonic() - self._last_use < limit:
             return False
-        if self.house.feed.readers or self.house.loopback.asked:  # whoever was given the address counts on it
+        if self._counted_on():
             return False
         self.used()
-        return not await asyncio.to_thread(self.house.read, lambda session: any(ask(session) for ask in AWAKE))
+        asked = self._last_use
+        busy = await asyncio.to_thread(self.house.read, lambda session: any(ask(session) for ask in AWAKE))
+        # Somebody may have come while the store was asked.
+        return not busy and self._last_use == asked and not self._counted_on()
+
+    def _counted_on(self) -> bool:
+        """Tell whether somebody listens, or was given the address."""
+        return bool(self.house.feed.readers or self.house.loopback.asked)
 
     def _ingest_loop(self) -> None:
         pause = 0.02
