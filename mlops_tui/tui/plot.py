@@ -115,7 +115,7 @@ def draw(series: Sequence[Series], levels: Sequence[Level], look: Look, width: i
         axis = line((names.get(y, "").rjust(left - 1), "dim"), ("┤" if y in names else "│", "line"))
         lines.append(line(axis, canvas[y], ends_at.get(y, BLANK)))
     lines += _below(series, look, frame, left)
-    reading = BLANK if look.at is None else _reading(series, look.at, look.axis, x1 - x0)
+    reading = BLANK if look.at is None else _reading(series, look.at, look.axis, frame)
     known = [(i, one) for i, one in enumerate(series) if not one.band and one.last == one.last]
     last = join(line(mark(i, one), f" {fmt.number(one.last)}") for i, one in known)
     return Drawn(lines, x0, x1, frame.cells, reading, last, (width, height))
@@ -226,13 +226,17 @@ def _below(series: Sequence[Series], look: Look, frame: _Frame, left: int) -> li
     return [line((" " * (left - 1) + "┼", "line"), _runs(rule, tokens)), line(("".join(names), "dim"))]
 
 
-def _reading(series: Sequence[Series], at: float, axis: str, span: float) -> Line:
+def _reading(series: Sequence[Series], at: float, axis: str, frame: _Frame) -> Line:
+    """Return the value of each series at a place; one that had not begun or was over there has none."""
+    span = frame.x1 - frame.x0
     parts: list[Line] = [line((x_name(at, axis, span), "dim"))]
+    near_enough = span / frame.cells
     for index, one in enumerate(series):
         if one.band or not len(one.x):
             continue
-        near = int(np.abs(one.x - at).argmin())
-        parts.append(line(mark(index, one), " ", fmt.number(float(one.mid[near]), 4)))
+        there = one.x[0] - near_enough <= at <= one.x[-1] + near_enough
+        value = float(one.mid[int(np.abs(one.x - at).argmin())]) if there else None
+        parts.append(line(mark(index, one), " ", fmt.number(value, 4)))
     return join(parts)
 
 

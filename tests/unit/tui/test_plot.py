@@ -56,6 +56,11 @@ def test_the_crosshair_reads_the_nearest_point_of_each_series():
     assert plain(draw(two, [], Look(at=11), 60, 8).reading) == "11  ● 2  ◆ 6"
 
 
+def test_the_crosshair_reads_nothing_where_a_series_was_over():
+    two = [series("a", [0, 100], [1.0, 2.0]), series("b", [0, 10, 20], [5.0, 6.0, 7.0])]
+    assert plain(draw(two, [], Look(at=90), 60, 8).reading) == "90  ● 2  ◆ –"
+
+
 def test_a_series_keeps_its_mark_where_another_is_missing():
     alone = series("third", [0, 1], [1.0, 2.0], place=2)
     assert plain(draw([alone], [], Look(), 60, 8).last) == "▲ 2"
