@@ -146,6 +146,7 @@ def end(ctx: Context, job: str, status: str, code: int | None, why: str) -> None
         return
     ctx.wake("jobs.queue")  # its place is free for the next, or for itself
     ctx.wake("tracking.lost")  # its run may not have said that it is over
+    ctx.wake("tracking.plain")  # or there is none
     died = status == "lost" or (code is not None and code < 0) or (status == "failed" and row["error"] is None)
     if died and row["stopping"] is None and row["attempt"] <= row["retries"]:
         ctx.session.execute("UPDATE job SET status = 'queued', pid = NULL WHERE id = ?", [job])

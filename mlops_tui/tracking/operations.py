@@ -18,6 +18,7 @@ from mlops_tui.tracking import (
     logged_list,
     lost,
     made,
+    plain,
     purge,
     read,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "logged_list",
     "lost",
     "made",
+    "plain",
     "purge",
     "read",
     "take",

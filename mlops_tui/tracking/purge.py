@@ -144,6 +144,7 @@ def _delete(ctx: Context, found: Found) -> int:
     session, owners = ctx.session, [*found.runs, *found.models]
     for table, column in _OWNED.items():
         _rows(session, table, column, owners)
+    session.execute("UPDATE job SET run_id = NULL WHERE run_id IN (SELECT unnest(?::VARCHAR[]))", [found.runs])
     for column in ("src", "dst"):
         _rows(session, "link", column, [f"run:{run}" for run in found.runs])
     sids = session.column(

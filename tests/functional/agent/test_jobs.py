@@ -282,3 +282,18 @@ def test_what_a_training_uses_is_beside_its_curves_though_the_script_does_not_as
     curves = client.call("run.curve", {"run": run, "keys": ["system/"]}).curves
     assert {curve.key for curve in curves} == told.keys()
     assert [curve.key for curve in client.call("run.curve", {"run": run}).curves] == ["loss"]
+
+
+def test_a_script_that_knows_nothing_of_runs_has_one_when_it_is_over(client, train, ended, until):
+    for source, status, why in (
+        ("import time; print('plain'); time.sleep(1.4)", "done", ""),
+        ("import sys; print('broken'); sys.exit(3)", "failed", "exit code 3"),
+    ):
+        job = ended(train(source, name=status, experiment="plain"))
+        run = until(lambda job=job: [row for row in client.call("run.list").rows if row[0] == job.run])
+        shown = client.call("run.show", {"run": run[0][0]})
+        assert (shown.name, shown.status, shown.error, shown.experiment) == (status, status, why, "plain")
+        assert shown.job == job.id and shown.command.endswith(f"{status}.py")
+        assert client.call("run.log", {"run": job.run}).lines == ["plain" if status == "done" else "broken"]
+    assert "system/cpu" in {metric.key for metric in client.call("run.show", {"run": "done"}).system}
+    assert client.call("run.list").total == 2
