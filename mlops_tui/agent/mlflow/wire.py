@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MODULES = (
     "server",
+    "page",
     "experiments",
     "runs",
     "appends",

@@ -209,3 +209,8 @@ def test_a_place_for_artifacts_is_a_place(wire):
     made = wire.post("experiments/create", name="p", artifact_location="s3://bucket/x")["experiment_id"]
     run = wire.post("runs/create", experiment_id=made)["run"]["info"]
     assert run["artifact_uri"] == f"s3://bucket/x/{run['run_id']}/artifacts"
+
+
+def test_the_addresses_that_clients_print_lead_to_a_page_that_says_the_command(wire):
+    status, page = wire.ask("GET", "/")
+    assert status == 200 and b"mlops open " in page and b"http" not in page.lower().replace(b"<!doctype html>", b"")
