@@ -43,7 +43,8 @@ class Rename:
     def plan(self, ctx: Context, request: contract.RenameModel) -> Plan:
         """Refuse a name that is taken."""
         model = find_model(ctx.session, ctx.tenant, request.model)
-        check_free(ctx, request.name)
+        if request.name != model["name"]:
+            check_free(ctx, request.name)
         return Plan(
             operation="model.rename",
             object=f"model:{model['name']}",

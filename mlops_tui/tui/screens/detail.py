@@ -39,7 +39,7 @@ SHOWS = {
 }
 """How a noun is shown: the operation, and the field that names the object."""
 
-_TIMES = ("created", "started", "ended", "opened", "closed", "heartbeat", "ts", "since")
+_TIMES = ("created", "updated", "started", "ended", "opened", "closed", "heartbeat", "ts", "since")
 
 
 class Detail(Face):

@@ -91,6 +91,7 @@ def test_names_tags_and_descriptions_change_and_are_told(desk):
     desk.call("model.tag", model="Some Model 2@1", tags={"v": "1"})
     desk.call("model.note", model="Some Model 2@1", text="a version")
     desk.call("model.rename", model="Some Model 2", name="work")
+    desk.call("model.rename", model="work", name="work")
     shown = desk.call("model.show", model="work")
     assert (shown.description, shown.tags, shown.updated > shown.created) == ("first", {"x": ""}, True)
     [version] = shown.versions
