@@ -64,7 +64,6 @@ class OfVersion(Ask):
 class OfLogged(Ask):
     """A path of a logged model's files, whose id is in the path."""
 
-    required = ("artifact_file_path",)
     model_id: str | None = None
     artifact_file_path: str | None = None
 
@@ -165,6 +164,8 @@ def get_of_version(call: Call, ask: OfVersion) -> Reply:
 
 def get_of_logged(call: Call, ask: OfLogged) -> Reply:
     """Send a file of a logged model."""
+    if not ask.artifact_file_path:
+        raise WireError("BAD_REQUEST", 'Request must include the "artifact_file_path" query parameter.')
     return _sent(call, ask.model_id or "", ask.artifact_file_path)
 
 
