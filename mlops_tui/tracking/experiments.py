@@ -38,6 +38,12 @@ def find_experiment(session: Session, tenant: str, typed: str) -> dict[str, Any]
     return found
 
 
+def experiments_by_id(session: Session, ids: list[str]) -> list[dict[str, Any]]:
+    """Return the rows of experiments, as :func:`find_experiment` does, in the order of their ids."""
+    rows = {row["id"]: row for row in session.dicts(f"{_ROW} WHERE id IN (SELECT unnest(?))", [ids])}
+    return [rows[one] for one in ids if one in rows]
+
+
 def tags_of(session: Session, object: str) -> dict[str, str]:
     """Return the tags of a run or an experiment by key."""
     return dict(session.rows("SELECT key, value FROM tag WHERE object = ? ORDER BY key", [object]))

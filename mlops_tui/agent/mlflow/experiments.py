@@ -19,6 +19,7 @@ from mlops_tui.core.errors import NotFound
 from mlops_tui.door.context import Caller, act
 from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order
 from mlops_tui.store.session import Session
+from mlops_tui.store.tags import tags_by
 from mlops_tui.tracking import experiments as room
 from mlops_tui.tracking.contents import NOTE
 from mlops_tui.tracking.search import EXPERIMENT
@@ -114,7 +115,7 @@ def get(call: Call, ask: OneExperiment) -> dict[str, Any]:
     """Show one, deleted or not."""
     _with_default(call)
     with call.reading("experiment:read") as session:
-        return {"experiment": experiment_json(session, row_by_number(session, call.caller.tenant, ask.experiment_id))}
+        return {"experiment": _one(session, row_by_number(session, call.caller.tenant, ask.experiment_id))}
 
 
 @route("GET", "experiments/get-by-name", ByName)
@@ -127,7 +128,7 @@ def get_by_name(call: Call, ask: ByName) -> dict[str, Any]:
         )
         if row is None:
             raise missing(f"Could not find experiment with name '{ask.experiment_name}'")
-        return {"experiment": experiment_json(session, room.find_experiment(session, call.caller.tenant, row[0]))}
+        return {"experiment": _one(session, room.find_experiment(session, call.caller.tenant, row[0]))}
 
 
 @route("POST", "experiments/delete", OneExperiment)
@@ -191,8 +192,10 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
                 ORDER BY {order.by} LIMIT ? OFFSET ?""",
             [*order.params, call.caller.tenant, *condition.params, part.size + 1, part.offset],
         )
-        rows = [room.find_experiment(session, call.caller.tenant, one) for one in ids]
-        return part.answer("experiments", [experiment_json(session, row) for row in rows])
+        page = part.answer("experiments", ids)
+        if ids:
+            page["experiments"] = experiments_json(session, room.experiments_by_id(session, page["experiments"]))
+        return page
 
 
 for _method in ("GET", "POST"):
@@ -250,20 +253,28 @@ def number_of(typed: str | None) -> int:
         raise invalid(f"Invalid experiment ID '{typed}'. Experiment ID must be a valid integer.") from None
 
 
-def experiment_json(session: Session, row: dict[str, Any]) -> dict[str, Any]:
-    """Return an experiment as the wire shows it."""
-    tags = room.tags_of(session, row["id"])
-    if row["note"]:
-        tags[NOTE] = row["note"]
-    return {
-        "experiment_id": str(row["number"]),
-        "name": row["name"],
-        "artifact_location": place_of(row),
-        "lifecycle_stage": "active" if row["deleted"] is None else "deleted",
-        "last_update_time": row["updated"] // 1000,
-        "creation_time": row["created"] // 1000,
-        **({"tags": [{"key": key, "value": value} for key, value in tags.items()]} if tags else {}),
-    }
+def _one(session: Session, row: dict[str, Any]) -> dict[str, Any]:
+    return experiments_json(session, [row])[0]
+
+
+def experiments_json(session: Session, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return experiments as the wire shows them, with one query for the tags of all."""
+    tags = tags_by(session, [row["id"] for row in rows])
+    for row in rows:
+        if row["note"]:
+            tags[row["id"]][NOTE] = row["note"]
+    return [
+        {
+            "experiment_id": str(row["number"]),
+            "name": row["name"],
+            "artifact_location": place_of(row),
+            "lifecycle_stage": "active" if row["deleted"] is None else "deleted",
+            "last_update_time": row["updated"] // 1000,
+            "creation_time": row["created"] // 1000,
+            **({"tags": [{"key": k, "value": v} for k, v in said.items()]} if (said := tags[row["id"]]) else {}),
+        }
+        for row in rows
+    ]
 
 
 def place_of(row: dict[str, Any]) -> str:
