@@ -59,7 +59,7 @@ class Store:
         self.gone = threading.Event()
         """Set once the database gave up: this process cannot use it any more."""
         self.changes = Changes()
-        self.hot = Hot(self._connection, self.changes)
+        self.hot = Hot(self._connection, self.changes, memory_mb=memory_mb)
         self._work: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._alarms = Alarms()
         self._readers = threading.local()

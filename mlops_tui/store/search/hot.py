@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 SCHEMA = HOT
 FEW = 200_000
 """Rows of a narrow table below which it is asked itself."""
-ROWS_KEPT = 12_000_000
+ROWS_A_MB, SHEET_ROWS_A_MB = 10_000, 5_000
+"""Rows that are kept for each MB that the database may use: of all hot tables, and of a narrow table in sheets. That is
+about a third of it."""
 KEPT_S = 60.0
 """How long a table that was replaced stays for those who may still ask it, in s."""
 AT_ONCE = 5_000
@@ -39,8 +41,6 @@ AT_ONCE = 5_000
 
 SLOW_ROWS, AGAIN_S = 400_000, 30.0
 """Rows above which sheets are made by a thread, while the table answers; and the s between two such."""
-SHEET_ROWS = 6_000_000
-"""Rows of a narrow table above which no sheets of it are kept."""
 _SHEETS = {
     "series": ("owner", ("key", "last", "last_step", "epoch_us(last_ts)", "n"), "scope = 'run'"),
     "param": ("run", ("key", "value"), "true"),
@@ -115,11 +115,13 @@ class Hot:
         connection: of the database, which has an empty catalog :data:`SCHEMA` in memory attached.
         changes: what commits touched.
         few: rows below which a narrow table is asked itself.
+        memory_mb: that the database may use.
     """
 
     connection: duckdb.DuckDBPyConnection
     changes: Changes
     few: int = FEW
+    memory_mb: int = 1000
     stamp: int = 0
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _kept: OrderedDict[tuple[str, ...], _Kept] = field(default_factory=OrderedDict)
@@ -176,7 +178,8 @@ class Hot:
         if (seen := session.hot_seen.get(key)) or time.monotonic() < self._off_until:
             return seen
         with self._guard:
-            if not self.few <= self._size(key[0]) <= (SHEET_ROWS if key[1] == "sheet" else ROWS_KEPT * 4):
+            most = self.memory_mb * (SHEET_ROWS_A_MB if key[1] == "sheet" else 4 * ROWS_A_MB)
+            if not self.few <= self._size(key[0]) <= most:
                 return None
             try:
                 kept = self._fresh(key, session, _Kept("", 0, 0, 0, owner, select, params))
@@ -266,7 +269,7 @@ class Hot:
         self._retired.append((time.monotonic(), kept.table))
 
     def _make_room(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        while sum(one.rows for one in self._kept.values()) > ROWS_KEPT and len(self._kept) > 1:
+        while sum(one.rows for one in self._kept.values()) > self.memory_mb * ROWS_A_MB and len(self._kept) > 1:
             self._retire(self._kept.popitem(last=False)[1])
         now = time.monotonic()
         for _, table in [one for one in self._retired if now - one[0] > KEPT_S]:

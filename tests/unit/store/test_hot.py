@@ -141,6 +141,23 @@ def test_many_changes_at_once_make_a_column_anew(store, monkeypatch):
     assert kept == 2  # p0 and the metric of the order; what was replaced is gone
 
 
+def test_what_is_kept_fits_into_the_memory_there_is(store):
+    def write(session):
+        for number in range(40):
+            put_run(session, number)
+            for key in range(6):
+                session.insert("tag", object=f"r{number:03d}", key=f"t{key}", value="1", ts_us=1)
+
+    store.write(write)
+    store.hot.memory_mb = 100 / 10_000  # a hundred rows
+    for key in range(6):
+        assert len(both(store, f"tags.t{key} = '1'")) == 40
+        assert sum(one.rows for one in store.hot._kept.values()) <= 100
+    store.hot._sizes = {"tag": 10**6}
+    with store.read(60) as session:
+        assert "hot" not in compile_query(parse("tags.t0 = '1'", "mlflow"), RUN, session).sql
+
+
 def test_few_rows_are_asked_themselves(tmp_path):
     store = Store(tmp_path / "few", None)
     with store.read() as session:
