@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 NAMES = ("127.0.0.1", "localhost", "::1")
 START_S = 5.0
+CONNECTION = "connection"
+"""In the state of a scope: a dictionary that all requests of one connection share."""
 
 
 class Gate:
@@ -212,7 +214,8 @@ class _Server(uvicorn.Server):
         loop, config = asyncio.get_running_loop(), self.config
 
         def protocol() -> asyncio.Protocol:
-            return config.http_protocol_class(config=config, server_state=self.server_state, app_state={}, _loop=loop)  # type: ignore[call-arg]
+            made: Any = config.http_protocol_class
+            return made(config=config, server_state=self.server_state, app_state={CONNECTION: {}}, _loop=loop)  # type: ignore[no-any-return]
 
         for one in sockets or []:
             create: Any = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server

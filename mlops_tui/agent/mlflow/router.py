@@ -54,9 +54,16 @@ class Call:
     """How many operations were."""
     port: int = 0
     """Of the client's end on loopback; 0 when it is not known."""
+    connection: dict[str, Any] = field(default_factory=dict)
+    """What was found out of the connection, for its next requests."""
 
     def pid(self) -> int:
-        """Return the process on this machine that asks; 0 when it cannot be told. Takes milliseconds."""
+        """Return the process on this machine that asks; 0 when it cannot be told. The first time takes milliseconds."""
+        if "pid" not in self.connection:
+            self.connection["pid"] = self._find_pid()
+        return int(self.connection["pid"])
+
+    def _find_pid(self) -> int:
         listening = urlsplit(self.house.loopback.url).port if self.house.loopback and self.port else None
         return tcp_peer_pid((HOST, self.port), (HOST, listening)) if listening else 0
 

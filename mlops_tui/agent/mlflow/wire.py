@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from mlops_tui.agent.callers import caller_of
+from mlops_tui.agent.listener import CONNECTION
 from mlops_tui.agent.mlflow import reset
 from mlops_tui.agent.mlflow.coding import check_required, encode, from_query
 from mlops_tui.agent.mlflow.errors import STATUS, WireError, invalid, translated
@@ -94,9 +95,9 @@ class Wire:
         house = self.house
         headers = dict(scope["headers"])
         client = scope["client"]
-        call = Call(
-            house, caller_of(house, client, headers), self.journal, self._histories, names, headers, port=client[1]
-        )
+        connection = scope.get("state", {}).get(CONNECTION, {})
+        caller = caller_of(house, client, headers)
+        call = Call(house, caller, self.journal, self._histories, names, headers, port=client[1], connection=connection)
         body = b"" if route.stream else await _read(receive, route.limit)
         if route.stream:
             call.body = _pieces(receive, asyncio.get_running_loop())
