@@ -292,10 +292,11 @@ def _place(call: Call, typed: str) -> str:
         raise invalid(f"'artifact_location' is where artifacts lie, not where they are listed: {typed:.200}")
     if "#" in typed or ";" in posixpath.basename(urlsplit(typed).path):
         raise invalid(f"'artifact_location' URL can't include fragments or params, as {typed!r:.200} does.")
-    if not typed or typed.startswith("/") or urlsplit(typed).scheme:
+    path, scheme = typed.removeprefix("file:"), "file://" * typed.startswith("file:")
+    if not path or path.startswith("/") or urlsplit(path).scheme:
         return typed
     folder = folder_of(call.pid())
-    return posixpath.normpath(posixpath.join(folder, typed)) if folder else typed
+    return scheme + posixpath.normpath(posixpath.join(folder, path)) if folder else typed
 
 
 def checked_tag(tag: Pair) -> str:

@@ -21,7 +21,7 @@ from mlops_tui.tracking.search import RUN
 
 RUN_NAME, USER = "mlflow.runName", "mlflow.user"
 _WIRE_ID = "replace(r.id, '-', '')"
-_PLACE = "coalesce(nullif(e.place, ''), 'mlflow-artifacts:/' || e.number)"
+_PLACE = "rtrim(coalesce(nullif(e.place, ''), 'mlflow-artifacts:/' || e.number), '/')"
 _ATTRIBUTES = {
     "run_id": Field(_WIRE_ID),
     "artifact_uri": Field(f"{_PLACE} || '/' || {_WIRE_ID} || '/artifacts'"),

@@ -60,7 +60,7 @@ def _info(row: dict[str, Any]) -> dict[str, Any]:
         "user_id": row["actor"],
         "status": STATUS.get(row["status"], row["status"].upper()),
         "start_time": row["started"] // 1000,
-        "artifact_uri": f"{place_of(row)}/{run}/artifacts",
+        "artifact_uri": f"{place_of(row).rstrip('/')}/{run}/artifacts",
         "lifecycle_stage": "deleted" if row["deleted"] else "active",
     }
     if row["ended"] is not None:
