@@ -47,7 +47,8 @@ def post(route, body):
     while True:
         try:
             connection = connection or connect()
-            connection.request("POST", f"/api/2.0/mlflow/runs/{route}", json.dumps(body))
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", f"/api/2.0/mlflow/runs/{route}", json.dumps(body), headers)
             answer = connection.getresponse()
             said = answer.read()
             if answer.status == 200:
