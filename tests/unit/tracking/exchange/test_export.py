@@ -27,7 +27,7 @@ def native(desk):
     facts = {"experiment": "own", "params": {"lr": "0.5"}, "command": "python train.py", "git": {"sha": "abc"}}
     writer = desk.run(RUN, name="native", tags={"team": "growth"}, actor="amal", **facts)
     for step in range(20):
-        writer.metrics({"loss": 1 / (step + 1), "odd": math.nan}, step=step, ts=1_760_000_000_123_456 + step)
+        writer.metrics({"loss": 1 / (step + 1), "a rate": math.nan}, step=step, ts=1_760_000_000_123_456 + step)
     writer.metrics({"loss": 0.5}, step=3, ts=1_760_000_000_123_900)
     writer.metrics({"loss": 0.5}, step=3, ts=1_760_000_000_123_950)
     writer.dataset("census@3", "d1", "training")
@@ -64,7 +64,7 @@ def test_duckdb_and_sqlite_read_what_was_written(native, export, tmp_path):
     asked = duckdb.sql(
         f"SELECT key, count(*), count(*) FILTER (isnan(value)) FROM '{tables}/metric/*.parquet' GROUP BY 1 ORDER BY 1"
     )
-    assert asked.fetchall() == [("loss", 22, 0), ("odd", 20, 20)]
+    assert asked.fetchall() == [("a rate", 20, 20), ("loss", 22, 0)]
     run = duckdb.sql(f"SELECT id, name, status, note, epoch_us(started) FROM '{tables}/run/*.parquet'").fetchone()
     assert run[:4] == (RUN, "native", "failed", "worth a look") and run[4] > 1_700_000_000_000_000
     db = sqlite3.connect(tmp_path / "out" / "mlflow.db")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,31 @@ def test_a_torn_end_is_the_end(tmp_path, cut):
     else:
         found = list(wandb_log.records(path))
         assert found == whole[: len(found)] and len(found) < len(whole)
+
+
+@pytest.mark.parametrize("left", range(9))
+def test_the_end_of_a_block_where_no_head_fits_is_passed_over(tmp_path, left):
+    first = bytes(32768 - 7 - 7 - left)  # the file's own head, the chunk's head, and what is left of the block
+    wanted = [first, b"second", bytes(70_000), b"", b"last"]
+    path = tmp_path / "framed.wandb"
+    path.write_bytes(framed(wanted))
+    assert list(wandb_log.records(path)) == wanted
+
+
+def framed(records):
+    """Write records as LevelDB's log does."""
+    out = bytearray(struct.pack("<4sHB", b":W&B", 0xBEE1, 0))
+    for record in records:
+        begun = False
+        while True:
+            room = 32768 - len(out) % 32768
+            if room < 7:
+                out += bytes(room)
+                continue
+            part, record = record[: room - 7], record[room - 7 :]
+            kind = (3 if record else 4) if begun else (2 if record else 1)
+            out += struct.pack("<IHB", zlib.crc32(part, zlib.crc32(bytes([kind]))), len(part), kind) + part
+            begun = True
+            if not record:
+                break
+    return bytes(out)
