@@ -99,8 +99,6 @@ class Wire:
         caller = caller_of(house, client, headers)
         call = Call(house, caller, self.journal, self._histories, names, headers, port=client[1], connection=connection)
         body = b"" if route.stream else await _read(receive, route.limit)
-        if body and scope["method"] in ("POST", "PUT"):
-            _check_json(headers.get(b"content-type", b""))
         if route.stream:
             call.body = _pieces(receive, asyncio.get_running_loop())
         if names or scope["method"] == "GET" or (route.stream and scope["query_string"]):
@@ -111,18 +109,6 @@ class Wire:
         if route.hot:
             return _reply(await route.handler(call, ask))
         return await run_in_threadpool(lambda: _reply(route.handler(call, ask)))
-
-
-def _check_json(kind: bytes) -> None:
-    """Refuse a body that does not say that it is JSON: a page of another site can send anything but that unasked.
-
-    Raises:
-        WireError: it says something else, or nothing.
-    """
-    if not kind:
-        raise invalid("Bad Request. Content-Type header is missing.")
-    if kind.partition(b";")[0].strip().lower() != b"application/json":
-        raise invalid("Bad Request. Content-Type must be one of ['application/json'].")
 
 
 def _reply(answer: Any) -> Reply:
