@@ -69,7 +69,8 @@ def test_the_run_of_a_job_belongs_to_it(agent, tmp_path):
 CALL = """
 import json, sys, urllib.request
 def ask(path, **body):
-    request = urllib.request.Request(sys.argv[1] + "/api/2.0/mlflow/" + path, json.dumps(body).encode())
+    address, kind = sys.argv[1] + "/api/2.0/mlflow/" + path, {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(body).encode(), kind)
     return json.load(urllib.request.urlopen(request, timeout=20))
 run = ask("runs/create", experiment_id="0", start_time=1)["run"]["info"]["run_id"]
 print(run, flush=True)
@@ -104,7 +105,7 @@ def test_kill_9_of_the_agent_loses_nothing_that_was_answered_and_the_address_sta
 
 
 def ask(url, path, method="POST", body=b"{}"):
-    request = urllib.request.Request(url + path, body, method=method)
+    request = urllib.request.Request(url + path, body, {"Content-Type": "application/json"}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, json.loads(answer.read() or b"{}")
