@@ -106,7 +106,7 @@ def confusion(truth: Any, predicted: Any = None, labels: Sequence[Any] | None = 
     Args:
         truth: true classes, or the square matrix itself (a row for each true class) without ``predicted``.
         predicted: predicted classes, as many.
-        labels: classes in order; default, all that occur, sorted.
+        labels: classes in order; default, all that occur, sorted. Where the classes are 0, 1, … these are their names.
 
     Raises:
         ValueError: lengths differ, the matrix is not square, or a class is not among the labels.
@@ -118,9 +118,12 @@ def confusion(truth: Any, predicted: Any = None, labels: Sequence[Any] | None = 
         names = list(labels) if labels is not None else list(range(len(matrix)))
     else:
         pairs = list(zip(_column(truth), _column(predicted), strict=True))
-        names = list(labels) if labels is not None else sorted({one for pair in pairs for one in pair}, key=_order)
+        classes = {one for pair in pairs for one in pair}
+        names = list(labels) if labels is not None else sorted(classes, key=_order)
         place = {name: at for at, name in enumerate(names)}
-        if strange := next((one for pair in pairs for one in pair if one not in place), None):
+        if classes <= set(range(len(names))) and not classes & place.keys():
+            place = {at: at for at in range(len(names))}
+        for strange in classes - place.keys():
             raise ValueError(f"{strange!r} is not among the labels")
         matrix = [[0] * len(names) for _ in names]
         for true, said in pairs:

@@ -74,6 +74,10 @@ def test_a_confusion_matrix_from_classes_or_as_it_is():
     found = json.loads(media.confusion(truth, said))
     assert found == {"kind": "confusion_matrix", "labels": ["cat", "dog"], "matrix": [[1, 1], [1, 1]]}
     assert json.loads(media.confusion([0, 0, 1], [0, 1, 1], labels=[1, 0]))["matrix"] == [[1, 0], [1, 1]]
+    named = json.loads(media.confusion([0, 0, 1], [0, 1, 1], labels=["cat", "dog"]))
+    assert (named["labels"], named["matrix"]) == (["cat", "dog"], [[1, 1], [0, 1]])
+    with pytest.raises(ValueError, match="0 is not among the labels"):
+        media.confusion([0, 7], [0, 0], labels=["cat", "dog"])
     assert json.loads(media.confusion(np.eye(2, dtype=int), labels=["a", "b"]))["matrix"] == [[1, 0], [0, 1]]
     for wrong in (lambda: media.confusion([0], [0, 1]), lambda: media.confusion([0, 2], [0, 0], labels=[0, 1]),
                   lambda: media.confusion([[1, 2]]), lambda: media.confusion([[1]], labels=["a", "b"])):  # fmt: skip
