@@ -104,6 +104,7 @@ class SeriesBook:
         with self._guard:
             for scope, owner, name in () if committed else self._fresh:
                 self._ids.get((scope, owner), {}).pop(name, None)
+                self._next -= 1
             self._fresh.clear()
             while len(self._ids) > self.OWNERS:
                 self._ids.popitem(last=False)
