@@ -21,8 +21,8 @@ from mlops_tui.core.errors import Conflict, NotAllowed, NotFound
 from mlops_tui.spool.records import Batch, Metric, Record
 from mlops_tui.spool.text import MAX_LINE
 
-BATCH_BYTES = 8 * 1024 * 1024
-"""Bytes read at once unless told otherwise."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""Bytes read at once unless told otherwise: with more, whoever reads the store meanwhile waits for it."""
 
 _BLOCK = 256 * 1024
 _SHOWN = 2_000
