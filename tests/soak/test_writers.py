@@ -14,6 +14,7 @@ from collections import Counter
 import pytest
 
 from mlops_tui.client import Client
+from mlops_tui.spool.process import created_us
 
 LOST_S = 10.0
 """Seconds after which a run of the SDK does not run any more whose process was killed."""
@@ -53,6 +54,14 @@ def under_fire(agent, loggers, rng, goes_on, victims):
             victim.logs(before)
             kills[victim.name] += 1
     return kills
+
+
+def leave(client):
+    """Stop the agent, whoever started it: a logger that found none may have been quicker than the test."""
+    client.call("agent.stop")
+    deadline = time.monotonic() + 30
+    while created_us(client.hello.pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def values(client, run):
@@ -105,6 +114,7 @@ def test_a_few_kills_while_four_processes_log(agent, loggers):
     with Client(agent.home, start=False) as client:
         settle(client, loggers, LOST_S)
         check(client, loggers)
+        leave(client)
 
 
 @pytest.mark.soak
@@ -120,3 +130,4 @@ def test_two_minutes_of_kills_while_four_processes_log(agent, loggers):
         settle(client, [one for one in loggers if not one.wire], LOST_S)
         settle(client, loggers, LOST_ON_THE_WIRE_S)
         check(client, loggers)
+        leave(client)
