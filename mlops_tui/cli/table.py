@@ -44,6 +44,7 @@ NOUNS: dict[str, str] = {
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("mlops_tui.cli.demo:demo", "Run the whole story on real data, from a file to a safe rollout."),
     "train": ("mlops_tui.cli.train:train", "Run a training script as a supervised job."),
+    "serve": ("mlops_tui.cli.serve:serve", "Serve one model in the foreground: a registered one, a file, a bundle."),
     "open": ("mlops_tui.cli.open:open_link", "Open the TUI at an object: run:NAME, model:NAME@ALIAS …"),
     "top": ("mlops_tui.cli.top:top", "Print what Home shows, once, as text."),
     "doctor": ("mlops_tui.cli.doctor:doctor", "Check this installation and say how to mend it."),
@@ -93,7 +94,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "gate",
         "lineage",
     ),
-    "Serve and watch": ("deploy", "rollout", "ab", "monitor", "drift", "alert", "automation", "host", "event"),
+    "Serve and watch": ("serve", "deploy", "rollout", "ab", "monitor", "drift", "alert", "automation", "host", "event"),
     "In and out": ("import", "export"),
     "Govern": ("audit", "identity", "policy", "cost"),
     "This installation": ("agent", "plugin", "undo", "gc", "sql", "doctor", "info", "env", "config", "spec"),

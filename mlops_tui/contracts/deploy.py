@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -176,6 +176,22 @@ class Rollout(Answer):
     events: list[RolloutEvent]
 
 
+class OneVersion(Request, frozen=True):
+    """Names a model version."""
+
+    positional = ("model",)
+    model: Annotated[str, Meta(description="model@version or model@alias")]
+
+
+class Servable(Answer):
+    """Where a version's model lies and what runs it, as the servers read it from a routes file."""
+
+    id: str
+    name: str
+    label: str
+    model: dict[str, Any]
+
+
 class RollbackDeployment(Request, frozen=True):
     """A deployment to bring back to what it served before."""
 
@@ -215,6 +231,14 @@ logs = operation(
     LogLines,
     help="Read the log of a deployment's servers.",
     example="mlops deploy logs employment",
+)
+servable = operation(
+    "deploy.servable",
+    OneVersion,
+    Servable,
+    permission="deploy:infer",
+    help="Tell a server of this machine where a model version lies.",
+    internal=True,
 )
 replay = operation(
     "deploy.replay",

@@ -11,6 +11,7 @@ from mlops_tui.deploy import (
     replay_operations,
     rollout_operations,
     rollouts,
+    servable,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "replay_operations",
     "rollout_operations",
     "rollouts",
+    "servable",
 ]

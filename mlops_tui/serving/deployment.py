@@ -28,7 +28,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     ``spool`` is the folder of its inference log; ``max_body`` is in bytes, also after decompression; without a
     ``token`` nobody is asked for one; ``allowed_hosts`` are Host names served besides loopback's and ``host``; times
-    are in seconds.
+    are in seconds. Workers of one that is ``alone`` leave when their supervisor dies: nobody would start another.
     """
 
     deployment: str
@@ -46,18 +46,38 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 75.0
     grace_s: float = 10.0
+    alone: bool = False
 
     def digest(self) -> str:
         """Return what tells these facts from others; the port is not among them, as 0 becomes another number."""
         return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, port=0))).hexdigest()
 
 
+class Part(msgspec.Struct, frozen=True):
+    """A file of a model that is a folder: its path in it, where it lies, and its digest if that is to be checked."""
+
+    path: str
+    file: str
+    digest: str = ""
+
+
 class Model(msgspec.Struct, frozen=True):
-    """Where a revision's model lies: a sealed artifact of the blob store by its digest, or a plain ONNX file."""
+    """Where a revision's model lies, and what runs it.
+
+    Attributes:
+        file: a sealed artifact of the blob store, or a plain file; of a folder, what it is called.
+        digest: BLAKE3 of the file's content, or what tells the folder from others.
+        engine: ``onnx`` runs in the worker; ``torch`` and ``pyfunc`` in a process of their own.
+        parts: the files, when the model is a folder.
+        signature: what it takes and gives, where the file does not say: ``inputs`` and ``outputs``, each with name,
+            dtype and shape.
+    """
 
     file: str
     digest: str = ""
-    wrapped: Any = None
+    engine: str = "onnx"
+    parts: tuple[Part, ...] = ()
+    signature: Any = None
 
     @property
     def key(self) -> str:

@@ -49,6 +49,7 @@ from mlops_tui.serving.seats import Seat
 from mlops_tui.serving.unseal import Vault
 from mlops_tui.spool.process import this_process
 
+_HOPELESS = 3
 _log = logging.getLogger("mlops.serving")
 
 
@@ -59,6 +60,9 @@ class Supervisor:
 
     Args:
         folder: the deployment's, absolute.
+
+    Attributes:
+        stopping: whether it has been told to end.
 
     Raises:
         Conflict: another supervisor has the folder.
@@ -80,7 +84,7 @@ class Supervisor:
         self._candidate: Routes | None = None
         self._refused: dict[str, Any] | None = None
         self._seen: tuple[int, ...] | None = None
-        self._stopping = False
+        self.stopping = False
         self._identity = _identity()
         self._published: dict[str, Any] = {}
 
@@ -90,22 +94,48 @@ class Supervisor:
         Raises:
             Conflict: the port is another program's.
         """
+        self.begin()
+        while not self.stopping:
+            self.turn()
+        self.end()
+        return 0
+
+    def begin(self) -> None:
+        """Open the sockets, and take over what a supervisor that died has left.
+
+        Raises:
+            Conflict: the port is another program's.
+        """
         self._fleet.open(self._former.get("workers", ()))
         if self._deployment.port != self._fleet.port:
             write_port(self._folder, self._fleet.port)
-        while not self._stopping:
-            self._watch_routes()
-            self._fleet.fill()
-            self._publish()
-            self._fleet.listen()
-            self._fleet.bury()
+
+    def turn(self) -> None:
+        """Do what is to be done now; takes about 0.1 s."""
+        self._watch_routes()
+        self._fleet.fill()
+        self._publish()
+        self._fleet.listen()
+        self._fleet.bury()
+
+    def end(self) -> None:
+        """Have every request answered and every worker leave."""
         self._fleet.drain()
         self._publish()
-        return 0
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What ``state.json`` says."""
+        return self._published
+
+    @property
+    def hopeless(self) -> bool:
+        """Tell whether workers die again and again without ever having served."""
+        return not self._fleet.serving and any(seat.failures >= _HOPELESS for seat in self._fleet.seats)
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Begin to drain; a signal handler."""
-        self._stopping = True
+        self.stopping = True
 
     def look_again(self, number: int = 0, frame: FrameType | None = None) -> None:
         """Read the routes at the next turn, changed or not; a signal handler."""

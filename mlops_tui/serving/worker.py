@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -105,6 +106,8 @@ class Worker:
             task.cancel()
         if self._log is not None:
             self._log.close()
+        if self._deployment.alone and self._channel is None:
+            shutil.rmtree(self._folder, ignore_errors=True)  # whoever would have is dead
 
     async def _listen(self) -> None:
         """Begin to accept; what has queued on the socket since the supervisor opened it is answered now."""
@@ -189,6 +192,8 @@ class Worker:
             asyncio.get_running_loop().remove_reader(self._channel.sock.fileno())
             self._channel.close()
             self._channel = None
+            if self._deployment.alone:
+                self._stop.set()
 
     def _keep_file(self, key: str, fd: int) -> None:
         if key in self._files:

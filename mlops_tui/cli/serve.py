@@ -1,0 +1,52 @@
+"""``mlops serve``: one model in the foreground, from the registry, a file or a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from mlops_tui.cli.handover import to_module
+from mlops_tui.cli.options import Wishes
+
+_ENDINGS = (".onnx", ".pt", ".pt2", ".gz", ".tgz")
+
+
+def serve(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="model@version or model@alias, a model file, or a bundle")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 0,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="processes that answer; default 1")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=256, help="threads a request may use; default 1")] = None,
+    token_file: Annotated[str, typer.Option(help="file with the token that clients must send")] = "",
+    name: Annotated[str, typer.Option(help="the name in the address; default, the model's")] = "",
+    log: Annotated[str, typer.Option(help="folder to log predictions in; default, none are")] = "",
+) -> None:
+    """Serve one model in the foreground, without a deployment; Ctrl-C drains and ends.
+
+    A file or a bundle needs neither the agent nor a store.
+    """
+    wishes: Wishes = ctx.obj
+    words = [f"--port={port}", f"--host={host}"]
+    given = {"workers": workers, "threads": threads, "token-file": token_file, "name": name, "log": log}
+    words += [f"--{key}={value}" for key, value in given.items() if value]
+    words += ["--json"] if wishes.format in ("json", "jsonl") else []
+    words += ["--verbose"] if wishes.verbose else []
+    if _is_path(source):
+        to_module("mlops_tui.serving.alone", [*words, "--", source])
+    to_module("mlops_tui.serving.alone", [*words, f"--registered={_registered(source, wishes)}"])
+
+
+def _is_path(source: str) -> bool:
+    return Path(source).exists() or "/" in source or source.endswith(_ENDINGS)
+
+
+def _registered(source: str, wishes: Wishes) -> str:
+    from mlops_tui.cli.call import connect
+    from mlops_tui.contracts.deploy import OneVersion, servable
+
+    with connect(wishes) as client:
+        return msgspec.json.encode(client.call(servable, OneVersion(model=source))).decode()

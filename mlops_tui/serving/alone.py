@@ -1,0 +1,146 @@
+"""One server in the foreground, without a deployment: ``mlops serve``, and ``python -m mlops_tui.serving.alone``.
+
+The same supervisor as that of a deployment, in a folder that lives as long as the process. Ctrl-C drains: whoever is
+being answered gets the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlops_tui.core.errors import BadInput, MlopsError
+from mlops_tui.core.printable import clean
+from mlops_tui.serving.alone_words import ask, told
+from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, Deployment, Model, Revision, Routes, write_json
+from mlops_tui.serving.sources import Source, find_source
+from mlops_tui.serving.supervisor import Supervisor
+
+_MOST_TOKEN = 4096
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until Ctrl-C; returns the exit code."""
+    wishes = _parser().parse_args(argv)
+    level = logging.INFO if wishes.verbose else logging.ERROR
+    logging.basicConfig(format="%(asctime)s supervisor %(levelname)s %(message)s", level=level)
+    folder = Path(tempfile.mkdtemp(prefix="mlops-serve-"))
+    try:
+        return _serve(folder, wishes)
+    except MlopsError as error:
+        print("✖ " + clean(f"{error} · {error.code}"), file=sys.stderr)
+        if wishes.json:
+            print(json.dumps({"schema": "error/1", "error": error.record()}), file=sys.stderr)
+        return int(error.exit_code)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mlops serve")
+    parser.add_argument("source", nargs="?", default="", help="model file or bundle")
+    parser.add_argument("--registered", default="", help="what the agent said of a registered model, as JSON")
+    parser.add_argument("--name", default="", help="the name that clients use")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--token-file", default="")
+    parser.add_argument("--log", default="", help="folder of the inference log; default, none is kept")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--verbose", action="store_true")
+    return parser
+
+
+def _serve(folder: Path, wishes: argparse.Namespace) -> int:
+    source = _source(wishes)
+    deployment = _deployment(source, wishes)
+    write_json(folder / DEPLOYMENT, msgspec.to_builtins(deployment))
+    write_json(folder / ROUTES, msgspec.to_builtins(Routes(1, 1, source.revisions)))
+    os.chdir(folder)
+    supervisor = Supervisor(folder)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, supervisor.stop)
+    supervisor.begin()
+    try:
+        _run(supervisor, deployment, source, wishes.json)
+    finally:
+        supervisor.end()
+    return 0
+
+
+def _run(supervisor: Supervisor, deployment: Deployment, source: Source, as_json: bool) -> None:
+    """Take turns until it is told to stop, and say so when it serves.
+
+    Raises:
+        BadInput: the model cannot be served.
+    """
+    announced = False
+    while not supervisor.stopping:
+        supervisor.turn()
+        if announced:
+            continue
+        state = supervisor.state
+        if state.get("ready"):
+            announced = True
+            said = ask(deployment, state["port"])
+            print(json.dumps(said) if as_json else told(said, source, deployment), flush=True)
+        elif state.get("refused"):
+            raise BadInput(f"{source.name} cannot be served", state["refused"]["why"])
+        elif supervisor.hopeless:
+            raise BadInput(f"{source.name} cannot be served", "its workers die while they take it in", "run it with -v")
+
+
+def _source(wishes: argparse.Namespace) -> Source:
+    if wishes.registered:
+        said = json.loads(wishes.registered)
+        model = msgspec.convert(said["model"], Model)
+        found = Source(said["name"], (Revision(said["id"], 1, said["label"], model, 100.0),))
+    else:
+        found = find_source(Path(wishes.source))
+    return found._replace(name=wishes.name) if wishes.name else found
+
+
+def _deployment(source: Source, wishes: argparse.Namespace) -> Deployment:
+    facts: dict[str, Any] = {key: getattr(wishes, key) for key in ("workers", "threads") if getattr(wishes, key)}
+    return Deployment(
+        deployment=source.name,
+        name=source.name,
+        spool=str(Path(wishes.log).absolute()) if wishes.log else "",
+        host=wishes.host,
+        port=wishes.port,
+        log_predictions=bool(wishes.log),
+        token=_token(Path(wishes.token_file)) if wishes.token_file else None,
+        alone=True,
+        **facts,
+    )
+
+
+def _token(path: Path) -> str:
+    """Return the first line of a file.
+
+    Raises:
+        BadInput: it cannot be read, or nothing is in it.
+    """
+    try:
+        with open(path, encoding="ascii") as file:
+            token = file.read(_MOST_TOKEN).partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the token in {path}", str(error)) from error
+    if not token:
+        raise BadInput(f"there is no token in {path}", "its first line is empty")
+    return token
+
+
+if __name__ == "__main__":
+    sys.exit(main())
