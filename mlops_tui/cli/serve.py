@@ -23,6 +23,7 @@ def serve(
     threads: Annotated[int | None, typer.Option(min=1, max=256, help="threads a request may use; default 1")] = None,
     token_file: Annotated[str, typer.Option(help="file with the token that clients must send")] = "",
     name: Annotated[str, typer.Option(help="the name in the address; default, the model's")] = "",
+    signed_by: Annotated[str, typer.Option(help="public key, in hex, that must have signed the bundle")] = "",
     log: Annotated[str, typer.Option(help="folder to log predictions in; default, none are")] = "",
 ) -> None:
     """Serve one model in the foreground, without a deployment; Ctrl-C drains and ends.
@@ -32,6 +33,7 @@ def serve(
     wishes: Wishes = ctx.obj
     words = [f"--port={port}", f"--host={host}"]
     given = {"workers": workers, "threads": threads, "token-file": token_file, "name": name, "log": log}
+    given["signed-by"] = signed_by
     words += [f"--{key}={value}" for key, value in given.items() if value]
     words += ["--json"] if wishes.format in ("json", "jsonl") else []
     words += ["--verbose"] if wishes.verbose else []

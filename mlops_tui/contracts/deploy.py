@@ -192,6 +192,15 @@ class Servable(Answer):
     model: dict[str, Any]
 
 
+class MakeBundle(Request, frozen=True):
+    """What to pack, and where the bundle goes."""
+
+    positional = ("name", "folder")
+    name: Annotated[str, Meta(description="deployment, model@version or model@alias")]
+    folder: Annotated[str, Meta(min_length=1, description="folder to make, or a file that ends in .tar.gz")]
+    sign: Annotated[bool, Meta(description="sign it with this store's key")] = True
+
+
 class RollbackDeployment(Request, frozen=True):
     """A deployment to bring back to what it served before."""
 
@@ -231,6 +240,16 @@ logs = operation(
     LogLines,
     help="Read the log of a deployment's servers.",
     example="mlops deploy logs employment",
+)
+bundle = operation(
+    "deploy.bundle",
+    MakeBundle,
+    Started,
+    permission="deploy:bundle",
+    effect="change",
+    kind="job",
+    help="Pack a deployment so that a machine without this store serves it.",
+    example="mlops deploy bundle employment employment.tar.gz",
 )
 servable = operation(
     "deploy.servable",

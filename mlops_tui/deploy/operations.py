@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlops_tui.deploy import (
+    bundles,
     deployments,
     engine,
     evidence,
@@ -15,6 +16,7 @@ from mlops_tui.deploy import (
 )
 
 __all__ = [
+    "bundles",
     "deployments",
     "engine",
     "evidence",

@@ -57,16 +57,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--token-file", default="")
     parser.add_argument("--log", default="", help="folder of the inference log; default, none is kept")
+    parser.add_argument("--signed-by", default="", help="public key whose signature a bundle must have")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     return parser
 
 
 def _serve(folder: Path, wishes: argparse.Namespace) -> int:
-    source = _source(wishes)
+    source = _source(wishes, folder / "unpacked")
     deployment = _deployment(source, wishes)
     write_json(folder / DEPLOYMENT, msgspec.to_builtins(deployment))
-    write_json(folder / ROUTES, msgspec.to_builtins(Routes(1, 1, source.revisions)))
+    routes = Routes(1, 1, source.revisions, source.sticky, source.fallback)
+    write_json(folder / ROUTES, msgspec.to_builtins(routes))
     os.chdir(folder)
     supervisor = Supervisor(folder)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -101,18 +103,19 @@ def _run(supervisor: Supervisor, deployment: Deployment, source: Source, as_json
             raise BadInput(f"{source.name} cannot be served", "its workers die while they take it in", "run it with -v")
 
 
-def _source(wishes: argparse.Namespace) -> Source:
+def _source(wishes: argparse.Namespace, scratch: Path) -> Source:
     if wishes.registered:
         said = json.loads(wishes.registered)
         model = msgspec.convert(said["model"], Model)
         found = Source(said["name"], (Revision(said["id"], 1, said["label"], model, 100.0),))
     else:
-        found = find_source(Path(wishes.source))
+        found = find_source(Path(wishes.source).absolute(), scratch, wishes.signed_by)
     return found._replace(name=wishes.name) if wishes.name else found
 
 
 def _deployment(source: Source, wishes: argparse.Namespace) -> Deployment:
-    facts: dict[str, Any] = {key: getattr(wishes, key) for key in ("workers", "threads") if getattr(wishes, key)}
+    facts: dict[str, Any] = msgspec.to_builtins(source.facts)
+    facts |= {key: given for key in ("workers", "threads") if (given := getattr(wishes, key))}
     return Deployment(
         deployment=source.name,
         name=source.name,

@@ -65,6 +65,8 @@ def told(said: dict[str, Any], source: Source, deployment: Deployment) -> str:
         lines.append(f"  row     {', '.join(said['features'])}")
     if said["curl"]:
         lines.append(f"  try     {said['curl']}")
+    if source.signed_by:
+        lines.append(f"  signed  {source.signed_by}")
     lines.append("  also    /invocations · /v2/health/ready · /metrics")
     return "\n".join(lines)
 

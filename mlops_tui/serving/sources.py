@@ -6,26 +6,46 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from mlops_tui.core.errors import BadInput, NotFound
+from mlops_tui.core.errors import BadInput, NotFound, Refused
+from mlops_tui.serving import bundle
+from mlops_tui.serving.bundle import ARCHIVES, Facts
 from mlops_tui.serving.deployment import Model, Revision
 
 
 class Source(NamedTuple):
-    """A model to serve: the name that its clients use, and its revisions with their weights."""
+    """A model to serve: the name that its clients use, its revisions with their weights, and how it wants it."""
 
     name: str
     revisions: tuple[Revision, ...]
+    facts: Facts = Facts()
+    sticky: str | None = None
+    fallback: str | None = None
+    signed_by: str = ""
 
 
-def find_source(path: Path) -> Source:
+def find_source(path: Path, scratch: Path, key: str = "") -> Source:
     """Return what lies at a path.
 
+    Args:
+        path: a model file or a bundle.
+        scratch: a folder in which an archive may be unpacked.
+        key: public key in hex whose signature a bundle must have; empty: none is asked for.
+
     Raises:
-        NotFound: nothing does.
+        NotFound: nothing lies there.
         BadInput: it is nothing that can be served.
+        Refused: a bundle was changed, or has not the signature.
     """
     if not path.exists():
         raise NotFound(f"there is no {path}", "", "mlops serve NAME@ALIAS serves a registered model")
+    if path.name.endswith(ARCHIVES):
+        path = bundle.unpack(path, scratch)
+    if bundle.is_bundle(path):
+        found = bundle.read(path, key)
+        told = found.manifest
+        return Source(told.name, found.revisions, told.facts, told.sticky, told.fallback, found.signed_by)
+    if key:
+        raise Refused(f"{path} is not signed", "it is no bundle", "mlops deploy bundle NAME makes one")
     if path.is_dir():
         raise BadInput(f"{path} is a folder", "it is no bundle", "mlops deploy bundle NAME makes one")
     return Source(named(path.stem), (_only(path.stem, Model(str(path.absolute()))),))

@@ -1,0 +1,116 @@
+"""``deploy.bundle``: a deployment, or one model version, packed so that a machine without our store can serve it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlops_tui.contracts import deploy as contract
+from mlops_tui.contracts.operation import Plan, Started
+from mlops_tui.core.errors import BadInput, Conflict
+from mlops_tui.deploy import traffic
+from mlops_tui.deploy.find import find_deployment
+from mlops_tui.deploy.servable import place_of
+from mlops_tui.door import Context, implements
+from mlops_tui.jobs import start_job
+from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
+from mlops_tui.serving.deployment import Revision
+
+WORKER = "mlops_tui.deploy.bundle_worker"
+
+
+@implements(contract.bundle)
+class MakeBundle:
+    """Write a bundle; a worker does."""
+
+    def plan(self, ctx: Context, request: contract.MakeBundle) -> Plan:
+        """Find what is to be served, and refuse a place that is taken."""
+        target = Path(request.folder)
+        if not target.is_absolute():
+            raise BadInput("a bundle needs an absolute path", f"{request.folder!r} is none")
+        if target.exists():
+            raise Conflict(f"{target} exists", "nothing is written over", "give another name")
+        body = _deployment(ctx, request.name) if "@" not in request.name else _version(ctx, request.name)
+        names = ", ".join(one["label"] for one in body["about"].values())
+        return Plan(
+            operation="deploy.bundle",
+            object=f"deploy:{body['name']}",
+            text=f"write {names} as a bundle to {target}",
+            cli=shlex.join(["mlops", "deploy", "bundle", request.name, request.folder]),
+            data={**body, "target": str(target), "sign": request.sign},
+        )
+
+    def apply(self, ctx: Context, request: contract.MakeBundle, plan: Plan) -> Started:
+        """Queue the worker."""
+        body = plan.data
+        job = start_job(ctx, kind="deploy.bundle", name=body["name"], module=WORKER, request=body, retries=0)
+        return Started(job=job, text=plan.text)
+
+
+def _deployment(ctx: Context, name: str) -> dict[str, Any]:
+    """Return the split in force, with what each revision of it is."""
+    row = find_deployment(ctx.session, ctx.tenant, name)
+    now = traffic.current(ctx.session, row["id"])
+    assert now is not None
+    known = {
+        one["no"]: one
+        for one in ctx.session.dicts(
+            "SELECT no, id, label, version_id FROM revision WHERE deployment_id = ?", [row["id"]]
+        )
+    }
+    revisions, about = [], {}
+    for share in now.split.shares:
+        revision = known[share.no]
+        version = resolve_version(ctx.session, ctx.tenant, revision["version_id"])
+        revisions.append(_revision(ctx, revision["id"], share.no, revision["label"], version, share.weight, share.role))
+        about[revision["label"]] = _about(version)
+    stable = known[now.split.stable]["id"]
+    facts = {"workers": row["workers"]}
+    return {
+        "name": row["name"], "revisions": revisions, "about": about, "sticky": now.split.sticky, "fallback": stable,
+        "facts": facts,
+    }  # fmt: skip
+
+
+def _version(ctx: Context, reference: str) -> dict[str, Any]:
+    version = resolve_version(ctx.session, ctx.tenant, reference)
+    name = f"v{version['version']}"
+    revision = _revision(ctx, version["id"], 1, name, version, 100.0, "stable")
+    about = {name: _about(version)}
+    return {
+        "name": version["model"],
+        "revisions": [revision],
+        "about": about,
+        "sticky": None,
+        "fallback": None,
+        "facts": {},
+    }
+
+
+def _revision(
+    ctx: Context, identifier: str, no: int, name: str, version: dict[str, Any], weight: float, role: str
+) -> dict[str, Any]:
+    refuse_unservable(version)
+    made = Revision(identifier, no, name, place_of(ctx.blobs, version), weight, role)
+    found: dict[str, Any] = msgspec.to_builtins(made)
+    return found
+
+
+def _about(version: dict[str, Any]) -> dict[str, Any]:
+    """Return what people want to know of a version where nobody can ask its store."""
+    signature = msgspec.json.decode(version["signature"])
+    return {
+        "label": label(version),
+        "model": version["model"],
+        "version": version["version"],
+        "id": version["id"],
+        "run": version["run_id"],
+        "digest": version["digest"],
+        "format": version["format"],
+        "registered_us": version["created"],
+        "metrics": msgspec.json.decode(version["metrics"]),
+        "signature": signature,
+    }
