@@ -68,11 +68,8 @@ class Listing:
         condition, params = self.condition(session, tenant, request.filter)
         order = self._order(session, request.sort)
         # Ids first, the rest for the page alone: counting meanwhile costs nearly nothing, counting again costs as much.
-        found = session.rows(
-            f"SELECT {self.id}, count(*) OVER () FROM {self.rows_from()} {order.joins} WHERE {condition}"
-            f" ORDER BY {order.by} LIMIT {request.limit} OFFSET {request.offset}",
-            [*order.params, *params],
-        )
+        first = order.first(self.id, self.rows_from(), condition, request.limit, request.offset)
+        found = session.rows(first, [*order.params, *params])
         total = found[0][1] if found else 0
         if request.offset and not found:
             total = session.value(f"SELECT count(*) FROM {self.rows_from()} WHERE {condition}", params)
@@ -109,13 +106,9 @@ class Listing:
         if token:
             past, places = by.after(by.keyset(token))
             condition, params = f"{condition} AND ({past})", [*params, *places]
-        rows = session.rows(
-            f"SELECT {self.id}, {by.values} FROM {self.rows_from()} {by.joins} WHERE {condition}"
-            f" ORDER BY {by.by} LIMIT {limit + 1}",
-            [*by.params, *params],
-        )
+        rows = session.rows(by.first(self.id, self.rows_from(), condition, limit + 1), [*by.params, *params])
         more = len(rows) > limit
-        return [row[0] for row in rows[:limit]], by.token(rows[limit - 1][1:]) if more else ""
+        return [row[0] for row in rows[:limit]], by.token(rows[limit - 1][2:]) if more else ""
 
     def page(self, session: Session, ids: list[Any], extra: Sequence[Extra | Course] = ()) -> list[list[Any]]:
         """Return the rows of these ids in this order; a vanished row is its id and nulls."""

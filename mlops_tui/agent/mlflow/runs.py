@@ -209,15 +209,16 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
         condition = compile_query(query, entity, session)
         order = compile_order(clauses, entity, ["epoch_us(r.started) DESC", "r.id"], session)
         past, places = order.after(order.keyset(ask.page_token)) if ask.page_token else ("true", [])
+        source = "run r JOIN experiment e ON e.id = r.experiment_id"
+        asked = f"""r.tenant = ? AND {stage} AND e.number IN (SELECT unnest(?::BIGINT[]))
+                    AND ({condition.sql}) AND ({past})"""
         rows = session.rows(
-            f"""SELECT r.id, {order.values} FROM run r JOIN experiment e ON e.id = r.experiment_id {order.joins}
-                WHERE r.tenant = ? AND {stage} AND e.number IN (SELECT unnest(?::BIGINT[])) AND ({condition.sql})
-                AND ({past}) ORDER BY {order.by} LIMIT ?""",
-            [*order.params, call.caller.tenant, numbers, *condition.params, *places, size + 1],
+            order.first("r.id", source, asked, size + 1),
+            [*order.params, call.caller.tenant, numbers, *condition.params, *places],
         )
         runs = runs_json.whole(session, [row[0] for row in rows[:size]])
     page: dict[str, Any] = {"runs": runs} if runs else {}
-    return page | ({"next_page_token": order.token(rows[size - 1][1:])} if len(rows) > size else {})
+    return page | ({"next_page_token": order.token(rows[size - 1][2:])} if len(rows) > size else {})
 
 
 def _job(call: Call, pid: int) -> str:

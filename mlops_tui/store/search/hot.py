@@ -3,7 +3,7 @@
 A narrow table holds every key of every run, so that one key's values lie scattered over all of it; of two million rows
 a condition reads them all. Its hot column holds that key alone, by a 64-bit hash of the run's id: the same question,
 asked of a twentieth. What a page shows is the other way round: all keys of a hundred runs. For that a hot sheet holds
-all rows of a run as one text. Where few rows are, nothing is kept.
+all rows of a run as one JSON text. Where few rows are, nothing is kept.
 
 What was committed and acknowledged is always in the answer: each commit says whose rows it touched, and a column is
 brought up to date before it is used.
@@ -41,14 +41,13 @@ AT_ONCE = 5_000
 
 SLOW_ROWS, AGAIN_S = 400_000, 30.0
 """Rows above which sheets are made by a thread, while the table answers; and the s between two such."""
+_LAST = """coalesce('"' || last::VARCHAR || '"', 'null'), last_step, epoch_us(last_ts), n"""
 _SHEETS = {
-    "series": ("owner", ("key", "last", "last_step", "epoch_us(last_ts)", "n"), "scope = 'run'"),
-    "param": ("run", ("key", "value"), "true"),
-    "tag": ("object", ("key", "value"), "true"),
+    "series": ("owner", f"to_json(key), {_LAST}", "scope = 'run'"),
+    "param": ("run", "to_json(key), to_json(value)", "true"),
+    "tag": ("object", "to_json(key), to_json(value)", "true"),
 }
-"""Of each narrow table: who has a row, what a sheet has of it, and which rows."""
-FIELD, ROW = "\x1f", "\x1e"
-"""What stands between the fields of a row and between the rows of a sheet; who has one of them in a value has none."""
+"""Of each narrow table: who has a row, what a sheet has of it as JSON (a figure as text: it may be NaN), which rows."""
 
 _SOURCES = {
     ("series", "scope = 'run' AND key = ?"): ("owner", {"last": "last", "low": "low, high, n"}),
@@ -152,10 +151,10 @@ class Hot:
         for table in _SHEETS:
             self._table((table, "sheet"), session, *self._sheet(table))
 
-    def sheets(self, session: Session, table: str, ids: Sequence[str]) -> dict[str, str | None] | None:
-        """Return the rows that objects have in a narrow table, each object's as one text; see :data:`FIELD`.
+    def sheets(self, session: Session, table: str, ids: Sequence[str]) -> dict[str, str] | None:
+        """Return the rows that objects have in a narrow table, each object's as a JSON list; None where none are kept.
 
-        None stands for an object whose rows make no sheet, and for everything where none are kept.
+        An object that has no rows has no sheet.
         """
         name = self._table((table, "sheet"), session, *self._sheet(table))
         if name is None:
@@ -165,11 +164,8 @@ class Hot:
 
     def _sheet(self, table: str) -> tuple[str, str, list[str]]:
         owner, columns, where = _SHEETS[table]
-        fields = [f"coalesce({column}::VARCHAR, '')" for column in columns]
-        row = f" || '{FIELD}' || ".join(fields)
-        odd = " OR ".join(f"contains({one}, '{mark}')" for one in fields for mark in (FIELD, ROW))
         select = f"""
-            SELECT hash({owner}) AS h, CASE WHEN NOT bool_or({odd}) THEN string_agg({row}, '{ROW}') END AS sheet
+            SELECT hash({owner}) AS h, '[' || string_agg('[' || concat_ws(',', {columns}) || ']', ',') || ']' AS sheet
             FROM store.{table} WHERE {where} AND %s GROUP BY 1"""
         return owner, select, []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mlops_tui.store.session import Session
 
 _DIRECTION = re.compile(r"\s+(asc|desc)\s*$", re.IGNORECASE)
+
+CUT = 10_000
+"""Rows up to which the limit of an order's first column is found beforehand."""
 
 
 class By(NamedTuple):
@@ -43,12 +46,31 @@ class Order(NamedTuple):
     @property
     def by(self) -> str:
         """The ORDER BY list."""
-        return ", ".join(f"{sql} {'DESC' if down else 'ASC'} NULLS LAST" for sql, down in self.columns)
+        return _by(self.columns)
 
-    @property
-    def values(self) -> str:
-        """The SELECT list of what a row is ordered by; what it gives is a keyset for :meth:`after`."""
-        return ", ".join(sql for sql, _ in self.columns)
+    def first(self, id: str, source: str, where: str, limit: int, offset: int = 0) -> str:
+        """Return the SELECT of the first rows: id, how many rows there are in all, the keyset for :meth:`after`.
+
+        A heap that keeps the first rows takes up every row where each is before the last one, as where the newest are
+        wanted of rows that lie as they came. So the first column's limit is found alone; what is past it is no row.
+
+        Args:
+            id: SQL of the id.
+            source: FROM clause; its joins are added. Their parameters come before those of ``where``.
+            where: the condition.
+            limit: rows at most.
+            offset: rows to leave out.
+        """
+        keys = [(f"k{i}", sql, down) for i, (sql, down) in enumerate(self.columns)]
+        (first, _, down), last = keys[0], limit + offset
+        past = f"(SELECT {'max' if down else 'min'}({first}, {last})[{last}] FROM found)"
+        cut = f"WHERE coalesce({first} {'>=' if down else '<='} {past}, true)" if 0 < last <= CUT else ""
+        return f"""
+            WITH found AS MATERIALIZED (
+              SELECT {id} AS id, {", ".join(f"{sql} AS {name}" for name, sql, _ in keys)}
+              FROM {source} {self.joins} WHERE {where})
+            SELECT id, (SELECT count(*) FROM found), {", ".join(name for name, _, _ in keys)} FROM found {cut}
+            ORDER BY {_by((name, down) for name, _, down in keys)} LIMIT {limit} OFFSET {offset}"""
 
     def token(self, keyset: Sequence[Any]) -> str:
         """Return a page token: a keyset as text, which means something to the same order alone."""
@@ -82,6 +104,10 @@ class Order(NamedTuple):
             equal += f"{sql} IS NOT DISTINCT FROM ? AND "
             before.append(value)
         return " OR ".join(either) or "false", params
+
+
+def _by(columns: Iterable[tuple[str, bool]]) -> str:
+    return ", ".join(f"{sql} {'DESC' if down else 'ASC'} NULLS LAST" for sql, down in columns)
 
 
 def parse_order(clauses: Sequence[str] | str, dialect: str = "mlops") -> list[By]:

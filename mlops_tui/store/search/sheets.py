@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from mlops_tui.store.search.hot import FIELD, ROW
+import msgspec
+
 from mlops_tui.store.session import Session
 
 Pairs = dict[str, list[tuple[str, str]]]
 
 
-def prepare(session: Session) -> None:
-    """Make ready what this transaction will show; before it searches, for it would not see what is made later."""
-    if session.hot:
-        session.hot.prepare(session)
-
-
-class Latest(NamedTuple):
+class Latest(msgspec.Struct, array_like=True, gc=False):
     """A metric's last value with its step and time (µs), and how many points it has."""
 
     key: str
@@ -27,40 +22,52 @@ class Latest(NamedTuple):
     n: int
 
 
+_PAIRS = msgspec.json.Decoder(list[tuple[str, str]])
+_LATEST = msgspec.json.Decoder(list[Latest], strict=False)
+
+
+def prepare(session: Session) -> None:
+    """Make ready what this transaction will show; before it searches, for it would not see what is made later."""
+    if session.hot:
+        session.hot.prepare(session)
+
+
 def params_of(session: Session, runs: Sequence[str]) -> Pairs:
     """Return the parameters of runs by run, each run's by key."""
-    return _of(session, "param", "SELECT run, key, value FROM param WHERE run IN (SELECT unnest(?))", runs, tuple)
+    sql = "SELECT run, key, value FROM param WHERE run IN (SELECT unnest(?))"
+    return {run: sorted(found) for run, found in _of(session, "param", runs, _PAIRS, sql, _pair).items()}
 
 
 def tags_of(session: Session, objects: Sequence[str]) -> Pairs:
     """Return the tags of objects by object, each object's by key."""
-    return _of(session, "tag", "SELECT object, key, value FROM tag WHERE object IN (SELECT unnest(?))", objects, tuple)
+    sql = "SELECT object, key, value FROM tag WHERE object IN (SELECT unnest(?))"
+    return {one: sorted(found) for one, found in _of(session, "tag", objects, _PAIRS, sql, _pair).items()}
 
 
 def metrics_of(session: Session, runs: Sequence[str]) -> dict[str, list[Latest]]:
     """Return the last values of the metrics of runs by run, each run's by key."""
     sql = """SELECT owner, key, last, last_step, epoch_us(last_ts), n FROM series
              WHERE scope = 'run' AND owner IN (SELECT unnest(?))"""
-    return _of(session, "series", sql, runs, _latest)
+    found = _of(session, "series", runs, _LATEST, sql, Latest)
+    return {run: sorted(mine, key=lambda one: one.key) for run, mine in found.items()}
 
 
-def _latest(row: Sequence[Any]) -> Latest:
-    key, last, step, ts, n = row
-    return Latest(key, None if last is None or last == "" else float(last), int(step), int(ts), int(n))
+def _pair(key: str, value: str) -> tuple[str, str]:
+    return key, value
 
 
 def _of(
-    session: Session, table: str, sql: str, objects: Sequence[str], made: Callable[[Sequence[Any]], Any]
+    session: Session,
+    table: str,
+    objects: Sequence[str],
+    sheet: msgspec.json.Decoder[list[Any]],
+    sql: str,
+    row: Callable[..., Any],
 ) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {one: [] for one in objects}
     sheets = session.hot.sheets(session, table, objects) if session.hot else None
-    rest = list(objects) if sheets is None else [one for one, sheet in sheets.items() if sheet is None]
-    for one, sheet in (sheets or {}).items():
-        if sheet is not None:
-            found[one] = [made(row.split(FIELD)) for row in sheet.split(ROW)]
-    if rest:
-        for row in session.rows(sql, [rest]):
-            found[row[0]].append(made(row[1:]))
-    for rows in found.values():
-        rows.sort(key=lambda row: row[0])
+    if sheets is not None:
+        return {one: sheet.decode(sheets[one]) if one in sheets else [] for one in objects}
+    found: dict[str, list[Any]] = {one: [] for one in objects}
+    for owner, *fields in session.rows(sql, [list(objects)]):
+        found[owner].append(row(*fields))
     return found
