@@ -52,6 +52,11 @@ class Home:
         return self.state / "deployments"
 
     @property
+    def toggles(self) -> Path:
+        """One definition file of feature toggles a tenant, for users' code; servers have their own part of it."""
+        return self.state / "toggles"
+
+    @property
     def config_file(self) -> Path:
         return self.config / "config.toml"
 
