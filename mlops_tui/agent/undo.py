@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlops_tui.contracts import undo as contract
-from mlops_tui.contracts.inverse import Inverse, inverse
-from mlops_tui.contracts.operation import Change, Done, Empty, Plan, find
+from mlops_tui.contracts.inverse import Inverse, inverses
+from mlops_tui.contracts.operation import Change, Done, Empty, Plan, Request, find
 from mlops_tui.core.errors import Conflict, NotFound
 from mlops_tui.door import Context, implements
 from mlops_tui.door.registry import IMPLEMENTATIONS
@@ -22,12 +22,12 @@ _MARK = "undoes"
 
 
 class Past(NamedTuple):
-    """A change that was made: its record in the chain, what it did, and what takes it back."""
+    """A change that was made: its record in the chain, what it did, and what takes it back, object by object."""
 
     seq: int
     text: str
     changes: list[Change]
-    back: Inverse
+    back: list[Inverse]
 
 
 @implements(contract.last)
@@ -37,22 +37,37 @@ class UndoLast:
     def plan(self, ctx: Context, request: Empty) -> Plan:
         """Find it, and ask the opposite change for its plan."""
         past = _last(ctx)
-        operation, code = find(past.back.operation), IMPLEMENTATIONS[past.back.operation]
-        ctx.house.guard.check(ctx.session, ctx.caller, operation.permission)
-        body = msgspec.convert(past.back.fields, operation.request)
-        inner: Plan = code.plan(ctx, body)
-        _refuse_moved(past, inner)
+        inner = [_planned(ctx, past, back) for back in past.back]
         mark = Change(object=f"audit:{past.seq}", field=_MARK, before=past.text, after=past.seq)
         return Plan(
-            operation=contract.last.name, object=inner.object, text=f"take back: {past.text}",
-            changes=[*inner.changes, mark], warnings=inner.warnings, cli="mlops undo",
-            data={"code": code, "request": body, "plan": inner},
+            operation=contract.last.name, object=inner[0].plan.object, text=f"take back: {past.text}",
+            changes=[*(change for one in inner for change in one.plan.changes), mark],
+            warnings=[warning for one in inner for warning in one.plan.warnings],
+            cli="mlops undo", data={"inner": inner},
         )  # fmt: skip
 
     def apply(self, ctx: Context, request: Empty, plan: Plan) -> Done:
-        """Make the opposite change."""
-        plan.data["code"].apply(ctx, plan.data["request"], plan.data["plan"])
+        """Make the opposite change, of each object that was changed."""
+        for one in plan.data["inner"]:
+            one.code.apply(ctx, one.request, one.plan)
         return Done(object=plan.object, text=plan.text)
+
+
+class _Planned(NamedTuple):
+    """An opposite change, ready to be made."""
+
+    code: Any
+    request: Request
+    plan: Plan
+
+
+def _planned(ctx: Context, past: Past, back: Inverse) -> _Planned:
+    operation, code = find(back.operation), IMPLEMENTATIONS[back.operation]
+    ctx.house.guard.check(ctx.session, ctx.caller, operation.permission)
+    request = msgspec.convert(back.fields, operation.request)
+    plan: Plan = code.plan(ctx, request)
+    _refuse_moved(past, plan)
+    return _Planned(code, request, plan)
 
 
 def _last(ctx: Context) -> Past:
@@ -69,8 +84,8 @@ def _last(ctx: Context) -> Past:
         if row["action"] == contract.last.name:
             undone.update(change.after for change in changes if change.field == _MARK)
         elif row["seq"] not in undone and changes:
-            back = inverse(row["action"], row["object"].partition(":")[2], changes)
-            if back is not None:
+            back = inverses(row["action"], row["object"].partition(":")[2], changes)
+            if back:
                 return Past(row["seq"], detail["text"], changes, back)
     raise NotFound(
         "there is nothing to take back",

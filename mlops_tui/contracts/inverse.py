@@ -17,6 +17,24 @@ class Inverse(NamedTuple):
     fields: dict[str, Any]
 
 
+def inverses(operation: str, subject: str, changes: Sequence[Change]) -> list[Inverse]:
+    """Return what takes a change back: one operation for each object that it changed, none if it cannot be.
+
+    Args:
+        operation: name of the change.
+        subject: what it changed first, as the operation is told it.
+        changes: of its plan.
+    """
+    by_object: dict[str, list[Change]] = {}
+    for change in changes:
+        by_object.setdefault(change.object, []).append(change)
+    if len(by_object) > 1:
+        found = [inverse(operation, name.partition(":")[2], some) for name, some in by_object.items()]
+    else:
+        found = [inverse(operation, subject, changes)]
+    return [one for one in found if one is not None]
+
+
 def inverse(operation: str, subject: str, changes: Sequence[Change]) -> Inverse | None:
     """Return what takes a change back, or None: only notes, tags and deletions are.
 

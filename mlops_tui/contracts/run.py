@@ -13,6 +13,9 @@ from mlops_tui.contracts.operation import Answer, Done, Request, operation
 RunRef = Annotated[str, Meta(description="run name, or the beginning or end of its id")]
 
 
+Also = Annotated[list[RunRef], Meta(max_length=1000, description="one more run to do the same to")]
+
+
 class OneRun(Request, frozen=True):
     """Names a run."""
 
@@ -191,11 +194,20 @@ class UpdateRun(Request, frozen=True):
 
 
 class DeleteRun(Request, frozen=True):
-    """Names a run to delete."""
+    """Names runs to delete: all of them, or none if one cannot be."""
 
-    positional = ("run",)
+    positional = ("run", "also")
     run: RunRef
+    also: Also = msgspec.field(default_factory=list)
     force: Annotated[bool, Meta(description="even while it is running")] = False
+
+
+class RestoreRun(Request, frozen=True):
+    """Names deleted runs to restore."""
+
+    positional = ("run", "also")
+    run: RunRef
+    also: Also = msgspec.field(default_factory=list)
 
 
 class ListRuns(List, frozen=True):
@@ -220,6 +232,7 @@ class NoteRequest(Request, frozen=True):
     positional = ("run", "text")
     run: RunRef
     text: str
+    also: Also = msgspec.field(default_factory=list)
 
 
 class TagRequest(Request, frozen=True):
@@ -228,6 +241,7 @@ class TagRequest(Request, frozen=True):
     positional = ("run", "tags")
     run: RunRef
     tags: Annotated[dict[str, str], Meta(description="key=value …")]
+    also: Also = msgspec.field(default_factory=list)
 
 
 runs = operation(
@@ -303,9 +317,14 @@ delete = operation(
     Done,
     permission="run:delete",
     effect="change",
-    help="Delete a run; it can be restored.",
+    help="Delete runs; they can be restored.",
     example="mlops run delete train-v1",
 )
 restore = operation(
-    "run.restore", OneRun, Done, effect="change", help="Restore a deleted run.", example="mlops run restore train-v1"
+    "run.restore",
+    RestoreRun,
+    Done,
+    effect="change",
+    help="Restore deleted runs.",
+    example="mlops run restore train-v1",
 )

@@ -27,6 +27,9 @@ from mlops_tui.store.search import (
 )
 from mlops_tui.store.session import Session
 
+_DELETED = "deleted"
+"""The key that speaks of deleted rows, in every list whose rows are deleted softly."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -40,6 +43,8 @@ class Listing:
         sort: default order, ``-started`` style.
         tenant: SQL expression of the row's tenant, or empty when the noun has none.
         where: a condition that always holds.
+        deleted: SQL of when a row was deleted, NULL if it was not: deleted rows are there only for a filter that speaks
+            of them, ``deleted:yes``.
         ties: what decides between rows that a sort finds equal; default, the id.
         hidden: keys that are no columns but may be filtered and sorted by.
         other: says what a key is that is neither, or None.
@@ -53,6 +58,7 @@ class Listing:
     sort: str
     tenant: str = ""
     where: str = "true"
+    deleted: str = ""
     ties: tuple[str, ...] = ()
     hidden: Mapping[str, Field] = field(default_factory=dict)
     other: Callable[[Session, Key], Field | None] = lambda _session, _key: None
@@ -155,8 +161,11 @@ class Listing:
 
     def condition(self, session: Session, tenant: str, filter: str, within: str = "") -> tuple[str, list[Any]]:
         """Return the WHERE clause of the rows that a tenant sees, with its parameters."""
-        made = [compile_query(parse(text), Keys(self, session), session) for text in (within, filter) if text]
+        queries = [parse(text) for text in (within, filter) if text]
+        made = [compile_query(query, Keys(self, session), session) for query in queries]
         parts = [f"({self.where})", *(f"({one.sql})" for one in made)]
+        if self.deleted and not any(_speaks_of_deleted(query) for query in queries):
+            parts.append(f"{self.deleted} IS NULL")
         params = [param for one in made for param in one.params]
         if self.tenant:
             parts.append(f"{self.tenant} = ?")
@@ -165,6 +174,10 @@ class Listing:
 
     def _order(self, session: Session, sort: str) -> Order:
         return compile_order(parse_order(sort or self.sort), Keys(self, session), self.ties or (self.id,), session)
+
+
+def _speaks_of_deleted(query: Query) -> bool:
+    return any(one.key.raw == _DELETED for one in query.comparisons())
 
 
 class Keys:
@@ -182,6 +195,8 @@ class Keys:
                 return Field(self.listing.expressions[name], self.kinds[name])
             if name in self.listing.hidden:
                 return self.listing.hidden[name]
+        if self.listing.deleted and key.raw == _DELETED:
+            return Field(f"{self.listing.deleted} IS NOT NULL", "flag")
         return self.listing.other(self.session, key)
 
     def words(self) -> Sequence[str]:
@@ -189,7 +204,7 @@ class Keys:
         return [self.listing.expressions[name] for name in plain]
 
     def known(self) -> Sequence[str]:
-        return [*self.kinds, *self.listing.hidden]
+        return [*self.kinds, *self.listing.hidden, *([_DELETED] if self.listing.deleted else [])]
 
     def check(self, query: Query, compare: Compare, field: Field) -> None:
         """Refuse nothing: a list compares whatever can be compared."""

@@ -48,7 +48,7 @@ lists(
         },
         sort="-started",
         tenant="r.tenant",
-        where="r.deleted IS NULL",
+        deleted="r.deleted",
         ties=("epoch_us(r.started) DESC", "r.id"),
         hidden=HIDDEN,
         other=run_field,
@@ -98,6 +98,6 @@ lists(
         },
         sort="-latest",
         tenant="e.tenant",
-        where="e.deleted IS NULL",
+        deleted="e.deleted",
     )
 )

@@ -38,6 +38,6 @@ lists(
         },
         sort="-created",
         tenant="l.tenant",
-        where="l.deleted IS NULL",
+        deleted="l.deleted",
     )
 )

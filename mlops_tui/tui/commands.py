@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlops_tui.contracts import OPERATIONS
 from mlops_tui.tui import links
 from mlops_tui.tui.actions import ACTIONS, Action
 from mlops_tui.tui.theme import THEMES
@@ -37,18 +38,31 @@ async def offer(app: MlopsApp) -> None:
     """Show the actions of the object under the cursor, then the form and the plan of the one that is picked."""
     from mlops_tui.tui.widgets.form import ActionMenu
 
-    subject = app.face.subject()
-    noun, name = subject or (app.face.SCOPE.removesuffix("s"), "")
-    actions = tuple(a for a in ACTIONS.get(noun, ()) if name or not a.field)
+    noun, names = app.face.subjects() or (app.face.SCOPE.removesuffix("s"), [])
+    actions = tuple(a for a in ACTIONS.get(noun, ()) if _fits(a, len(names)))
     if not actions:
-        app.face.complain("there is nothing to do with this")
+        app.face.complain(f"there is nothing to do with {f'{len(names)} at once' if len(names) > 1 else 'this'}")
         return
 
     def picked(action: Action | None) -> None:
         if action is not None:
-            plan(app, action.operation, {action.field: name} if action.field else {})
+            first, *also = names or [""]
+            known: dict[str, Any] = {action.field: first} if action.field else {}
+            plan(app, action.operation, {**known, "also": also} if _takes_many(action.operation) else known)
 
-    await app.push_screen(ActionMenu(noun, name, actions), picked)
+    title = f"{len(names)} {noun}s" if len(names) > 1 else f"{noun} {''.join(names)}".strip()
+    await app.push_screen(ActionMenu(title, actions), picked)
+
+
+def _fits(action: Action, many: int) -> bool:
+    """Tell whether an action can be done with so many objects; what makes something new is offered with one or none."""
+    if not action.field:
+        return many < 2
+    return bool(many) and (many == 1 or _takes_many(action.operation))
+
+
+def _takes_many(operation: str) -> bool:
+    return "also" in OPERATIONS[operation].request.__struct_fields__
 
 
 def plan(app: MlopsApp, operation: str, known: dict[str, Any]) -> None:

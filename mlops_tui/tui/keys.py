@@ -100,8 +100,10 @@ KEYS: tuple[Key, ...] = (
     # Screens.
     Key("home.ack", "a", "ack", "acknowledge the alert", "home", "ack", changes=True),
     Key("runs.compare", "c", "compare", "compare the selected runs", "runs", "compare"),
-    Key("runs.note", "e", "note", "edit the note", "runs", "note", changes=True),
-    Key("runs.tags", "number_sign", "tags", "set or remove tags", "runs", "tags", changes=True),
+    Key("runs.note", "e", "note", "edit the note of the selected runs", "runs", "note", changes=True),
+    Key("runs.tags", "number_sign", "tags", "set or remove tags of the selected runs", "runs", "tags", changes=True),
+    Key("runs.delete", "delete", "delete", "delete the selected runs, or restore deleted ones", "runs", changes=True),
+    Key("runs.deleted", "d", "deleted", "list the deleted runs, or again those that are there", "runs"),
     Key("runs.register", "R", "register", "register the run's model", "runs", "register", changes=True),
     Key("run.metric", "m", "metric", "draw the next metrics", "run", "metrics"),
     Key("run.system", "s", "system", "metrics of the machine, or the run's own", "run", "system"),

@@ -82,6 +82,11 @@ class Face(Screen[None], inherit_bindings=False):
         """Return noun and name of what is under the cursor, for actions and logs."""
         return None
 
+    def subjects(self) -> tuple[str, list[str]] | None:
+        """Return noun and names of all that an action is meant for: what is selected, or under the cursor."""
+        subject = self.subject()
+        return (subject[0], [subject[1]]) if subject else None
+
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:
         """Show an object of this mode on top of its list."""
         from mlops_tui.tui.screens.detail import Detail
@@ -196,18 +201,22 @@ class Face(Screen[None], inherit_bindings=False):
 
         def done(answer: Any) -> None:
             from mlops_tui.contracts import Started
-            from mlops_tui.contracts.inverse import inverse
+            from mlops_tui.contracts.inverse import inverses
 
             if answer is None:
                 return
             plan = dialog.plan
-            undone = plan is not None and inverse(operation, plan.object.partition(":")[2], plan.changes)
+            undone = plan is not None and inverses(operation, plan.object.partition(":")[2], plan.changes)
             back = " · u takes it back" if undone else ""
             text = getattr(answer, "text", "") or f"{operation} done"
             self.notify(text + back, title="job started" if isinstance(answer, Started) else "done", markup=False)
-            self.mlops.hub.ring()
+            self.changed(operation.partition(".")[0])
 
         self.app.push_screen(dialog, done)
+
+    def changed(self, noun: str) -> None:
+        """Take in at once what the person just changed here: something of that noun, or what ``undo`` took back."""
+        self.mlops.hub.ring()
 
     def complain(self, text: str) -> None:
         """Say in passing why a key did nothing."""

@@ -153,7 +153,24 @@ class Browser(Face):
         name = named(noun, table)
         return (noun, name) if name else None
 
+    def subjects(self) -> tuple[str, list[str]] | None:
+        """The selected objects of the active table, or the one under its cursor."""
+        table = self.active_table()
+        noun = self.LISTS[table.id or ""]
+        names = [name for row in table.chosen if (name := named(noun, table, row))]
+        return (noun, names) if names else None
+
+    def changed(self, noun: str) -> None:
+        """Open the lists of a noun anew, where the person is, since that person changed something in them."""
+        for name, listed in self.LISTS.items():
+            if listed == noun or noun == "undo":
+                self.table(name).selected.clear()
+                self.table(name).open_anew(keep=True)
+        super().changed(noun)
+
     def cli(self) -> str:
         """The active list as a command."""
         table = self.active_table()
-        return command(f"{self.LISTS[table.id or '']}.list", {"filter": table.filter, "sort": table.sort})
+        always = table.source.always if isinstance(table.source, ViewSource) else ""
+        told = f"{always} ({table.filter})" if always and table.filter else always or table.filter
+        return command(f"{self.LISTS[table.id or '']}.list", {"filter": told, "sort": table.sort})

@@ -156,7 +156,7 @@ class Compare(Face):
     def action_note(self) -> None:
         """Edit the note of the run under the cursor."""
         if self.found:
-            run_edit.note(self, self.found[self.lines("selected").cursor])
+            run_edit.note(self, [self.found[self.lines("selected").cursor]])
 
     def action_register(self) -> None:
         """Register the model of the run under the cursor."""

@@ -156,12 +156,12 @@ class RunScreen(Face):
     def action_note(self) -> None:
         """Edit the note."""
         if self.run_shown:
-            run_edit.note(self, self.run_shown)
+            run_edit.note(self, [self.run_shown])
 
     def action_tags(self) -> None:
         """Set or remove tags."""
         if self.run_shown:
-            run_edit.tags(self, self.run_shown)
+            run_edit.tags(self, [self.run_shown])
 
     def action_register(self) -> None:
         """Register the run's model."""

@@ -1,9 +1,10 @@
-"""What a person writes on a run: its note and its tags. Both go through a plan, like any change."""
+"""What a person writes on runs, one or many: a note and tags. Both go through a plan, like any change."""
 
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mlops_tui.tui.widgets.prompt import Prompt
 
@@ -12,18 +13,20 @@ if TYPE_CHECKING:
     from mlops_tui.tui.screens.base import Face
 
 
-def note(face: Face, run: Run) -> None:
-    """Edit the note of a run."""
+def note(face: Face, runs: Sequence[Run]) -> None:
+    """Edit the note of runs; where they have different ones, one begins with none."""
+    notes = {run.note for run in runs}
+    now = notes.pop() if len(notes) == 1 else ""
 
     def done(text: str) -> None:
-        if text != run.note:
-            face.change("run.note", {"run": run.id, "text": text}, "keep the note")
+        if notes or text != now:
+            face.change("run.note", {**_these(runs), "text": text}, "keep the note")
 
-    face.mount(Prompt(f"note on {run.name}", run.note, done, hint="what is worth remembering"))
+    face.mount(Prompt(f"note on {_called(runs)}", now, done, hint="what is worth remembering"))
 
 
-def tags(face: Face, run: Run) -> None:
-    """Set or remove tags of a run, ``key=value`` and more of them with blanks between."""
+def tags(face: Face, runs: Sequence[Run]) -> None:
+    """Set or remove tags of runs, ``key=value`` and more of them with blanks between."""
 
     def done(text: str) -> None:
         try:
@@ -34,7 +37,17 @@ def tags(face: Face, run: Run) -> None:
         if any(not key or not sign for key, sign, _ in words):
             face.complain("tags are written as key=value; key= removes one")
         elif words:
-            face.change("run.tag", {"run": run.id, "tags": {key: value for key, _, value in words}}, "keep the tags")
+            tagged = {key: value for key, _, value in words}
+            face.change("run.tag", {**_these(runs), "tags": tagged}, "keep the tags")
 
-    own = [f"{key}=" for key in run.tags]
-    face.mount(Prompt(f"tags of {run.name}", "", done, hint="stage=candidate; stage= removes it", words=own))
+    own = list(dict.fromkeys(f"{key}=" for run in runs for key in run.tags))
+    face.mount(Prompt(f"tags of {_called(runs)}", "", done, hint="stage=candidate; stage= removes it", words=own))
+
+
+def _these(runs: Sequence[Run]) -> dict[str, Any]:
+    first, *also = [run.id for run in runs]
+    return {"run": first, "also": also}
+
+
+def _called(runs: Sequence[Run]) -> str:
+    return runs[0].name if len(runs) == 1 else f"{len(runs)} runs"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -18,6 +19,9 @@ from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.table import Table
 from mlops_tui.tui.work import start
+
+_EMPTY = "no runs yet — mlops train script.py, or in your own script: with mlops.start_run() as run: …"
+_DELETED = "deleted:yes"
 
 
 class Runs(Browser):
@@ -39,12 +43,16 @@ class Runs(Browser):
     Runs.-narrow #curve { column-span: 12; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.deleted = False
+
     def panels(self) -> ComposeResult:
         """Yield the list, the experiments and the preview."""
         yield Table(
             "Runs",
             "table.columns=columns table.views=views table.select runs.compare",
-            empty="no runs yet — mlops train script.py, or in your own script: with mlops.start_run() as run: …",
+            empty=_EMPTY,
             ident="runs",
         )
         yield Table("Experiments", "panel.open=only_these", empty="no experiments yet", ident="experiments")
@@ -109,23 +117,44 @@ class Runs(Browser):
         self.app.push_screen(Compare(chosen[:7]))
 
     def action_note(self) -> None:
-        """Edit the note of the run under the cursor."""
+        """Edit the note of the selected runs, or of the one under the cursor."""
         start(self, self._edit, run_edit.note)
 
     def action_tags(self) -> None:
-        """Set or remove tags of the run under the cursor."""
+        """Set or remove tags of the selected runs, or of the one under the cursor."""
         start(self, self._edit, run_edit.tags)
 
-    async def _edit(self, edit: Callable[[Face, Run], None]) -> None:
-        if row := self.table("runs").current:
-            edit(self, await self.door.call("run.show", {"run": row[0]}))
+    async def _edit(self, edit: Callable[[Face, Sequence[Run]], None]) -> None:
+        calls = [self.door.call("run.show", {"run": row[0]}) for row in self.table("runs").chosen]
+        if calls:
+            edit(self, await asyncio.gather(*calls))
+
+    def action_delete(self) -> None:
+        """Delete the selected runs, or the one under the cursor; among deleted ones, restore them."""
+        first, *also = [row[0] for row in self.table("runs").chosen] or [""]
+        if first:
+            self.change("run.restore" if self.deleted else "run.delete", {"run": first, "also": also})
+
+    def action_deleted(self) -> None:
+        """List the deleted runs, or again those that are there."""
+        self.deleted = not self.deleted
+        table = self.table("runs")
+        table.name_of_list = "Deleted runs" if self.deleted else "Runs"
+        table.empty = "nothing is deleted" if self.deleted else _EMPTY
+        table.source = self.source("runs", _DELETED if self.deleted else "")
+        table.selected.clear()
+        table.open_anew()
+        table.focus()
 
     def action_register(self) -> None:
-        """Register the model of the run under the cursor."""
+        """Register the model of the run under the cursor; of several selected it would be one version each."""
         from mlops_tui.tui.commands import plan
 
-        if row := self.table("runs").current:
-            plan(self.mlops, "model.register", {"run": row[0]})
+        table = self.table("runs")
+        if len(table.selected) > 1:
+            self.complain("one run is registered at a time: each becomes a version of its own")
+        elif table.chosen:
+            plan(self.mlops, "model.register", {"run": table.chosen[0][0]})
 
 
 MODE_SCREEN = Runs

@@ -123,18 +123,18 @@ class Form(Dialog[dict[str, Any]]):
 
 
 class ActionMenu(Dialog[Action]):
-    """The actions of one object, to pick from."""
+    """The actions on one object or several, to pick from."""
 
     DEFAULT_CSS = "ActionMenu Lines { height: auto; min-height: 3; max-height: 20; background: $raised; }"
 
-    def __init__(self, noun: str, name: str, actions: tuple[Action, ...]) -> None:
+    def __init__(self, title: str, actions: tuple[Action, ...]) -> None:
         super().__init__()
-        self.noun, self.name_of_object, self.actions = noun, name, actions
+        self.title_of_menu, self.actions = title, actions
 
     def compose(self) -> ComposeResult:
         """Lay out one line an action."""
         with Vertical(id="box") as box:
-            box.border_title = f"{self.noun} {self.name_of_object}".strip()
+            box.border_title = self.title_of_menu
             panel = Lines("Actions", "panel.open=plan_it app.back=leave")
             panel.styles.height = len(self.actions) + 2
             yield panel

@@ -12,11 +12,15 @@ from mlops_tui.contracts import OPERATIONS, Plan
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.ids import opaque, short
 from mlops_tui.core.printable import clean
+from mlops_tui.tui.cells import shortened
 from mlops_tui.tui.door import Door, command
 from mlops_tui.tui.text import Line, Part, grid, line, wrap
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
 from mlops_tui.tui.widgets.problem import told
 from mlops_tui.tui.work import start
+
+_SHOWN = 8
+"""Changes, warnings and lines of the command that are shown of a plan for many: its answers stay in sight."""
 
 
 class PlanDialog(Dialog[Any]):
@@ -89,14 +93,23 @@ class PlanDialog(Dialog[Any]):
         plan = self.plan
         lines = [*wrap(plan.text, cells), ()]
         rows: list[list[Part]] = [
-            [(f"{c.object}", "dim"), c.field, (_value(c.before), "dim"), ("→", "faint"), (_value(c.after), "*text")]
-            for c in plan.changes
+            [
+                (shortened(c.object), "dim"),
+                c.field,
+                (_value(c.before), "dim"),
+                ("→", "faint"),
+                (_value(c.after), "*text"),
+            ]
+            for c in plan.changes[:_SHOWN]
         ]
         lines += grid(rows, room=cells) if rows else [line(("nothing would change", "dim"))]
-        lines += [row for warning in plan.warnings for row in wrap(f"! {warning}", cells, "warn")]
+        lines += _more(len(plan.changes) - _SHOWN, "changes")
+        lines += [row for warning in plan.warnings[:_SHOWN] for row in wrap(f"! {warning}", cells, "warn")]
+        lines += _more(len(plan.warnings) - _SHOWN, "warnings")
         lines += [(), *self._approvals()]
         lines += [line(("dry run ", "dim"), ("✔", "ok"), (f" nothing was changed · plan {plan.digest[:8]}", "dim"))]
-        lines += [*wrap(self.cli, cells, "accent")]
+        command_lines = wrap(self.cli, cells, "accent")
+        lines += [*command_lines[:_SHOWN], *_more(len(command_lines) - _SHOWN, "lines; Y copies the whole")]
         if self._busy:
             lines += [line((f"↻ {self._busy}", "busy"))]
         return lines
@@ -137,6 +150,10 @@ class PlanDialog(Dialog[Any]):
     def copied(self) -> str:
         """Return the command."""
         return self.cli
+
+
+def _more(number: int, what: str) -> list[Line]:
+    return [line((f"… and {number:,} more {what}", "dim"))] if number > 0 else []
 
 
 def _value(value: Any) -> str:

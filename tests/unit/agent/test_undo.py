@@ -17,21 +17,31 @@ from mlops_tui.tracking.life import started
 
 
 @pytest.fixture
-def call(house):
-    """Call an operation as somebody; there is one finished run, ``one``."""
+def more_runs(house):
+    """Make finished runs of these names."""
+    import msgspec
+
     from mlops_tui.door import act
 
     process = {"host": "h", "boot": "b", "pid": 1, "created": 1}
 
-    def begin(ctx):
-        import msgspec
+    def made(*names):
+        def begin(ctx):
+            for name in names:
+                facts = {"experiment": "census", "name": name}
+                body = {"t": now_us(), "owner": (run := uuid7()), "kind": "run", "process": process, "run": facts}
+                started(ctx, run, [msgspec.convert({"e": "start", **body}, Start)])
+            ctx.session.execute("UPDATE run SET status = 'done'")
 
-        facts = {"experiment": "census", "name": "one"}
-        body = {"t": now_us(), "owner": (run := uuid7()), "kind": "run", "process": process, "run": facts}
-        started(ctx, run, [msgspec.convert({"e": "start", **body}, Start)])
-        ctx.session.execute("UPDATE run SET status = 'done'")
+        act(house, Caller.system(), begin)
 
-    act(house, Caller.system(), begin)
+    return made
+
+
+@pytest.fixture
+def call(house, more_runs):
+    """Call an operation as somebody; there is one finished run, ``one``."""
+    more_runs("one")
 
     def asked(name, /, *, who="amal", dry_run=False, **request):
         operation = find(name)
@@ -101,3 +111,43 @@ def test_it_needs_the_right_to_do_the_opposite(call):
     with pytest.raises(NotAllowed):
         call("undo.last", who="reader")
     assert note(call) == "before there were roles"
+
+
+def test_many_runs_are_changed_by_one_plan_and_taken_back_by_one_undo(call, more_runs):
+    more_runs("two", "three")
+    call("run.tag", run="two", tags={"stage": "old"})
+    plan = call("run.tag", run="one", also=["two", "three", "one"], tags={"stage": "new"}, dry_run=True)
+    assert [(change.before, change.after) for change in plan.changes] == [(None, "new"), ("old", "new"), (None, "new")]
+    assert plan.text == "tag 3 runs (one, two, three): stage=new" and plan.cli.count("--also") == 2
+    call("run.tag", run="one", also=["two", "three"], tags={"stage": "new"})
+    call("run.note", run="one", also=["three"], text="both")
+    call("run.delete", run="one", also=["two", "three"])
+    assert all(call("run.show", run=name).deleted for name in ("one", "two", "three"))
+    call("undo.last")
+    assert not any(call("run.show", run=name).deleted for name in ("one", "two", "three"))
+    call("undo.last")
+    assert [call("run.show", run=name).note for name in ("one", "two", "three")] == ["", "", ""]
+    call("undo.last")
+    assert [call("run.show", run=name).tags.get("stage") for name in ("one", "two", "three")] == [None, "old", None]
+
+
+def test_of_many_runs_all_are_deleted_or_none(call, more_runs):
+    more_runs("two")
+    call("run.delete", run="two")
+    with pytest.raises(Conflict, match="two is deleted already"):
+        call("run.delete", run="one", also=["two"])
+    assert not call("run.show", run="one").deleted
+
+
+def test_deleted_runs_are_listed_for_those_who_ask_for_them(call, more_runs):
+    more_runs("two")
+    call("run.delete", run="two")
+
+    def names(filter):
+        return sorted(row[1] for row in call("run.list", filter=filter).rows)
+
+    assert names("") == names("deleted:no") == ["one"]
+    assert names("deleted:yes") == names("deleted:yes name:two") == ["two"] and names("deleted:yes name:one") == []
+    assert names("deleted:yes or name:one") == ["one", "two"]
+    call("run.restore", run="two")
+    assert names("deleted:yes") == [] and names("") == ["one", "two"]

@@ -39,7 +39,7 @@ def test_upper_case_changes_and_lower_case_does_not_touch_production():
             if len(name) == 1 and name.isupper() and key.id not in harmless:
                 assert key.changes, f"{key.id}: an upper-case key changes something"
     lower = {key.id for key in keys.KEYS if key.changes and key.first.islower()}
-    written = {"run.note", "runs.note", "compare.note", "run.tags", "runs.tags"}
+    written = {"run.note", "runs.note", "compare.note", "run.tags", "runs.tags", "runs.delete"}
     assert lower == {"app.actions", "app.undo", "home.ack", "drift.ack", *written}
 
 
