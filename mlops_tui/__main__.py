@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-OF_THE_TUI = ("--readonly", "--low-bandwidth", "--theme", "--keymap")
+OF_THE_TUI = ("--readonly", "--low-bandwidth", "--ascii", "--theme", "--keymap")
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ import click
 
 from mlops_tui.cli.table import COMMANDS, NOUNS, SECTIONS, line_of, word
 from mlops_tui.core.errors import BadInput, ExitCode, MlopsError
+from mlops_tui.core.glyphs import HANDLER
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -104,7 +105,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; nothing but the wanted result goes to stdout."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show ✔ shows ?
+            stream.reconfigure(errors=HANDLER)  # a terminal that cannot show ✔ shows what is most like it
     results = sys.stdout
     try:
         if not arguments and "_MLOPS_COMPLETE" not in os.environ:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlops_tui.cli.handover import to_module
+from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.table import word
 from mlops_tui.core.errors import BadInput
 
@@ -27,7 +28,8 @@ def open_link(
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("the TUI needs a terminal", "this is none", _instead(link))
-    flags = ["--readonly"] * readonly + ["--low-bandwidth"] * low_bandwidth
+    wishes: Wishes = ctx.obj
+    flags = ["--readonly"] * readonly + ["--low-bandwidth"] * low_bandwidth + ["--ascii"] * wishes.ascii
     flags += [word for name, value in (("--theme", theme), ("--keymap", keymap)) if value for word in (name, value)]
     to_module("mlops_tui.tui", [*flags, *([link] if link else [])])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from dataclasses import dataclass, field
@@ -9,6 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from mlops_tui.core.errors import MlopsError
+from mlops_tui.core.glyphs import HANDLER
 
 if TYPE_CHECKING:
     from mlops_tui.core.config import Config
@@ -34,6 +38,7 @@ class Wishes:
     no_wait: bool = False
     timeout: float | None = None
     to: str = ""
+    ascii: bool = False
     argv: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
@@ -84,6 +89,7 @@ def common(*, change: bool = False, job: bool = False, file: bool = False) -> li
         _option("--timeout", type=click.FloatRange(0, min_open=True), metavar="S", help="seconds to wait at most"),
         _option("--no-input", is_flag=True, help="never ask"),
         _option("--color", type=click.Choice(COLORS), help="colours; NO_COLOR and FORCE_COLOR count too"),
+        _option("--ascii", is_flag=True, help="plain ASCII only; for good: ascii = true in the settings"),
         _option("-q", "--quiet", count=True, help="results and errors only"),
         _option("-v", "--verbose", count=True, help="say more"),
     ]
@@ -98,7 +104,21 @@ def take_wishes(values: dict[str, Any], argv: tuple[str, ...] = ()) -> Wishes:
     if json:
         taken["output"] = "json"
     taken["fields"] = tuple(name.strip() for name in (taken["fields"] or "").split(",") if name.strip())
-    return Wishes(**{str(key): value for key, value in taken.items() if value}, argv=argv)
+    wishes = Wishes(**{str(key): value for key, value in taken.items() if value}, argv=argv)
+    _restrict(wishes)
+    return wishes
+
+
+def _restrict(wishes: Wishes) -> None:
+    """Have the streams write ASCII if that is wanted; what is for programs keeps its letters."""
+    try:
+        wanted = wishes.ascii or bool(wishes.config.get("ascii"))
+        results = wishes.format in ("table", "plain", "md")
+    except MlopsError:
+        return  # whoever needs the settings says what is wrong with them
+    for stream, fits in ((sys.stdout, results), (sys.stderr, True)):
+        if wanted and fits and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="ascii", errors=HANDLER)
 
 
 def _option(*names: str, **settings: Any) -> click.Option:

@@ -57,6 +57,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("cost.currency", "AED", "currency of the prices"),
     Setting("residency", "", "where data may live, as jurisdictions: 'AE' or 'AE,EU'; empty: not declared"),
     Setting("theme", "auto", "colours of the TUI", ("auto", "mlops-dark", "mlops-light", "ansi-dark", "ansi-light")),
+    Setting("ascii", False, "draw with plain ASCII only, on the screens and on the command line"),
     Setting("keymap", "default", "key preset of the TUI", ("default", "vim", "emacs")),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}

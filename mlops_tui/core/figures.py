@@ -23,7 +23,7 @@ def number(value: float | int | None, digits: int = 3) -> str:
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
+        return "inf" if value > 0 else "-inf"
     size = abs(value)
     if size >= 1e9:
         return f"{value:.{digits - 1}e}"

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         background = query.answer()
     flags = {key: value for key in ("theme", "keymap") if (value := getattr(given, key))}
     try:
-        config = load({**flags, **({"readonly": True} if given.readonly else {})})
+        config = load({**flags, **{key: True for key in ("readonly", "ascii") if getattr(given, key)}})
         door = LateDoor(lambda: _client(config))
         app = MlopsApp(door, config, given.link, background, 2.0 if given.low_bandwidth else 1.0)
     except MlopsError as problem:
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("link", nargs="?", default="", help="where to begin: runs, run:NAME, model:NAME@ALIAS …")
     parser.add_argument("--readonly", action="store_true", help="without any key that changes something")
     parser.add_argument("--low-bandwidth", action="store_true", help="16 colours, an update every two seconds")
+    parser.add_argument("--ascii", action="store_true", help="plain ASCII only: no frames, braille or marks beyond it")
     parser.add_argument("--theme", default="", help="auto, mlops-dark, mlops-light, ansi-dark or ansi-light")
     parser.add_argument("--keymap", default="", help="default, vim or emacs")
     return parser

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar, cast
 
 from textual.app import App
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from mlops_tui.core.config import Config
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.tui import clipboard, links, memory, status, theme
+from mlops_tui.tui.ascii import Ascii
 from mlops_tui.tui.door import Door, Event
 from mlops_tui.tui.hub import STALE_AFTER, Contact, Hub
 from mlops_tui.tui.keys import CHANGING, MODES, PRESETS, bindings
@@ -23,6 +25,8 @@ from mlops_tui.tui.widgets.panel import Panel
 from mlops_tui.tui.work import start
 
 _UNFOCUSED_S = 5.0
+_ASCII = (Ascii(),)
+"""One for all apps: Textual remembers what a filter made of a line by the filter."""
 
 
 def _screen(mode: str) -> Callable[[], Screen[Any]]:
@@ -81,6 +85,7 @@ class MlopsApp(App[None], inherit_bindings=False):
         self.status = status.first(config)
         self.hub = Hub(door, self._on_contact, self._on_event, period)
         self._period = period
+        self.ascii = bool(config.get("ascii"))
         self.set_keymap(PRESETS[self.status.keymap])
 
     def on_mount(self) -> None:
@@ -92,6 +97,10 @@ class MlopsApp(App[None], inherit_bindings=False):
     async def on_unmount(self) -> None:
         """Let the connections go."""
         await self.door.close()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return Textual's filters of what is drawn, and ours."""
+        return [*super().get_line_filters(), *(_ASCII if self.ascii else ())]
 
     # Where one is
 

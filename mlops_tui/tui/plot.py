@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,7 @@ class Look:
         part: the share of the x axis that is seen.
         right: where the right end of that part stands; 1 is the newest point.
         at: where the crosshair stands, on the x axis.
+        plain: drawn for ASCII: of several lines each is a row of its marks, for nothing else tells them apart there.
     """
 
     axis: str = "step"
@@ -49,6 +51,7 @@ class Look:
     part: float = 1.0
     right: float = 1.0
     at: float | None = None
+    plain: bool = False
 
 
 class Drawn(NamedTuple):
@@ -165,7 +168,8 @@ def _canvas(shown: list[Series], levels: Sequence[Level], look: Look, frame: _Fr
         mean = raster.trend(one, frame.x0, frame.x1, cells)
         drawn = raster.dots(*raster.columns(mean, frame.x0, frame.x1, cells), frame.y0, frame.y1, rows)
         lines |= drawn
-        _fill(glyphs, tokens, np.where(drawn > 0, lines, 0), _braille, token)
+        glyph = partial(_marked, mark(index, one)[0]) if look.plain and len(shown) > 1 else _braille
+        _fill(glyphs, tokens, np.where(drawn > 0, lines, 0), glyph, token)
     # Behind the lines, in one faint colour: how far single points lie from them, so that no spike is lost.
     _fill(glyphs, tokens, np.where(lines > 0, 0, behind), _braille, "faint")
     if look.at is not None and 0 <= (at := frame.column(look.at)) < cells:
@@ -177,6 +181,10 @@ def _canvas(shown: list[Series], levels: Sequence[Level], look: Look, frame: _Fr
 
 def _braille(bits: int) -> str:
     return chr(0x2800 + bits)
+
+
+def _marked(shape: str, _: int) -> str:
+    return shape
 
 
 def _fill(

@@ -114,4 +114,4 @@ def lineage(run: Run, cells: int) -> list[Row]:
 
 
 def _odd(metric: Metric) -> Line:
-    return line((f"✖ {metric.nonfinite:,} NaN/∞", "fail")) if metric.nonfinite else ()
+    return line((f"✖ {metric.nonfinite:,} NaN/inf", "fail")) if metric.nonfinite else ()

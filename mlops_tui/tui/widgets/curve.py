@@ -86,7 +86,8 @@ class Curve(Panel):
         from mlops_tui.tui.plot import Look
 
         lens = self.shared.lens
-        return Look(self.axis, self.log_y, lens.smoothing, lens.part, lens.right, lens.at)
+        plain = bool(getattr(self.app, "ascii", False))
+        return Look(self.axis, self.log_y, lens.smoothing, lens.part, lens.right, lens.at, plain)
 
     def show(self, series: Sequence[Series], levels: Sequence[Level] = (), axis: str = "step") -> None:
         """Show series; the same ones again paint nothing.

@@ -46,7 +46,7 @@ class Picture(Panel):
     def _draw(self, width: int, height: int) -> list[Strip]:
         assert self._pixels is not None
         pixels = fitted(self._pixels, width, 2 * height)
-        if self.app.theme.startswith("ansi"):
+        if self.app.theme.startswith("ansi") or getattr(self.app, "ascii", False):
             return [strip(line(text), self.ink, cells=width) for text in shades(pixels)]
         ground = self.ink.style("text")
         strips = []

@@ -28,7 +28,7 @@ from mlops_tui.core.states import SYMBOLS, spoken, tone
         (2.5e12, "2.50e+12"),
         (-0.5, "-0.500"),
         (math.nan, "NaN"),
-        (-math.inf, "-∞"),
+        (-math.inf, "-inf"),
         (None, "–"),
     ],
 )
