@@ -14,7 +14,7 @@ from mlops_tui.contracts.operation import Operation, Plan, Request
 from mlops_tui.core.errors import BadInput, NotAllowed, Refused
 from mlops_tui.core.ids import short
 
-ASKED = frozenset(("delete", "remove", "stop", "abort", "rollback", "promote", "alias", "revoke", "trust"))
+ASKED = frozenset(("delete", "remove", "stop", "abort", "rollback", "promote", "alias", "revoke", "trust", "kill"))
 """Verbs that take something away, move live traffic or let foreign code in. All others are done without asking."""
 
 PRODUCTION = frozenset(("prod", "production"))

@@ -18,6 +18,7 @@ from mlops_tui.contracts import (
     model,
     monitor,
     run,
+    toggle,
     undo,
     version,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "model",
     "monitor",
     "run",
+    "toggle",
     "undo",
     "version",
 ]

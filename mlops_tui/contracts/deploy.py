@@ -33,6 +33,14 @@ class CreateDeployment(Request, frozen=True):
     environment: Annotated[str, Meta(description="local, staging or prod")] = "local"
 
 
+class Kill(Request, frozen=True):
+    """A deployment, or one of its revisions, whose answers stop or go on."""
+
+    positional = ("deployment",)
+    deployment: DeployRef
+    revision: Annotated[str, Meta(description="label of the revision; empty: all of them")] = ""
+
+
 class Revision(msgspec.Struct, kw_only=True):
     """A model version inside a deployment, with its share of the traffic and its figures since it began."""
 
@@ -233,6 +241,24 @@ remove = operation(
     effect="change",
     help="Stop serving and remove a deployment.",
     example="mlops deploy remove employment",
+)
+kill = operation(
+    "deploy.kill",
+    Kill,
+    Done,
+    permission="rollout:control",
+    effect="change",
+    help="Stop the answers of a deployment or revision at once (503, or the fallback).",
+    example="mlops deploy kill employment --reason 'wrong scores'",
+)
+revive = operation(
+    "deploy.revive",
+    Kill,
+    Done,
+    permission="rollout:control",
+    effect="change",
+    help="Let a deployment or revision answer again.",
+    example="mlops deploy revive employment",
 )
 logs = operation(
     "deploy.logs",

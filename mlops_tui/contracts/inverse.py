@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from mlops_tui.contracts.operation import OPERATIONS, Change
 
+_TOGGLE = "toggle:"
 _OTHER = {"delete": "restore", "restore": "delete"}
 
 
@@ -20,6 +21,8 @@ class Inverse(NamedTuple):
 def inverses(operation: str, subject: str, changes: Sequence[Change]) -> list[Inverse]:
     """Return what takes a change back: one operation for each object that it changed, none if it cannot be.
 
+    Toggles share one.
+
     Args:
         operation: name of the change.
         subject: what it changed first, as the operation is told it.
@@ -28,6 +31,12 @@ def inverses(operation: str, subject: str, changes: Sequence[Change]) -> list[In
     by_object: dict[str, list[Change]] = {}
     for change in changes:
         by_object.setdefault(change.object, []).append(change)
+    if changes and all(name.startswith(_TOGGLE) for name in by_object):
+        # Together: one may refer to what another brings.
+        fields = {
+            name.removeprefix(_TOGGLE): {one.field: one.before for one in some} for name, some in by_object.items()
+        }
+        return [Inverse("toggle.patch", {"toggles": fields})]
     if len(by_object) > 1:
         found = [inverse(operation, name.partition(":")[2], some) for name, some in by_object.items()]
     else:

@@ -13,6 +13,8 @@ from mlops_tui.deploy import (
     rollout_operations,
     rollouts,
     servable,
+    toggle_operations,
+    toggles,
 )
 
 __all__ = [
@@ -26,4 +28,6 @@ __all__ = [
     "rollout_operations",
     "rollouts",
     "servable",
+    "toggle_operations",
+    "toggles",
 ]

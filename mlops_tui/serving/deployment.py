@@ -2,7 +2,7 @@
 
 The deploy room writes ``deployment.json`` and ``routes.json``, always by renaming a whole file into place; the
 supervisor writes ``state.json`` the same way. A route set is known by (epoch, generation): the data plane never goes
-back to a lower one.
+back to a lower one. ``toggles.json``, when there is one, is read by the workers themselves.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotFound
 
 DEPLOYMENT, ROUTES, STATE = "deployment.json", "routes.json", "state.json"
+TOGGLES = "toggles.json"
 COUNTERS, CONTROL, LOCK = "counters.bin", "control.sock", "supervisor.lock"
 Generation = tuple[int, int]
 

@@ -117,9 +117,9 @@ class Stage:
 
         self.house.store.write(write)
 
-    def serve(self, name="census", model="census@1"):
+    def serve(self, name="census", model="census@1", environment="local"):
         """Create a deployment whose servers are up, and return its id."""
-        made = self.call("deploy.create", name=name, model=model)
+        made = self.call("deploy.create", name=name, model=model, environment=environment)
         self.servers(made.id)
         return made.id
 
