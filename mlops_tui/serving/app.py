@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import orjson
 
 from mlops_tui import __version__
-from mlops_tui.serving.bodies import packed
+from mlops_tui.serving.bodies import COMPRESS_FROM, Envelope, packed
+from mlops_tui.serving.call import Ticket
 from mlops_tui.serving.counters import Counters, Gauge, Slot
 from mlops_tui.serving.deployment import Deployment
 from mlops_tui.serving.guard import Guard
@@ -25,14 +26,25 @@ from mlops_tui.serving.table import Invocation
 
 Column = tuple[int, str, str]
 _Headers = Mapping[bytes, bytes]
-_Act = Callable[[_Headers, bytes], Answer]
+_Act = Callable[[Envelope, bytes], Answer | Ticket]
 _Endpoint = tuple[str, _Act]
 _CLASS = {2: Gauge.HTTP_2XX, 4: Gauge.HTTP_4XX, 5: Gauge.HTTP_5XX}
 _log = logging.getLogger("mlops.serving")
 
 
+class Entry(NamedTuple):
+    """The head of a request that was let in: what answers it, and what it says about its body."""
+
+    act: _Act
+    envelope: Envelope
+    packs: bool
+
+
 class App:
     """What a deployment answers: Open Inference Protocol v2, MLflow's ``/invocations`` and ``/ping``, ``/metrics``.
+
+    A request comes in three steps, so that many can share the second and third: :meth:`admit` looks at its head,
+    :meth:`ask` at its body, and :meth:`settle` answers all that were asked since the last time.
 
     Args:
         deployment: its fixed facts.
@@ -47,17 +59,17 @@ class App:
         self._guard = Guard(deployment.host, deployment.allowed_hosts, deployment.token)
         self._columns: Sequence[Column] = ()
         self.predictor = Predictor(slot, log, deployment.max_body)
-        infer: _Endpoint = ("POST", partial(self.predictor.serve, Inference, None))
+        infer: _Endpoint = ("POST", partial(self.predictor.submit, Inference, None))
         self._fixed: dict[str, _Endpoint] = {
             f"/v2/models/{deployment.name}/infer": infer,
-            "/invocations": ("POST", partial(self.predictor.serve, Invocation, None)),
+            "/invocations": ("POST", partial(self.predictor.submit, Invocation, None)),
             "/v2": ("GET", self._server),
             "/v2/": ("GET", self._server),
-            "/v2/health/live": ("GET", lambda headers, body: _json({"live": True})),
+            "/v2/health/live": ("GET", lambda envelope, body: _json({"live": True})),
             "/v2/health/ready": ("GET", self._ready),
             "/ping": ("GET", self._ready),
             "/health": ("GET", self._ready),
-            "/version": ("GET", lambda headers, body: _json({"version": __version__})),
+            "/version": ("GET", lambda envelope, body: _json({"version": __version__})),
             "/metrics": ("GET", self._metrics),
         }
 
@@ -66,31 +78,78 @@ class App:
         self._columns = columns
         self.predictor.router = router
 
-    def handle(self, method: str, target: str, headers: _Headers, body: bytes) -> Answer:
-        """Answer one request; never raises.
+    def admit(self, method: str, target: str, headers: _Headers) -> Entry:
+        """Look at the head of a request; equal heads may share what this returns.
 
         Args:
             method: in capitals.
             target: path and query as they came.
             headers: values by name in lower case.
-            body: the whole body as it came.
+
+        Raises:
+            Problem: who asks may not, or there is nothing like this.
         """
         path = target.partition("?")[0] if "?" in target else target
+        self._guard.check(path, headers)
+        wanted, act = self._fixed.get(path) or self._resolve(path)
+        if method != wanted and (method, wanted) != ("HEAD", "GET"):
+            raise Problem(f"use {wanted}", 405, ((b"allow", wanted.encode()),))
+        return Entry(act, Envelope(headers), b"gzip" in headers.get(b"accept-encoding", b"").lower())
+
+    def ask(self, entry: Entry, body: bytes) -> Answer | Ticket:
+        """Take in the body of a request, as it came; never raises.
+
+        Returns:
+            The answer, or what will have one after :meth:`settle` (or later, when the model takes long).
+        """
         try:
-            self._guard.check(path, headers)
-            wanted, act = self._fixed.get(path) or self._resolve(path)
-            if method != wanted and (method, wanted) != ("HEAD", "GET"):
-                raise Problem(f"use {wanted}", 405, ((b"allow", wanted.encode()),))
-            answer = act(headers, body)
-            if len(answer.body) > 1024:
-                answer = packed(headers, answer)
-        except Problem as problem:
-            answer = problem.answer()
-        except Exception:
-            _log.exception("%s %s", method, path)
-            answer = Problem("internal error", 500).answer()
+            answer = entry.act(entry.envelope, body)
+            if isinstance(answer, Ticket):
+                answer.packs = entry.packs
+                return answer
+        except Exception as error:
+            return self.refuse(error)
+        self._slot.add(Gauge.HTTP_2XX if answer.status < 400 else Gauge.HTTP_5XX)
+        return packed(answer) if entry.packs else answer
+
+    def refuse(self, error: Exception) -> Answer:
+        """Return the answer to a request that went wrong."""
+        if not isinstance(error, Problem):
+            _log.error("a request failed", exc_info=error)
+            error = Problem("internal error", 500)
+        answer = error.answer()
         self._slot.add(_CLASS.get(answer.status // 100, Gauge.HTTP_4XX))
         return answer
+
+    def settle(self) -> list[Ticket]:
+        """Answer what was asked, write the log, and return what has an answer now."""
+        settled = self.predictor.settle()
+        good = 0
+        for ticket in settled:
+            answer = ticket.answer
+            assert answer is not None
+            if answer.status == 200:
+                good += 1
+                if ticket.packs and len(answer.body) >= COMPRESS_FROM:
+                    ticket.answer = packed(answer)
+            else:
+                self._slot.add(_CLASS.get(answer.status // 100, Gauge.HTTP_4XX))
+        if good:
+            self._slot.add(Gauge.HTTP_2XX, good)
+        self.predictor.flush()
+        return settled
+
+    def handle(self, method: str, target: str, headers: _Headers, body: bytes) -> Answer:
+        """Answer one request by itself; never raises."""
+        try:
+            asked = self.ask(self.admit(method, target, headers), body)
+        except Exception as error:
+            return self.refuse(error)
+        if isinstance(asked, Ticket):
+            self.settle()
+            assert asked.answer is not None, "with a pool, answers come later"
+            return asked.answer
+        return asked
 
     def _resolve(self, path: str) -> _Endpoint:
         parts = unquote(path).strip("/").split("/")
@@ -101,17 +160,17 @@ class App:
         version, rest = (parts[4], parts[5:]) if parts[3:4] == ["versions"] and len(parts) > 4 else (None, parts[3:])
         match rest:
             case []:
-                return "GET", lambda headers, body: _json(self._metadata(version))
+                return "GET", lambda envelope, body: _json(self._metadata(version))
             case ["ready"]:
-                return "GET", lambda headers, body: self._model_ready(version)
+                return "GET", lambda envelope, body: self._model_ready(version)
             case ["infer"]:
-                return "POST", partial(self.predictor.serve, Inference, version)
+                return "POST", partial(self.predictor.submit, Inference, version)
         raise Problem(f"there is nothing at {path[:200]!r}", 404)
 
-    def _server(self, headers: _Headers, body: bytes) -> Answer:
+    def _server(self, envelope: Envelope, body: bytes) -> Answer:
         return _json({"name": "mlops_tui", "version": __version__, "extensions": ["binary_tensor_data"]})
 
-    def _ready(self, headers: _Headers, body: bytes) -> Answer:
+    def _ready(self, envelope: Envelope, body: bytes) -> Answer:
         """Say whether the deployment answers, whichever of its workers was asked."""
         live = [slot for slot in self._counters.slots if slot[Gauge.READY]]
         if not live or self.predictor.router is None:
@@ -142,7 +201,7 @@ class App:
             "parameters": {"revision": arm.label, "features": list(arm.model.features), "traffic": _traffic(router)},
         }
 
-    def _metrics(self, headers: _Headers, body: bytes) -> Answer:
+    def _metrics(self, envelope: Envelope, body: bytes) -> Answer:
         return exposition(self._counters, self._name, self._columns)
 
 

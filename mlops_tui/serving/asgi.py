@@ -31,7 +31,6 @@ class Asgi:
             await _lifespan(receive, send)
         elif scope["type"] == "http":
             answer = await self._answer(scope, receive)
-            self._app.predictor.flush()
             headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             body = b"" if scope["method"] == "HEAD" else answer.body

@@ -13,7 +13,31 @@ from mlops_tui.serving.problem import Answer, Problem
 
 _T = TypeVar("_T")
 _ANY_WRAPPER = 47
-_COMPRESS_FROM = 8192
+_BEYOND = 1 << 62
+COMPRESS_FROM = 8192
+LENGTH = b"inference-header-content-length"
+
+
+class Envelope:
+    """What a request's headers say about its body; made once for all requests of a client that sends the same head.
+
+    Attributes:
+        headers: values by name in lower case.
+        encoded: the body is compressed.
+        length: bytes of JSON at the body's beginning when binary tensors follow; None: all of it. What is no number
+            is more than any body has.
+        id: the request's id, from ``x-request-id``.
+    """
+
+    __slots__ = ("encoded", "headers", "id", "length")
+
+    def __init__(self, headers: Mapping[bytes, bytes]) -> None:
+        self.headers = headers
+        self.encoded = headers.get(b"content-encoding", b"identity").strip().lower() != b"identity"
+        length = headers.get(LENGTH)
+        self.length = None if length is None else int(length) if length.isdigit() and len(length) <= 12 else _BEYOND
+        ident = headers.get(b"x-request-id")
+        self.id = ident.decode("latin-1") if ident else None
 
 
 def plain(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> bytes:
@@ -50,9 +74,9 @@ def plain(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def packed(headers: Mapping[bytes, bytes], answer: Answer) -> Answer:
-    """Compress a large answer for a client that accepts gzip; small ones are not worth the time."""
-    if len(answer.body) < _COMPRESS_FROM or b"gzip" not in headers.get(b"accept-encoding", b"").lower():
+def packed(answer: Answer) -> Answer:
+    """Compress a large answer; small ones are not worth the time."""
+    if len(answer.body) < COMPRESS_FROM:
         return answer
     body = gzip.compress(answer.body, 1)
     return Answer(answer.status, (*answer.headers, (b"content-encoding", b"gzip")), body)
@@ -72,15 +96,12 @@ def decoded(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
         raise Problem("the body is nested too deep") from error
 
 
-def request_id(given: str | None, headers: Mapping[bytes, bytes]) -> str | None:
-    """Return the id that the client gave: in the body, else in ``x-request-id``.
+def checked_id(given: str | None) -> str | None:
+    """Return the id that a client gave its request, if it gave one.
 
     Raises:
         Problem: it is longer than 256 bytes.
     """
-    found = given
-    if found is None and (header := headers.get(b"x-request-id")):
-        found = header.decode("latin-1")
-    if found is not None and len(found) > 64 and len(found.encode("utf-8", "replace")) > 256:
+    if given is not None and len(given) > 64 and len(given.encode("utf-8", "replace")) > 256:
         raise Problem("the request id is longer than 256 bytes")
-    return found
+    return given

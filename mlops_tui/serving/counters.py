@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class Gauge(IntEnum):
     SHADOW_DROPPED = 14
     RESTARTS = 15
     REVERTED = 16
+    TURNED_AWAY = 17
 
 
 class Count(IntEnum):
@@ -56,6 +58,9 @@ class Count(IntEnum):
     BUCKET = 8
 
 
+# A member of an enumeration takes four times as long to read as a name; every request reads these.
+_ROWS, _LATENCY, _BUCKET = int(Count.ROWS), int(Count.LATENCY_NS), int(Count.BUCKET)
+_LAST = len(BUCKETS_S)
 assert Count.BUCKET + len(BUCKETS_S) + 1 <= COLUMN and max(Gauge) < HEAD
 
 
@@ -75,13 +80,15 @@ class Slot:
         """Add to a word of the head."""
         self.words[gauge] += amount
 
-    def observe(self, column: int, outcome: Count, rows: int, latency_ns: int) -> None:
-        """Count one answer of a revision with its rows and latency."""
+    def observe(self, column: int, outcome: Count, rows: Sequence[int], latencies_ns: Sequence[int]) -> None:
+        """Count answers of a revision, each with its rows and latency."""
         words, base = self.words, HEAD + column * COLUMN
-        words[base + outcome] += 1
-        words[base + Count.ROWS] += rows
-        words[base + Count.LATENCY_NS] += latency_ns
-        words[base + Count.BUCKET + bucket(latency_ns)] += 1
+        words[base + outcome] += len(rows)
+        words[base + _ROWS] += sum(rows)
+        words[base + _LATENCY] += sum(latencies_ns)
+        base += _BUCKET
+        for latency in latencies_ns:
+            words[base + bucket(latency)] += 1
 
     def count(self, column: int, outcome: Count) -> None:
         """Count one event of a revision that has no latency."""
@@ -90,7 +97,8 @@ class Slot:
 
 def bucket(latency_ns: int) -> int:
     """Return the index of the first bound in ``BUCKETS_S`` that is not below the latency, or their number."""
-    return min(((latency_ns - 1) // 50_000).bit_length(), len(BUCKETS_S)) if latency_ns > 0 else 0
+    found = ((latency_ns - 1) // 50_000).bit_length() if latency_ns > 0 else 0
+    return found if found < _LAST else _LAST
 
 
 class Counters:

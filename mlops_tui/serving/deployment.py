@@ -28,8 +28,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment's fixed facts.
 
     ``spool`` is the folder of its inference log; ``max_body`` is in bytes, also after decompression; without a
-    ``token`` nobody is asked for one; ``allowed_hosts`` are Host names served besides loopback's and ``host``; times
-    are in seconds. Workers of one that is ``alone`` leave when their supervisor dies: nobody would start another.
+    ``token`` nobody is asked for one; runs over a millisecond go to ``slow_threads``, before which ``slow_queue`` may
+    wait; ``allowed_hosts`` are Host names served besides loopback's and ``host``; times are in seconds. Workers of one
+    that is ``alone`` leave when their supervisor dies: nobody would start another.
     """
 
     deployment: str
@@ -43,6 +44,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     threads: int = 1
+    slow_threads: int = 2
+    slow_queue: int = 64
     header_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 75.0
@@ -137,7 +140,13 @@ def read_deployment(folder: Path) -> Deployment:
         raise NotFound(f"there is no deployment in {folder}", f"{DEPLOYMENT} is missing") from error
     except (OSError, msgspec.DecodeError) as error:
         raise BadInput(f"cannot read {folder / DEPLOYMENT}", str(error)) from error
-    if not (0 <= found.port <= 65535 and 1 <= found.workers <= 64 and found.max_body > 0 and found.threads > 0):
+    if not (
+        0 <= found.port <= 65535
+        and 1 <= found.workers <= 64
+        and found.max_body > 0
+        and found.threads > 0
+        and found.slow_threads > 0
+    ):
         raise BadInput(f"{folder / DEPLOYMENT} asks for what cannot be", "port 0-65535, workers 1-64, max_body above 0")
     return found
 

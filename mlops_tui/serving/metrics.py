@@ -76,6 +76,7 @@ def _of_workers(counters: Counters) -> Iterable[tuple[str, str, str, list[_Sampl
     yield "connections_total", "counter", "Connections accepted.", [one(Gauge.ACCEPTED)]
     yield "workers_ready", "gauge", "Workers that answer.", [("", {}, len(live))]
     yield "worker_restarts_total", "counter", "Workers started in place of a dead one.", [one(Gauge.RESTARTS)]
+    yield "turned_away_total", "counter", "Requests refused because too many waited.", [one(Gauge.TURNED_AWAY)]
     yield "log_rows_total", "counter", "Rows written to the inference log.", [one(Gauge.LOG_ROWS)]
     yield "log_dropped_rows_total", "counter", "Rows answered but not logged.", [one(Gauge.LOG_DROPPED_ROWS)]
     yield "log_bytes_total", "counter", "Bytes written to the inference log.", [one(Gauge.LOG_BYTES)]

@@ -12,10 +12,12 @@ import orjson
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.core.runtime import onnxruntime
+from mlops_tui.serving.probe import LONG_S, Probe
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.tensors import DTYPES, ONNX_TYPES, Array, Tensor
 
 MAX_LOGGED_COLUMNS = 4096
+_REMEMBERED = 256
 Feed = Mapping[str, Array]
 _Plan = list[tuple[int, int]]
 
@@ -26,7 +28,7 @@ class Model:
     ``features`` and ``outputs`` name the columns of its inference log. They come from the model's metadata
     (``mlops.features``, ``mlops.outputs``: JSON lists) when those fit, else from the tensors' names. A side whose width
     is not known beforehand, or over 4096, is not logged and names nothing. ``named`` tells whether the features' names
-    are the model's own. ``output_heads`` is how each output begins in the protocol, up to its shape.
+    are the model's own. ``joins`` tells whether rows of several requests may run together.
 
     Args:
         data: the ONNX file.
@@ -41,12 +43,15 @@ class Model:
         self.inputs = [_tensor(node) for node in self._session.get_inputs()]
         self.output_tensors = [_tensor(node) for node in self._session.get_outputs()]
         self.output_names = [tensor.name for tensor in self.output_tensors]
-        self.output_heads = [_head(tensor) for tensor in self.output_tensors]
+        self._heads = [_head(tensor) for tensor in self.output_tensors]
+        self._heads_of_shape: dict[tuple[int, tuple[int, ...]], bytes] = {}
         self._position = {name: i for i, name in enumerate(self.output_names)}
         self._run = self._session._sess.run
         self._single = _single(self.inputs)
         self.warm_up_error = ""
         shapes = self._warm_up()
+        probe = Probe(self.run, self.inputs, self.output_tensors)
+        self.joins, self._cost = probe.joins, probe.cost
         meta = self._session.get_modelmeta().custom_metadata_map
         self._feature_plan = _plan(self.inputs, [t.shape for t in self.inputs], self.inputs)
         if len(self._feature_plan) < len(self.inputs):
@@ -84,6 +89,11 @@ class Model:
         results: list[Array] = self._run(self.output_names, feed, None)
         return results
 
+    def takes_long(self, rows: int) -> bool:
+        """Tell whether a run of so many rows would hold up other requests."""
+        fixed_s, row_s = self._cost
+        return fixed_s + rows * row_s > LONG_S
+
     def position(self, output: str) -> int:
         """Return where an output stands in what :meth:`run` returns.
 
@@ -94,6 +104,15 @@ class Model:
             return self._position[output]
         except KeyError:
             raise Problem(f"unknown output {output!r}; the model has {self.output_names}") from None
+
+    def output_head(self, at: int, shape: tuple[int, ...]) -> bytes:
+        """Return how an output of that shape begins in the protocol: ``{"name":…,"datatype":…,"shape":[…]``."""
+        known = self._heads_of_shape.get((at, shape))
+        if known is None:
+            known = self._heads[at] + orjson.dumps(shape)
+            if len(self._heads_of_shape) < _REMEMBERED:
+                self._heads_of_shape[at, shape] = known
+        return known
 
     def feature_bytes(self, feed: Feed, rows: int) -> bytes:
         """Return the features as the log keeps them: float32, row-major; empty when they are not logged."""

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 import orjson
 
-from mlops_tui.serving.bodies import decoded, request_id
+from mlops_tui.serving.bodies import Envelope, checked_id, decoded
 from mlops_tui.serving.model import Feed, Model
 from mlops_tui.serving.problem import Answer, Headers, Problem
+from mlops_tui.serving.results import Results
 from mlops_tui.serving.routing import Arm
 from mlops_tui.serving.tensors import DTYPES, Array, Tensor, flatten
 
@@ -47,16 +48,16 @@ class Invocation:
 
     __slots__ = ("_body", "id")
 
-    def __init__(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
+    def __init__(self, envelope: Envelope, body: bytes) -> None:
         """Read a body that is already decompressed.
 
         Raises:
             Problem: 415 for CSV, 400 for anything that is not one of the four shapes.
         """
-        if headers.get(b"content-type", b"").lower().startswith(b"text/csv"):
+        if envelope.headers.get(b"content-type", b"").lower().startswith(b"text/csv"):
             raise Problem("CSV is not supported; send JSON", 415)
         self._body = decoded(_decoder, body)
-        self.id = request_id(None, headers)
+        self.id = checked_id(envelope.id)
         given = [shape for shape in _SHAPES if getattr(self._body, shape) not in (None, _NOTHING)]
         if len(given) != 1:
             raise Problem(f"exactly one of {', '.join(_SHAPES)} is needed, found {', '.join(given) or 'none'}")
@@ -74,7 +75,7 @@ class Invocation:
             return _records(body.dataframe_records, model)
         return _tensors(bytes(body.inputs) or bytes(body.instances), model, by_row=not body.inputs)
 
-    def answer(self, arm: Arm, results: Sequence[Array], ident: str, fallback: bool) -> Answer:
+    def answer(self, arm: Arm, results: Results, ident: str, fallback: bool) -> Answer:
         """Return ``{"predictions": …}``: the values of the only output, or of each by its name."""
         values = [r.tolist() if r.dtype.kind == "O" else np.ascontiguousarray(r) for r in results]
         said = values[0] if len(values) == 1 else dict(zip(arm.model.output_names, values, strict=True))

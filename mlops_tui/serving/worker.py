@@ -29,12 +29,14 @@ from mlops_tui import __version__
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.serving.app import App, Column
+from mlops_tui.serving.connection import Connection
 from mlops_tui.serving.control import Channel, Message
 from mlops_tui.serving.counters import Counters, Gauge
 from mlops_tui.serving.deployment import CONTROL, COUNTERS, DEPLOYMENT, Deployment, Revision, Routes, read_deployment
-from mlops_tui.serving.front import SWEEP_S, Connection, Front
+from mlops_tui.serving.front import SWEEP_S, Front
 from mlops_tui.serving.inference_log import InferenceLog
 from mlops_tui.serving.model import Model
+from mlops_tui.serving.pool import Pool
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.seats import BACKLOG, accept_all
 from mlops_tui.serving.unseal import from_memory
@@ -96,6 +98,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._front = Front(self._app, self._deployment, self._slot, loop)
+        facts = self._deployment
+        self._app.predictor.pool = Pool(loop, facts.slow_threads, facts.slow_queue, self._front.late)
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         self._slot[Gauge.PID], self._slot[Gauge.READY], self._slot[Gauge.CONNECTIONS] = os.getpid(), 0, 0
         self._connect()

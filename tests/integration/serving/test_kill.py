@@ -176,16 +176,15 @@ def test_who_connects_during_the_last_turn_of_a_drain_is_answered(make: Any, kit
     first = server.connect(20)
     first.sendall(ask[:5])
     time.sleep(0.3)
-    # The worker wakes to a slow request and the order to drain at once; the second client comes while it computes.
+    # The worker wakes to a slow request, the order to drain and a second client, all at once.
     os.kill(worker, signal.SIGSTOP)
     first.sendall(ask[5:])
     port = server.port
     server.process.terminate()
     time.sleep(0.3)
-    os.kill(worker, signal.SIGCONT)
-    time.sleep(0.1)
     with socket.create_connection(("127.0.0.1", port), 20) as second:
         second.sendall(ask)
+        os.kill(worker, signal.SIGCONT)
         assert first.recv(65536).startswith(b"HTTP/1.1 200") and second.recv(65536).startswith(b"HTTP/1.1 200")
     assert server.process.wait(15) == 0
 

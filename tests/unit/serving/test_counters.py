@@ -21,7 +21,7 @@ def samples(counters: Counters) -> dict[str, float]:
 def test_slots_add_up_and_outlive_whoever_counted(tmp_path: Path) -> None:
     counters = Counters(tmp_path / "c", 2)
     for n in (0, 1):
-        counters.slot(n).observe(1, Count.OK, 10, 60_000)
+        counters.slot(n).observe(1, Count.OK, [10], [60_000])
         counters.slot(n).add(Gauge.LOG_ROWS, 5)
     del counters
     again = Counters(tmp_path / "c", 3)
@@ -31,7 +31,7 @@ def test_slots_add_up_and_outlive_whoever_counted(tmp_path: Path) -> None:
 
 
 def test_fewer_workers_keep_the_counts_of_former_ones(tmp_path: Path) -> None:
-    Counters(tmp_path / "c", 4).slot(3).observe(1, Count.OK, 1, 1)
+    Counters(tmp_path / "c", 4).slot(3).observe(1, Count.OK, [1], [1])
     assert Counters(tmp_path / "c", 1).column(1)[Count.OK] == 1
 
 
@@ -56,7 +56,7 @@ def test_revisions_keep_their_column_and_the_oldest_unused_is_given_away(tmp_pat
     again.take_in([revision(2), revision(3)], ())
     assert again.listed() == [(0, "", "none"), (1, "rev-1", "v1"), (2, "rev-2", "v2"), (3, "rev-3", "v3")]
     again.take_in([revision(n) for n in range(4, COLUMNS)], ())
-    counters.slot(0).observe(2, Count.OK, 1, 1)
+    counters.slot(0).observe(2, Count.OK, [1], [1])
     again.take_in([revision(500)], {"rev-1"})
     owner = {ident: column for column, ident, _ in again.listed()}
     assert owner["rev-1"] == 1 and owner["rev-500"] == 2 and "rev-2" not in owner
@@ -67,8 +67,8 @@ def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
     counters = Counters(tmp_path / "c", 1)
     slot = counters.slot(0)
     slot[Gauge.READY], slot[Gauge.GENERATION] = 1, 7
-    slot.observe(1, Count.OK, 3, 60_000)
-    slot.observe(1, Count.FALLBACK, 1, 10**12)
+    slot.observe(1, Count.OK, [3], [60_000])
+    slot.observe(1, Count.FALLBACK, [1], [10**12])
     found = samples(counters)
     base = 'deployment="a \\"b\\"\\\\"'
     rev = f'{base},revision="v1",revision_id="rev-1"'

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mlops_tui.serving.call import Ticket
+from mlops_tui.serving.connection import MAX_OWED, Connection
 from mlops_tui.serving.counters import SLOT, Gauge, Slot
 from mlops_tui.serving.deployment import Deployment
-from mlops_tui.serving.front import MAX_CONNECTIONS, Connection, Front
-from mlops_tui.serving.problem import JSON, Answer
+from mlops_tui.serving.front import MAX_CONNECTIONS, Front
+from mlops_tui.serving.problem import JSON, Answer, Problem
 
 
 class Loop:
@@ -92,18 +94,26 @@ class Echo:
         self.seen: list[tuple[str, str, bytes]] = []
         self.transport: Any = None
 
-    def handle(self, method: str, target: str, headers: Any, body: bytes) -> Answer:
+    def admit(self, method: str, target: str, headers: Any) -> Any:
+        return method, target
+
+    def ask(self, entry: Any, body: bytes) -> Answer:
+        method, target = entry
         self.seen.append((method, target, body))
         return Answer(200, JSON, f"{method} {target} {len(body)} ".encode() + body)
 
-    def flush(self) -> None:
+    def refuse(self, error: Exception) -> Answer:
+        return Problem("refused").answer()
+
+    def settle(self) -> list[Any]:
         self.flushed += 1
         self.written_before_log = self.transport.data
+        return []
 
 
 class Client:
-    def __init__(self, **limits: Any) -> None:
-        self.app, self.loop = Echo(), Loop()
+    def __init__(self, app: Echo | None = None, **limits: Any) -> None:
+        self.app, self.loop = app or Echo(), Loop()
         self.slot = Slot(memoryview(bytearray(8 * SLOT)).cast("Q"))
         deployment = Deployment(deployment="d", name="m", spool="/", **{"max_body": 1000, **limits})
         self.front = Front(self.app, deployment, self.slot, self.loop)  # type: ignore[arg-type]
@@ -337,6 +347,96 @@ def test_many_pipelined_requests_stop_when_their_answers_are_not_read() -> None:
     client.connection.resume_writing()
     client.loop.turn()
     assert len(client.app.seen) == 40 and len(client.answers) == 40
+
+
+def test_a_head_is_read_once_and_then_known_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+    client.send(post(b"abc") + get("/1"))
+    assert list(client.front.heads) == [post(b"abc")[:-3]], "only what a chunk begins with is learnt"
+    monkeypatch.setattr(client.app, "admit", None)
+    client.send(post(b"xyz") + post(b"uvw")).send(post(b"12")[:5])
+    assert [body for _, _, body in client.app.seen] == [b"abc", b"", b"xyz", b"uvw"]
+    other, _ = client.open()
+    other.data_received(post(b"all"))
+    assert client.app.seen[-1] == ("POST", "/p", b"all")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        chunked(b"abc"),
+        post(b"abc", extra="Expect: 100-continue\r\n"),
+        get(extra="Connection: close\r\n"),
+        get(version="1.0", extra="Connection: keep-alive\r\n"),
+        b"HEAD /h HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\r\n" + get(),
+        b"\r\n\r\n" + get(),
+    ],
+)
+def test_a_head_whose_meaning_hangs_on_more_than_its_bytes_is_not_remembered(data: bytes) -> None:
+    client = Client().send(data)
+    assert len(client.app.seen) == 1 and not client.front.heads
+
+
+def test_heads_are_forgotten_when_many_are_seen_and_while_draining() -> None:
+    client = Client()
+    for i in range(600):
+        client.send(get(f"/{i}"))
+    assert 0 < len(client.front.heads) <= 512
+    client.front.drain()
+    client.send(get("/599"))
+    assert not client.front.heads and client.answers[-1][1][b"connection"] == b"close"
+
+
+class Slow(Echo):
+    """Answers nothing before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Ticket] = []
+        self.late: list[Ticket] = []
+
+    def ask(self, entry: Any, body: bytes) -> Any:
+        self.seen.append((*entry, body))
+        self.asked.append(Ticket(None, None, None, entry[1], 0, 0))  # type: ignore[arg-type]
+        return self.asked[-1]
+
+    def finish(self, *numbers: int) -> None:
+        self.late = [self.asked[n] for n in numbers]
+        for ticket in self.late:
+            ticket.answer = Answer(200, JSON, ticket.ident.encode())
+
+    def settle(self) -> list[Any]:
+        self.late, late = [], self.late
+        return late
+
+
+def test_late_answers_keep_the_order_and_a_half_closed_client_waits_for_them() -> None:
+    app = Slow()
+    client = Client(app)
+    client.send(get("/0") + get("/1"))
+    app.finish(1)
+    client.front.late()
+    assert client.transport.data == b""
+    assert client.connection.eof_received()
+    client.later(1000)
+    assert not client.transport.closed
+    app.finish(0)
+    client.front.late()
+    assert [a[2] for a in client.answers] == [b"/0", b"/1"] and client.transport.closed
+    assert client.answers[-1][1][b"connection"] == b"close"
+
+
+def test_who_waits_for_many_answers_is_not_read_from() -> None:
+    app = Slow()
+    client = Client(app)
+    client.send(b"".join(get(f"/{i}") for i in range(2000)))
+    assert MAX_OWED < len(app.seen) < 600 and not client.transport.reading
+    for _ in range(20):
+        app.finish(*range(len(app.asked)))
+        client.front.late()
+        client.loop.turn()
+    assert [a[2] for a in client.answers] == [b"/%d" % i for i in range(2000)] and client.transport.reading
 
 
 def test_half_closing_after_a_request_still_brings_the_answer() -> None:

@@ -1,0 +1,77 @@
+"""A request on its way through the server: what a protocol has read of it, and who answers it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mlops_tui.serving.bodies import Envelope
+from mlops_tui.serving.model import Feed, Model
+from mlops_tui.serving.problem import Answer
+from mlops_tui.serving.results import Results
+from mlops_tui.serving.routing import Arm
+
+
+class Call(Protocol):
+    """A request that a protocol has read."""
+
+    id: str | None
+
+    def feed(self, model: Model) -> Feed:
+        """Return the tensors for a model."""
+
+    def answer(self, arm: Arm, results: Results, ident: str, fallback: bool) -> Answer:
+        """Return the results as the protocol writes them."""
+
+
+class Reader(Protocol):
+    """A protocol: reads a decompressed body into a call."""
+
+    def __call__(self, envelope: Envelope, body: bytes) -> Call:
+        """Return the call.
+
+        Raises:
+            Problem: the client's mistake.
+        """
+
+
+class Ticket:
+    """One request from its arrival to its answer.
+
+    Attributes:
+        call: what it asks.
+        arm: the revision that answers.
+        rescuer: the revision that answers when that one cannot, or None.
+        ident: the client's id, or one of ours.
+        started: when it was whole, by ``perf_counter_ns``.
+        size: bytes of its body.
+        feed: its tensors for ``arm``, once they were read.
+        rows: how many rows they hold.
+        answer: None until there is one.
+        packs: the client takes a compressed answer.
+        owner: whoever carries the answer away, for the transport to use.
+    """
+
+    __slots__ = ("answer", "arm", "call", "feed", "ident", "owner", "packs", "rescuer", "rows", "size", "started")
+
+    def __init__(self, call: Call, arm: Arm, rescuer: Arm | None, ident: str, started: int, size: int) -> None:
+        self.call, self.arm, self.rescuer, self.ident, self.started, self.size = (
+            call,
+            arm,
+            rescuer,
+            ident,
+            started,
+            size,
+        )
+        self.feed: Feed = {}
+        self.rows = 0
+        self.answer: Answer | None = None
+        self.packs = False
+        self.owner: object = None
+
+
+class Failure(Exception):
+    """A model failed on tensors that it said it takes."""
+
+    def __init__(self, error: Exception, feed: Feed, rows: int) -> None:
+        super().__init__(str(error)[:300])
+        self.feed, self.rows = feed, rows

@@ -1,0 +1,117 @@
+"""What became of each request: counted for /metrics and written to the inference log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import perf_counter_ns, time_ns
+
+from mlops_tui.serving.call import Failure, Ticket
+from mlops_tui.serving.counters import Count, Gauge, Slot
+from mlops_tui.serving.inference_log import InferenceLog
+from mlops_tui.serving.model import Feed
+from mlops_tui.serving.problem import Problem
+from mlops_tui.serving.results import Shared
+from mlops_tui.serving.routing import Arm, Router
+from mlops_tui.serving.segments import CLIENT_ERROR, FALLBACK, MODEL_ERROR, OK, SHADOW, record
+from mlops_tui.serving.tensors import Array
+
+_WARN_NS = 10**9
+_logger = logging.getLogger("mlops.serving")
+
+
+class Witness:
+    """Counts and logs.
+
+    Args:
+        slot: the worker's counters.
+        log: where predictions go, or None.
+    """
+
+    def __init__(self, slot: Slot, log: InferenceLog | None) -> None:
+        self._slot, self._log = slot, log
+        self._silent, self._warned_at = 0, -_WARN_NS
+
+    def answered(self, arm: Arm, tickets: Sequence[Ticket], feed: Feed, shared: Shared, rescued: bool = False) -> None:
+        """Note requests that one run of a revision has answered.
+
+        Args:
+            arm: the revision.
+            tickets: the requests, in the order of their rows.
+            feed: the tensors of all of them.
+            shared: what the run gave.
+            rescued: another revision had failed on them.
+        """
+        now = perf_counter_ns()
+        rows = [ticket.rows for ticket in tickets]
+        outcome = Count.FALLBACK if rescued else Count.OK
+        self._slot.observe(arm.column, outcome, rows, [now - ticket.started for ticket in tickets])
+        self._write(arm, tickets, rows, FALLBACK if rescued else OK, 0, feed, shared.arrays)
+
+    def shadowed(self, arm: Arm, ticket: Ticket, feed: Feed, shared: Shared) -> None:
+        """Note a run whose answer nobody gets."""
+        self._slot.count(arm.column, Count.SHADOW_OK)
+        self._write(arm, [ticket], [ticket.rows], OK, SHADOW, feed, shared.arrays)
+
+    def refused(self, arm: Arm, ticket: Ticket) -> None:
+        """Note a client's mistake that a revision has found."""
+        self._slot.count(arm.column, Count.CLIENT_ERROR)
+        self._write(arm, [ticket], [0], CLIENT_ERROR)
+
+    def failed(self, arm: Arm, ticket: Ticket, failure: Problem | Failure, flags: int = 0) -> None:
+        """Note that a revision could not answer what it should have."""
+        self._slot.count(arm.column, Count.SHADOW_ERROR if flags else Count.MODEL_ERROR)
+        feed, rows = (failure.feed, failure.rows) if isinstance(failure, Failure) else ({}, 0)
+        self._write(arm, [ticket], [rows], MODEL_ERROR, flags, feed)
+        self._warn(arm, ticket.ident, failure)
+
+    def unreadable(self, router: Router, ident: str, started: int) -> None:
+        """Note a request that nobody could read: revision 0, no rows."""
+        self._slot.count(0, Count.CLIENT_ERROR)
+        if self._log is not None and (stream := router.lead.stream) is not None:
+            spent = (perf_counter_ns() - started) // 1000
+            self._log.add(stream, record(time_ns() // 1000, 0, CLIENT_ERROR, 0, spent, 0, ident.encode()), 0)
+
+    def flush(self) -> None:
+        """Bring the log to the disk's cache; to be called before answers leave, so that no answered row is unlogged."""
+        if self._log is not None:
+            self._log.flush()
+
+    def _write(
+        self,
+        arm: Arm,
+        tickets: Sequence[Ticket],
+        rows: Sequence[int],
+        status: int,
+        flags: int = 0,
+        feed: Feed | None = None,
+        arrays: Sequence[Array] = (),
+    ) -> None:
+        """Give each request its record: its rows of the tensors, which all of them share."""
+        log, stream, every = self._log, arm.stream, sum(rows)
+        if log is None or stream is None:
+            return
+        try:
+            features = arm.model.feature_bytes(feed, every) if feed else b""
+            outputs = arm.model.output_bytes(arrays, every) if arrays else b""
+        except Exception as error:
+            # Whatever a model gives that has no place in the log: its answer goes out all the same.
+            self._slot.add(Gauge.LOG_DROPPED_ROWS, every)
+            self._warn(arm, tickets[0].ident, error)
+            return
+        ts, now = time_ns() // 1000, perf_counter_ns()
+        wide, deep = (len(features) // every, len(outputs) // every) if every else (0, 0)
+        at = 0
+        for ticket, n in zip(tickets, rows, strict=True):
+            end = at + n
+            ident, spent = ticket.ident.encode("utf-8", "replace"), (now - ticket.started) // 1000
+            own = features[at * wide : end * wide], outputs[at * deep : end * deep]
+            log.add(stream, record(ts, arm.no, status, flags, spent, n, ident, *own), n)
+            at = end
+
+    def _warn(self, arm: Arm, ident: str, failure: Exception) -> None:
+        """Say it once a second; the inference log has every case."""
+        self._silent += 1
+        if (now := perf_counter_ns()) - self._warned_at >= _WARN_NS:
+            _logger.warning("%d failures; revision %s on request %s: %s", self._silent, arm.label, ident, failure)
+            self._silent, self._warned_at = 0, now

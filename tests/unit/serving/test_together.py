@@ -1,0 +1,141 @@
+"""Requests of one turn: what runs together, what each gets of it, and what takes long."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from mlops_tui.serving.call import Ticket
+from mlops_tui.serving.counters import Count, Gauge
+from mlops_tui.serving.model import Model
+from mlops_tui.serving.pool import Pool
+from mlops_tui.serving.segments import read_segment
+
+HEADERS = {b"host": b"localhost"}
+
+
+def ask(bench: Any, rows: list[list[float]], ident: str, **more: Any) -> Ticket:
+    array = np.array(rows, np.float32)
+    tensor = {"name": "X", "shape": list(array.shape), "datatype": "FP32", "data": array.ravel().tolist()}
+    body = json.dumps({"inputs": [tensor], "id": ident, **more}).encode()
+    ticket = bench.app.ask(bench.app.admit("POST", "/v2/models/m/infer", HEADERS), body)
+    assert isinstance(ticket, Ticket), ticket
+    return ticket
+
+
+def said(ticket: Ticket) -> dict[str, Any]:
+    assert ticket.answer is not None
+    return {"status": ticket.answer.status, **json.loads(ticket.answer.body)}
+
+
+def runs_of(model: Model) -> list[int]:
+    """Note how many rows each run has."""
+    sizes: list[int] = []
+    run = model.run
+
+    def noted(feed: Any) -> Any:
+        sizes.append(len(next(iter(feed.values()))))
+        return run(feed)
+
+    model.run = noted  # type: ignore[method-assign]
+    return sizes
+
+
+def centred(onnx_models: Any) -> bytes:
+    """A model whose rows mind each other: score = Σ X less the mean of the batch."""
+    constants = [helper.make_tensor("axis", TensorProto.INT64, [1], [1])]
+    nodes = [
+        helper.make_node("ReduceSum", ["X", "axis"], ["sum"], keepdims=1),
+        helper.make_node("ReduceMean", ["sum"], ["mean"], keepdims=1),
+        helper.make_node("Sub", ["sum", "mean"], ["score"]),
+    ]
+    found: bytes = onnx_models.raw(
+        nodes, [("X", TensorProto.FLOAT, ["n", 3])], [("score", TensorProto.FLOAT, ["n", 1])], constants
+    )
+    return found
+
+
+def test_requests_of_a_turn_share_a_run_and_each_gets_its_own(bench: Any, onnx_models: Any) -> None:
+    bench.route(arm := bench.arm(1, onnx_models.summing(1.0)))
+    sizes = runs_of(arm.model)
+    tickets = [ask(bench, [[i, 0, 0]], f"r{i}") for i in range(5)]
+    assert bench.app.settle() == tickets and sizes == [5]
+    assert [said(t)["outputs"][1]["data"] for t in tickets] == [[i + 1.0] for i in range(5)]
+    assert [said(t)["outputs"][1]["shape"] for t in tickets] == [[1, 1]] * 5
+    (path,) = bench.spool.glob("*.seg")
+    batch = read_segment(path)
+    assert batch.request_id == [f"r{i}" for i in range(5)] and batch.n_rows.tolist() == [1] * 5
+    assert batch.features[:, 0].tolist() == list(range(5)) and batch.outputs[:, 1].tolist() == [1, 2, 3, 4, 5]
+    column = bench.counters.column(1)
+    assert column[Count.OK] == column[Count.ROWS] == sum(column[Count.BUCKET :]) == 5
+    assert bench.slot[Gauge.HTTP_2XX] == 5
+
+
+def test_requests_of_several_rows_share_too_and_binary_answers_are_theirs(bench: Any, onnx_models: Any) -> None:
+    bench.route(arm := bench.arm(1, onnx_models.summing()))
+    sizes = runs_of(arm.model)
+    one = ask(bench, [[1, 2, 3], [4, 5, 6]], "a", outputs=[{"name": "score", "parameters": {"binary_data": True}}])
+    two, big = ask(bench, [[7, 8, 9]], "b"), ask(bench, [[1, 1, 1]] * 65, "c")
+    bench.app.settle()
+    assert sorted(sizes) == [3, 65]
+    assert one.answer is not None and np.frombuffer(one.answer.body[-8:], np.float32).tolist() == [6, 15]
+    assert said(two)["outputs"][1] == {"name": "score", "datatype": "FP32", "shape": [1, 1], "data": [24.0]}
+    assert len(said(big)["outputs"][0]["data"]) == 65
+
+
+def test_one_that_breaks_the_run_is_the_only_one_that_fails(bench: Any, onnx_models: Any) -> None:
+    bench.route(arm := bench.arm(1, onnx_models.brittle()))
+    arm.model.joins = True
+    tickets = [ask(bench, [[x, 0, 0]], str(x)) for x in (1, 99, 2)]
+    bench.app.settle()
+    assert [said(t)["status"] for t in tickets] == [200, 500, 200]
+    assert bench.counters.column(1)[Count.MODEL_ERROR] == 1 and bench.counters.column(1)[Count.OK] == 2
+
+
+def test_rows_that_mind_each_other_are_found_out_and_never_run_together(bench: Any, onnx_models: Any) -> None:
+    assert Model(onnx_models.summing()).joins and not Model(onnx_models.images()).joins
+    bench.route(arm := bench.arm(1, centred(onnx_models)))
+    assert not arm.model.joins
+    tickets = [ask(bench, [[i, 0, 0]], str(i)) for i in range(3)]
+    bench.app.settle()
+    assert [said(t)["outputs"][0]["data"] for t in tickets] == [[0.0]] * 3
+
+
+@pytest.fixture
+def slow(bench: Any, onnx_models: Any) -> Any:
+    """A model that takes as long as the test wants."""
+    bench.route(arm := bench.arm(1, onnx_models.summing()))
+    run, bench.go = arm.model.run, threading.Event()
+    arm.model.takes_long = lambda rows: True  # type: ignore[method-assign]
+    arm.model.run = lambda feed: bench.go.wait(5) and run(feed)  # type: ignore[method-assign]
+    return bench
+
+
+async def test_what_takes_long_is_answered_later_and_too_many_are_turned_away(slow: Any) -> None:
+    late: list[Ticket] = []
+    told = asyncio.Event()
+
+    def tell() -> None:
+        late.extend(slow.app.settle())
+        if len(late) == 3:
+            told.set()
+
+    slow.app.predictor.pool = pool = Pool(asyncio.get_running_loop(), 1, 2, tell)
+    tickets = []
+    for i in range(4):
+        tickets.append(ask(slow, [[i, 0, 0]], str(i)))
+        settled = slow.app.settle()
+    assert settled == tickets[3:] and said(tickets[3])["status"] == 429
+    assert b"retry-after" in dict(tickets[3].answer.headers)
+    assert slow.slot[Gauge.TURNED_AWAY] == 1 and slow.counters.column(1)[Count.CLIENT_ERROR] == 0
+    slow.go.set()
+    await asyncio.wait_for(told.wait(), 5)
+    assert [t.ident for t in late] == ["0", "1", "2"]
+    assert [said(t)["outputs"][1]["data"] for t in late] == [[0.0], [1.0], [2.0]]
+    pool.close()
