@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mlops_tui.serving.bodies import Envelope
 from mlops_tui.serving.model import Feed, Model
-from mlops_tui.serving.problem import Answer
+from mlops_tui.serving.problem import Answer, Problem
 from mlops_tui.serving.results import Results
 from mlops_tui.serving.routing import Arm
 
@@ -75,3 +75,4 @@ class Failure(Exception):
     def __init__(self, error: Exception, feed: Feed, rows: int) -> None:
         super().__init__(str(error)[:300])
         self.feed, self.rows = feed, rows
+        self.problem = error if isinstance(error, Problem) else Problem(f"the model failed: {self}", 500)

@@ -174,7 +174,7 @@ class Predictor:
         self._settle(ticket, told or failure)
 
     def _settle(self, ticket: Ticket, told: Problem | Failure) -> None:
-        problem = told if isinstance(told, Problem) else Problem(f"the model failed: {told}", 500)
+        problem = told if isinstance(told, Problem) else told.problem
         ticket.answer = problem.answer()
         self._settled.append(ticket)
 
