@@ -49,9 +49,27 @@ class Ticket:
         answer: None until there is one.
         packs: the client takes a compressed answer.
         owner: whoever carries the answer away, for the transport to use.
+        rescued: ``arm`` stands in for another one.
+        logged: it is in the inference log.
+        shadowed: it may be repeated on shadows.
     """
 
-    __slots__ = ("answer", "arm", "call", "feed", "ident", "owner", "packs", "rescuer", "rows", "size", "started")
+    __slots__ = (
+        "answer",
+        "arm",
+        "call",
+        "feed",
+        "ident",
+        "logged",
+        "owner",
+        "packs",
+        "rescued",
+        "rescuer",
+        "rows",
+        "shadowed",
+        "size",
+        "started",
+    )
 
     def __init__(self, call: Call, arm: Arm, rescuer: Arm | None, ident: str, started: int, size: int) -> None:
         self.call, self.arm, self.rescuer, self.ident, self.started, self.size = (
@@ -67,12 +85,24 @@ class Ticket:
         self.answer: Answer | None = None
         self.packs = False
         self.owner: object = None
+        self.rescued, self.logged, self.shadowed = False, True, True
+
+
+class TooLate(Exception):
+    """A run took longer than it may; whatever it gives later is for nobody."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"it took longer than {limit_s * 1000:g} ms")
 
 
 class Failure(Exception):
-    """A model failed on tensors that it said it takes."""
+    """A model failed on tensors that it said it takes; ``cause`` is a word of ``deployment.CAUSES``."""
 
     def __init__(self, error: Exception, feed: Feed, rows: int) -> None:
         super().__init__(str(error)[:300])
         self.feed, self.rows = feed, rows
-        self.problem = error if isinstance(error, Problem) else Problem(f"the model failed: {self}", 500)
+        late = isinstance(error, TooLate)
+        self.cause = "timeout" if late else "error"
+        self.problem = (
+            error if isinstance(error, Problem) else Problem(f"the model failed: {self}", 504 if late else 500)
+        )

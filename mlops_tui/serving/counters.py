@@ -42,6 +42,7 @@ class Gauge(IntEnum):
     RESTARTS = 15
     REVERTED = 16
     TURNED_AWAY = 17
+    SWITCHED_OFF = 18
 
 
 class Count(IntEnum):

@@ -20,6 +20,8 @@ from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotFound
 
 DEPLOYMENT, ROUTES, STATE = "deployment.json", "routes.json", "state.json"
 TOGGLES = "toggles.json"
+SHORTEST_S = 0.001
+"""The shortest time limit of a run: what takes less runs in the event loop and cannot be cut short."""
 COUNTERS, CONTROL, LOCK = "counters.bin", "control.sock", "supervisor.lock"
 Generation = tuple[int, int]
 
@@ -31,8 +33,6 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     ``token`` nobody is asked for one; runs over a millisecond go to ``slow_threads``, before which ``slow_queue`` may
     wait; ``allowed_hosts`` are Host names served besides loopback's and ``host``; times are in seconds. Workers of one
     that is ``alone`` leave when their supervisor dies: nobody would start another.
-    ``python`` runs models in processes of their own (empty: ours), with ``memory_mb`` megabytes each (0: four fifths of
-    the machine's); a model must be loaded within ``load_s``, and there a request answered within ``timeout_s``.
     """
 
     deployment: str
@@ -53,17 +53,13 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 75.0
     grace_s: float = 10.0
     alone: bool = False
-    python: str = ""
-    memory_mb: int = 0
-    load_s: float = 120.0
-    timeout_s: float = 30.0
 
     def digest(self) -> str:
         """Return what tells these facts from others; the port is not among them, as 0 becomes another number."""
         return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, port=0))).hexdigest()
 
 
-class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+class Part(msgspec.Struct, frozen=True):
     """A file of a model that is a folder: its path in it, where it lies, and its digest if that is to be checked."""
 
     path: str
@@ -71,7 +67,7 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str = ""
 
 
-class Model(msgspec.Struct, frozen=True, omit_defaults=True):
+class Model(msgspec.Struct, frozen=True):
     """Where a revision's model lies, and what runs it.
 
     Attributes:
@@ -106,6 +102,24 @@ class Revision(msgspec.Struct, frozen=True):
     role: str = "stable"
 
 
+CAUSES = ("error", "timeout", "toggle")
+"""Why somebody else may have to answer."""
+
+
+class Rescue(msgspec.Struct, frozen=True):
+    """When and how the fallback of the routes answers in place of another revision.
+
+    Attributes:
+        on: what has to happen: the model fails, takes too long, or a toggle says so.
+        timeout_s: what is too long; None: nothing is. Holds for runs outside the event loop, see ``serving.rescue``.
+        last_resort: a constant for every output by its name, given when no revision answers.
+    """
+
+    on: tuple[str, ...] = CAUSES
+    timeout_s: float | None = None
+    last_resort: dict[str, Any] | None = None
+
+
 class Routes(msgspec.Struct, frozen=True):
     """Who answers. With a lease, ``lease_revert`` takes over by itself at ``lease_until`` (µs UTC) unless renewed."""
 
@@ -116,6 +130,7 @@ class Routes(msgspec.Struct, frozen=True):
     fallback: str | None = None
     lease_until: int | None = None
     lease_revert: tuple[Revision, ...] | None = None
+    rescue: Rescue = Rescue()
 
     @property
     def at(self) -> Generation:
@@ -181,7 +196,15 @@ def read_routes(folder: Path) -> Routes:
         _check(routes.lease_revert, None)
     if (routes.lease_until is None) != (routes.lease_revert is None):
         raise BadInput("a lease needs both lease_until and lease_revert")
+    _check_rescue(routes.rescue)
     return routes
+
+
+def _check_rescue(rescue: Rescue) -> None:
+    if unknown := set(rescue.on) - set(CAUSES):
+        raise BadInput(f"the fallback cannot be for {sorted(unknown)[0]!r}", "", "one of: " + ", ".join(CAUSES))
+    if rescue.timeout_s is not None and not SHORTEST_S <= rescue.timeout_s < math.inf:
+        raise BadInput(f"{rescue.timeout_s} s is no time limit", "", f"at least {SHORTEST_S * 1000:g} ms")
 
 
 def _check(revisions: tuple[Revision, ...], fallback: str | None) -> None:

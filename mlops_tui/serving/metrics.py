@@ -77,6 +77,7 @@ def _of_workers(counters: Counters) -> Iterable[tuple[str, str, str, list[_Sampl
     yield "workers_ready", "gauge", "Workers that answer.", [("", {}, len(live))]
     yield "worker_restarts_total", "counter", "Workers started in place of a dead one.", [one(Gauge.RESTARTS)]
     yield "turned_away_total", "counter", "Requests refused because too many waited.", [one(Gauge.TURNED_AWAY)]
+    yield "switched_off_total", "counter", "Requests that a toggle gave no model's answer.", [one(Gauge.SWITCHED_OFF)]
     yield "log_rows_total", "counter", "Rows written to the inference log.", [one(Gauge.LOG_ROWS)]
     yield "log_dropped_rows_total", "counter", "Rows answered but not logged.", [one(Gauge.LOG_DROPPED_ROWS)]
     yield "log_bytes_total", "counter", "Bytes written to the inference log.", [one(Gauge.LOG_BYTES)]

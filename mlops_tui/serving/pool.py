@@ -6,9 +6,30 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from mlops_tui.serving.call import TooLate
 from mlops_tui.serving.tensors import Array
 
 _Outcome = Sequence[Array] | Exception
+
+
+class _Errand:
+    """A run whose outcome is handed over once."""
+
+    __slots__ = ("_done", "timer")
+
+    def __init__(self, done: Callable[[_Outcome], None]) -> None:
+        self._done: Callable[[_Outcome], None] | None = done
+        self.timer: asyncio.TimerHandle | None = None
+
+    def give(self, outcome: _Outcome) -> bool:
+        """Hand an outcome over; False when one was handed over before."""
+        done, self._done = self._done, None
+        if self.timer is not None:
+            self.timer.cancel()
+        if done is None:
+            return False
+        done(outcome)
+        return True
 
 
 class Pool:
@@ -26,8 +47,16 @@ class Pool:
         self._room = threads + queue
         self._threads = ThreadPoolExecutor(threads, "mlops-run")
 
-    def submit(self, run: Callable[[], Sequence[Array]], done: Callable[[_Outcome], None]) -> bool:
+    def submit(
+        self, run: Callable[[], Sequence[Array]], done: Callable[[_Outcome], None], within_s: float | None = None
+    ) -> bool:
         """Run something in a thread and hand what it gives, or its error, to ``done`` in the loop.
+
+        Args:
+            run: what to run.
+            done: gets the outcome, once.
+            within_s: after so long ``done`` gets :class:`TooLate` instead. The thread goes on until the run is over and
+                keeps its place in the queue's count: what is stuck must not let more in.
 
         Returns:
             False when the queue is full: nothing will run.
@@ -35,21 +64,28 @@ class Pool:
         if self._room <= 0:
             return False
         self._room -= 1
+        errand = _Errand(done)
+        if within_s is not None:
+            errand.timer = self._loop.call_later(within_s, self._expire, errand, within_s)
 
         def work() -> None:
             try:
                 outcome: _Outcome = run()
             except Exception as error:
                 outcome = error
-            self._loop.call_soon_threadsafe(self._finish, outcome, done)
+            self._loop.call_soon_threadsafe(self._finish, outcome, errand)
 
         self._threads.submit(work)
         return True
 
-    def _finish(self, outcome: _Outcome, done: Callable[[_Outcome], None]) -> None:
+    def _finish(self, outcome: _Outcome, errand: _Errand) -> None:
         self._room += 1
-        done(outcome)
-        self._late()
+        if errand.give(outcome):
+            self._late()
+
+    def _expire(self, errand: _Errand, limit_s: float) -> None:
+        if errand.give(TooLate(limit_s)):
+            self._late()
 
     def close(self) -> None:
         """Let the threads go when their work is done; does not wait."""

@@ -14,7 +14,7 @@ from time import perf_counter_ns
 import numpy as np
 
 from mlops_tui.serving.bodies import Envelope, plain
-from mlops_tui.serving.call import Failure, Reader, Ticket
+from mlops_tui.serving.call import Failure, Reader, Ticket, TooLate
 from mlops_tui.serving.counters import Gauge, Slot
 from mlops_tui.serving.inference_log import InferenceLog
 from mlops_tui.serving.model import Feed, Model
@@ -24,6 +24,7 @@ from mlops_tui.serving.results import Shared
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.segments import SHADOW
 from mlops_tui.serving.tensors import Array
+from mlops_tui.serving.toggling import Choice, Switches
 from mlops_tui.serving.witness import Witness
 
 TOGETHER = 256
@@ -44,15 +45,18 @@ class Predictor:
     Attributes:
         router: the routes in force; None before the first.
         pool: where models that take long run; None: nothing else goes on meanwhile.
+        switches: what toggles want of requests; None: nothing.
     """
 
     def __init__(self, slot: Slot, log: InferenceLog | None, max_body: int) -> None:
         self.router: Router | None = None
         self.pool: Pool | None = None
+        self.switches: Switches | None = None
         self._slot, self._max_body = slot, max_body
         self._witness = Witness(slot, log)
         self._ids, self._prefix = 0, os.urandom(6).hex()
         self._turn: dict[Arm, list[Ticket]] = {}
+        self._apart: dict[tuple[Arm, bool, bool], list[Ticket]] = {}
         self._settled: list[Ticket] = []
         self._shadows: deque[tuple[Arm, Ticket]] = deque()
         self._shadow_bytes = 0
@@ -75,8 +79,13 @@ class Predictor:
         except Problem:
             self._witness.unreadable(router, self._new_id(), started)
             raise
-        arm = pinned or router.pick(envelope.headers, call.id)
         ident = call.id if call.id is not None else self._new_id()
+        if self.switches is not None:
+            choice = self.switches.choose(envelope.headers, body, call, pinned)
+            ticket = Ticket(call, choice.arm, choice.rescuer, ident, started, len(body))
+            self._switch(ticket, choice)
+            return ticket
+        arm = pinned or router.pick(envelope.headers, call.id)
         ticket = Ticket(call, arm, None if pinned else router.fallback(arm), ident, started, len(body))
         try:
             _read(ticket, arm)
@@ -86,21 +95,50 @@ class Predictor:
             self._turn.setdefault(arm, []).append(ticket)
         return ticket
 
+    def _switch(self, ticket: Ticket, choice: Choice) -> None:
+        """Take a request in as the toggles want it."""
+        ticket.shadowed, ticket.logged = choice.shadow, choice.log
+        if choice.diverted and ticket.rescuer is not None:
+            ticket.arm, ticket.rescuer, ticket.rescued = ticket.rescuer, None, True
+        elif choice.off and not (choice.diverted and self._holds_constant(ticket.arm)):
+            self._slot.add(Gauge.SWITCHED_OFF)
+            self._settle(ticket, Problem(choice.off, 503, ((b"retry-after", b"5"),)))
+            return
+        try:
+            _read(ticket, ticket.arm)
+        except Problem as mistake:
+            self._rescue(ticket, mistake)
+            return
+        if choice.diverted and not ticket.rescued and self._constant(ticket):
+            self._slot.add(Gauge.SWITCHED_OFF)
+            return
+        self._apart.setdefault((ticket.arm, ticket.rescued, ticket.logged), []).append(ticket)
+
     def settle(self) -> list[Ticket]:
         """Run what has come in; returns the requests that have an answer now. The rest is the pool's."""
         turn, self._turn = self._turn, {}
         for arm, tickets in turn.items():
-            for batch, rows in _batches(arm.model, tickets):
-                if self.pool is not None and arm.model.takes_long(rows):
-                    self._send_away(arm, batch)
-                else:
-                    self._run(arm, batch)
+            self._together(arm, tickets)
+        if self._apart:
+            apart, self._apart = self._apart, {}
+            for (arm, _, _), tickets in apart.items():
+                self._together(arm, tickets)
         settled, self._settled = self._settled, []
         if self.router is not None and self.router.shadows:
             for ticket in settled:
-                if ticket.answer is not None and ticket.answer.status == 200:
+                if ticket.answer is not None and ticket.answer.status == 200 and ticket.shadowed:
                     self._remember(self.router.shadows, ticket)
         return settled
+
+    def _together(self, arm: Arm, tickets: list[Ticket]) -> None:
+        for batch, rows in _batches(arm.model, tickets):
+            self._start(arm, batch, rows)
+
+    def _start(self, arm: Arm, batch: list[Ticket], rows: int) -> None:
+        if self.pool is not None and arm.model.takes_long(rows):
+            self._send_away(arm, batch)
+        else:
+            self._run(arm, batch)
 
     def _run(self, arm: Arm, batch: list[Ticket]) -> None:
         feed = _joined(arm.model, batch)
@@ -122,7 +160,8 @@ class Predictor:
             else:
                 self._answer(arm, batch, feed, arrays)
 
-        if not self.pool.submit(lambda: arm.model.run(feed), done):
+        limit = self.router.rescue.timeout_s if self.router is not None else None
+        if not self.pool.submit(lambda: arm.model.run(feed), done, limit):
             busy = Problem("too many requests wait for this model", 429, ((b"retry-after", b"1"),))
             self._slot.add(Gauge.TURNED_AWAY, len(batch))
             for ticket in batch:
@@ -131,47 +170,65 @@ class Predictor:
     def _answer(self, arm: Arm, batch: Sequence[Ticket], feed: Feed, arrays: Sequence[Array]) -> None:
         shared = Shared(arrays, [ticket.rows for ticket in batch])
         for ticket, results in zip(batch, shared.each(), strict=True):
-            ticket.answer = ticket.call.answer(arm, results, ticket.ident, False)
+            ticket.answer = ticket.call.answer(arm, results, ticket.ident, ticket.rescued)
         self._witness.answered(arm, batch, feed, shared)
         self._settled += batch
 
+    # When a revision does not answer.
+
     def _blame(self, arm: Arm, batch: list[Ticket], error: Exception) -> None:
         """One request of several may be at fault: each is tried by itself; a single one goes to the rescuer."""
-        if len(batch) == 1:
-            self._rescue(batch[0], Failure(error, batch[0].feed, batch[0].rows))
+        if len(batch) == 1 or isinstance(error, TooLate):
+            for ticket in batch:
+                self._rescue(ticket, Failure(error, ticket.feed, ticket.rows))
             return
         for ticket in batch:
-            self._run(arm, [ticket])
+            self._start(arm, [ticket], ticket.rows)
 
     def _rescue(self, ticket: Ticket, failure: Problem | Failure) -> None:
         """Answer by another arm, if any. Whether a refusal was the client's mistake is for the rescuer to say."""
-        witness, arm, rescuer = self._witness, ticket.arm, ticket.rescuer
-        if rescuer is None:
-            self._give_up(arm, ticket, failure)
+        arm, rescuer = ticket.arm, ticket.rescuer
+        if rescuer is None or not self._rescues(failure):
+            self._give_up(ticket, failure)
             return
+        ticket.rescuer = None
         try:
-            shared = _alone(ticket, rescuer)
+            _read(ticket, rescuer)
         except Problem as mistake:
-            self._give_up(arm, ticket, failure, failure if isinstance(failure, Failure) else mistake)
-        except Failure as second:
-            witness.failed(arm, ticket, failure)
-            self._give_up(rescuer, ticket, second)
-        else:
-            witness.failed(arm, ticket, failure)
-            (results,) = shared.each()
-            ticket.answer = ticket.call.answer(rescuer, results, ticket.ident, True)
-            witness.answered(rescuer, [ticket], ticket.feed, shared, rescued=True)
-            self._settled.append(ticket)
+            self._give_up(ticket, failure, failure if isinstance(failure, Failure) else mistake)
+            return
+        self._witness.failed(arm, ticket, failure)
+        ticket.arm, ticket.rescued = rescuer, True
+        self._start(rescuer, [ticket], ticket.rows)
 
-    def _give_up(
-        self, arm: Arm, ticket: Ticket, failure: Problem | Failure, told: Problem | Failure | None = None
-    ) -> None:
-        """Blame an arm or the client, and tell the client."""
+    def _rescues(self, failure: Problem | Failure) -> bool:
+        cause = failure.cause if isinstance(failure, Failure) else "error"
+        return self.router is not None and cause in self.router.rescue.on
+
+    def _give_up(self, ticket: Ticket, failure: Problem | Failure, told: Problem | Failure | None = None) -> None:
+        """Blame the arm and give the constant answer, or the client's mistake; tell the client."""
         if isinstance(failure, Failure):
-            self._witness.failed(arm, ticket, failure)
+            self._witness.failed(ticket.arm, ticket, failure)
+            ticket.feed, ticket.rows = failure.feed, failure.rows
+            if self._rescues(failure) and self._constant(ticket):
+                return
         else:
-            self._witness.refused(arm, ticket)
+            self._witness.refused(ticket.arm, ticket)
         self._settle(ticket, told or failure)
+
+    def _holds_constant(self, arm: Arm) -> bool:
+        return (
+            self.router is not None and self.router.last_resort is not None and self.router.last_resort.fits(arm.model)
+        )
+
+    def _constant(self, ticket: Ticket) -> bool:
+        """Give the answer of last resort; False when there is none."""
+        if not self._holds_constant(ticket.arm):
+            return False
+        assert self.router is not None and self.router.last_resort is not None
+        ticket.rescued = True
+        self._answer(ticket.arm, [ticket], ticket.feed, self.router.last_resort.arrays(ticket.arm.model, ticket.rows))
+        return True
 
     def _settle(self, ticket: Ticket, told: Problem | Failure) -> None:
         problem = told if isinstance(told, Problem) else told.problem
@@ -190,6 +247,7 @@ class Predictor:
                 self._slot.add(Gauge.SHADOW_DROPPED)
                 continue
             again = Ticket(ticket.call, arm, None, ticket.ident, 0, ticket.size)
+            again.logged = ticket.logged
             self._shadows.append((arm, again))
             self._shadow_bytes += ticket.size
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import random
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from math import log
 
 import orjson
 
-from mlops_tui.serving.deployment import Generation, Revision
+from mlops_tui.serving.deployment import Generation, Rescue, Revision
 from mlops_tui.serving.inference_log import Stream
 from mlops_tui.serving.model import Model
 from mlops_tui.serving.problem import JSON, Headers, Problem
+from mlops_tui.serving.rescue import last_resort
 
 STICKY_ID = ("id", "request-id", "x-request-id")
 
@@ -41,28 +42,72 @@ class Arm:
         return {self.label, str(self.no), self.id}
 
 
-class Router:
-    """A route set in force.
+class Draw:
+    """Who answers, among arms with weights: a weighted draw, or the same arm for the same key.
 
-    With a sticky key each arm draws a number from (arm, key) and the largest, stretched by the weights, wins (weighted
+    With a key each arm draws a number from (arm, key) and the largest, stretched by the weights, wins (weighted
     rendezvous hashing: Schindelhauer and Schomaker 2005). Raising one arm's weight, or lowering others', can only bring
     keys to it: nobody who was on it is moved away.
+
+    Args:
+        shares: arms with their weights; at least one is above 0.
+    """
+
+    def __init__(self, shares: Iterable[tuple[Arm, float]]) -> None:
+        live = [(arm, weight) for arm, weight in shares if weight > 0]
+        self.arms, self._weights = [arm for arm, _ in live], [weight for _, weight in live]
+        self._bounds = list(accumulate(self._weights))
+        self.only = self.arms[0] if len(live) == 1 else None
+        self._salts = [blake2b(arm.id.encode(), digest_size=16).digest() for arm in self.arms]
+
+    def pick(self, key: bytes | None) -> Arm:
+        """Return an arm: for a key always the same one, without any by weight."""
+        if self.only is not None:
+            return self.only
+        return self._stick(key) if key else self._draw()
+
+    def _draw(self) -> Arm:
+        return self.arms[min(bisect_right(self._bounds, random.random() * self._bounds[-1]), len(self.arms) - 1)]
+
+    def _stick(self, key: bytes) -> Arm:
+        best, score = self.arms[0], float("inf")
+        for arm, weight, salt in zip(self.arms, self._weights, self._salts, strict=True):
+            draw = int.from_bytes(blake2b(key, digest_size=8, salt=salt).digest(), "big")
+            # Exponential with rate ``weight``: the smallest of several falls on each with the share of its weight.
+            wait = -log((draw + 1) / (2**64 + 1)) / weight
+            if wait < score:
+                best, score = arm, wait
+        return best
+
+
+class Router:
+    """A route set in force.
 
     Args:
         at: epoch and generation.
         arms: every revision, shadows and weight 0 included.
         sticky: the header that carries the key, or ``id`` for the request id; None draws anew each time.
         fallback: id of the arm that answers when another fails; None: the one whose role is ``stable``, if any.
+        rescue: when that is, and what answers at last.
+
+    Raises:
+        BadInput: the constant that answers at last does not fit the outputs.
     """
 
-    def __init__(self, at: Generation, arms: Sequence[Arm], sticky: str | None, fallback: str | None) -> None:
-        self.at, self.arms = at, list(arms)
+    def __init__(
+        self,
+        at: Generation,
+        arms: Sequence[Arm],
+        sticky: str | None,
+        fallback: str | None,
+        rescue: Rescue = Rescue(),
+    ) -> None:
+        self.at, self.arms, self.rescue = at, list(arms), rescue
+        self.last_resort = last_resort(rescue, [arm.model for arm in arms])
         self.shadows = [arm for arm in arms if arm.role == "shadow"]
         self.by_name = {name: arm for arm in arms for name in arm.names()}
-        self._live = [arm for arm in arms if arm.weight > 0 and arm.role != "shadow"]
-        self._bounds = list(accumulate(arm.weight for arm in self._live))
-        self._only = self._live[0] if len(self._live) == 1 else None
-        self._salts = [blake2b(arm.id.encode(), digest_size=16).digest() for arm in self._live]
+        self._live = Draw((arm, arm.weight) for arm in arms if arm.role != "shadow")
+        self._only = self._live.only
         by_id = sticky is not None and sticky.lower() in STICKY_ID
         self._header = sticky.lower().encode("latin-1", "replace") if sticky and not by_id else None
         self._by_id = by_id
@@ -72,30 +117,17 @@ class Router:
     @property
     def lead(self) -> Arm:
         """The arm whose model stands for the deployment: the fallback, else the heaviest."""
-        return self._fallback or max(self._live, key=lambda arm: arm.weight)
+        return self._fallback or max(self._live.arms, key=lambda arm: arm.weight)
 
     def pick(self, headers: Mapping[bytes, bytes], request_id: str | None) -> Arm:
         """Return the arm for a request; without the key that it should stick to, any by weight."""
-        if self._only is not None:
-            return self._only
+        return self._only or self._live.pick(self.key(headers, request_id))
+
+    def key(self, headers: Mapping[bytes, bytes], request_id: str | None) -> bytes | None:
+        """Return what a request sticks to an arm by, if the routes are sticky and it has that."""
         if self._by_id:
-            key = request_id.encode() if request_id else None
-        else:
-            key = headers.get(self._header) if self._header else None
-        return self._stick(key) if key else self._draw()
-
-    def _draw(self) -> Arm:
-        return self._live[min(bisect_right(self._bounds, random.random() * self._bounds[-1]), len(self._live) - 1)]
-
-    def _stick(self, key: bytes) -> Arm:
-        best, score = self._live[0], float("inf")
-        for arm, salt in zip(self._live, self._salts, strict=True):
-            draw = int.from_bytes(blake2b(key, digest_size=8, salt=salt).digest(), "big")
-            # Exponential with rate ``weight``: the smallest of several falls on each with the share of its weight.
-            wait = -log((draw + 1) / (2**64 + 1)) / arm.weight
-            if wait < score:
-                best, score = arm, wait
-        return best
+            return request_id.encode() if request_id else None
+        return headers.get(self._header) if self._header else None
 
     def fallback(self, failed: Arm) -> Arm | None:
         """Return who answers in place of an arm that failed, or None."""

@@ -32,17 +32,16 @@ class Witness:
         self._slot, self._log = slot, log
         self._silent, self._warned_at = 0, -_WARN_NS
 
-    def answered(self, arm: Arm, tickets: Sequence[Ticket], feed: Feed, shared: Shared, rescued: bool = False) -> None:
+    def answered(self, arm: Arm, tickets: Sequence[Ticket], feed: Feed, shared: Shared) -> None:
         """Note requests that one run of a revision has answered.
 
         Args:
             arm: the revision.
-            tickets: the requests, in the order of their rows.
+            tickets: the requests, in the order of their rows; all rescued and logged, or none.
             feed: the tensors of all of them.
             shared: what the run gave.
-            rescued: another revision had failed on them.
         """
-        now = perf_counter_ns()
+        now, rescued = perf_counter_ns(), tickets[0].rescued
         rows = [ticket.rows for ticket in tickets]
         outcome = Count.FALLBACK if rescued else Count.OK
         self._slot.observe(arm.column, outcome, rows, [now - ticket.started for ticket in tickets])
@@ -89,7 +88,7 @@ class Witness:
     ) -> None:
         """Give each request its record: its rows of the tensors, which all of them share."""
         log, stream, every = self._log, arm.stream, sum(rows)
-        if log is None or stream is None:
+        if log is None or stream is None or not tickets[0].logged:
             return
         try:
             features = arm.model.feature_bytes(feed, every) if feed else b""

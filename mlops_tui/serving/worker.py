@@ -27,21 +27,31 @@ import msgspec
 
 from mlops_tui import __version__
 from mlops_tui.core.clock import now_us
-from mlops_tui.core.errors import BadInput, MlopsError
+from mlops_tui.core.errors import MlopsError
 from mlops_tui.serving.app import App, Column
 from mlops_tui.serving.connection import Connection
 from mlops_tui.serving.control import Channel, Message
 from mlops_tui.serving.counters import Counters, Gauge
-from mlops_tui.serving.deployment import CONTROL, COUNTERS, DEPLOYMENT, Deployment, Revision, Routes, read_deployment
-from mlops_tui.serving.deployment import Model as ModelPlace
+from mlops_tui.serving.deployment import (
+    CONTROL,
+    COUNTERS,
+    DEPLOYMENT,
+    TOGGLES,
+    Deployment,
+    Revision,
+    Routes,
+    read_deployment,
+)
 from mlops_tui.serving.front import SWEEP_S, Front
 from mlops_tui.serving.inference_log import InferenceLog
 from mlops_tui.serving.model import Model
 from mlops_tui.serving.pool import Pool
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.seats import BACKLOG, accept_all
+from mlops_tui.serving.toggling import switches
 from mlops_tui.serving.unseal import from_memory
 from mlops_tui.spool.process import this_process
+from mlops_tui.toggles.watching import Watched
 
 _RECONNECT_S = 0.2
 _log = logging.getLogger("mlops.serving")
@@ -89,6 +99,7 @@ class Worker:
         self._columns: dict[str, int] = {}
         self._known: list[Column] = []
         self._plan: _Plan | None = None
+        self._toggles = Watched(folder / TOGGLES)
         self._loader = ThreadPoolExecutor(1, "mlops-load")
         self._orders: asyncio.Queue[Message] = asyncio.Queue()
         self._server: asyncio.Server | None = None
@@ -144,6 +155,7 @@ class Worker:
             self._log.tick()
         if self._plan is not None and self._plan.overdue:
             self._revert(self._plan)
+        self._follow_toggles()
         if self._channel is None:
             self._connect()
 
@@ -244,60 +256,58 @@ class Worker:
                 return
             await self._load(routes)
         except Exception as error:
-            _log.error("routes %s refused: %s", routes.at, error)
-            self._say({"op": "refused", "at": list(routes.at), "why": str(error)})
-            self._forget(plan.routes if plan else None)
+            self._refuse(routes, error)
             return
         self._columns = {ident: column for column, ident, _ in order["columns"]}
         self._known = [tuple(known) for known in order["columns"]]
         revert = routes.lease_revert
-        main = self._router(routes, routes.revisions, routes.fallback)
-        self._plan = plan = _Plan(routes, main, self._router(routes, revert, None) if revert else None)
-        self._app.route(main, self._known)
+        try:
+            main = self._router(routes, routes.revisions, routes.fallback)
+            plan = _Plan(routes, main, self._router(routes, revert, None) if revert else None)
+        except MlopsError as error:
+            self._refuse(routes, error)
+            return
+        self._plan = plan
+        self._route(main)
         if order.get("reverted") or plan.overdue:
             self._revert(plan)
         self._forget(routes)
         # What is loaded now stays: the collector need not walk over it again and again.
         gc.freeze()
 
+    def _refuse(self, routes: Routes, error: Exception) -> None:
+        """Go on with what is served, and say why."""
+        _log.error("routes %s refused: %s", routes.at, error)
+        self._say({"op": "refused", "at": list(routes.at), "why": str(error)})
+        self._forget(self._plan.routes if self._plan else None)
+
+    def _route(self, router: Router) -> None:
+        """Let a router answer from the next request on, with the toggles as they are."""
+        self._toggles.look()
+        self._app.route(router, self._known)
+        self._app.predictor.switches = switches(self._deployment.name, self._toggles.definition, router)
+
+    def _follow_toggles(self) -> None:
+        """Take in a toggle file that has changed: nobody has to be there to tell."""
+        router = self._app.predictor.router
+        if router is not None and self._toggles.look():
+            self._app.predictor.switches = switches(self._deployment.name, self._toggles.definition, router)
+            _log.info("toggles: %s", ", ".join(self._toggles.definition.toggles) or "none")
+
     async def _load(self, routes: Routes) -> None:
-        """Load and warm what is new, beside the traffic.
-
-        Raises:
-            BadInput: a model cannot be loaded, or not in time.
-        """
+        """Load and warm what is new, beside the traffic."""
         loop = asyncio.get_running_loop()
-        for key, model in routes.models.items():
+        for key in routes.models:
             if key not in self._models:
-                loading = loop.run_in_executor(self._loader, self._loaded, model)
-                try:
-                    self._models[key] = await asyncio.wait_for(loading, self._deployment.load_s)
-                except TimeoutError:
-                    self._loader = ThreadPoolExecutor(1, "mlops-load")  # the other thread may never come back
-                    words = f"the model is not loaded after {self._deployment.load_s:g} s"
-                    raise BadInput(words, key[:12], "is it too large?") from None
-
-    def _loaded(self, model: ModelPlace) -> Model:
-        """Load one model; runs on the loader's thread."""
-        deployment, fd = self._deployment, self._files[model.key]
-        if model.engine == "onnx":
-            made = Model(from_memory(fd), deployment.threads)
-        else:
-            from mlops_tui.serving.remote import Wishes
-            from mlops_tui.serving.remote_model import RemoteModel
-
-            wishes = Wishes(
-                model.engine, bool(model.parts), model.signature, deployment.python, deployment.threads,
-                deployment.memory_mb << 20, deployment.load_s, deployment.timeout_s,
-            )  # fmt: skip
-            made = RemoteModel(model.key[:12], wishes, fd)
-        if made.warm_up_error:
-            _log.warning("model %s refused a row of zeros: %s", model.key[:12], made.warm_up_error)
-        return made
+                data = await loop.run_in_executor(self._loader, from_memory, self._files[key])
+                model = await loop.run_in_executor(self._loader, Model, data, self._deployment.threads)
+                if model.warm_up_error:
+                    _log.warning("model %s refused a row of zeros: %s", key[:12], model.warm_up_error)
+                self._models[key] = model
 
     def _router(self, routes: Routes, revisions: tuple[Revision, ...], fallback: str | None) -> Router:
         arms = [self._arm(revision) for revision in revisions]
-        return Router(routes.at, arms, routes.sticky, fallback)
+        return Router(routes.at, arms, routes.sticky, fallback, routes.rescue)
 
     def _arm(self, revision: Revision) -> Arm:
         model = self._models[revision.model.key]
@@ -308,7 +318,7 @@ class Worker:
         """Give the traffic back, because nobody renewed the lease."""
         assert plan.revert is not None
         plan.reverted = True
-        self._app.route(plan.revert, self._known)
+        self._route(plan.revert)
         _log.warning("the lease of routes %s ran out: reverted", plan.routes.at)
         self._report()
 
@@ -319,7 +329,7 @@ class Worker:
         for key in self._files.keys() - wanted.keys():
             os.close(self._files.pop(key))
         for key in self._models.keys() - wanted.keys():
-            self._loader.submit(self._models.pop(key).close)
+            del self._models[key]
 
     # The end.
 
@@ -335,8 +345,6 @@ class Worker:
         deadline = time.monotonic() + self._deployment.grace_s
         while (self._front.connections or self._arriving) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
-        for model in self._models.values():
-            model.close()
 
 
 def main(argv: list[str] | None = None) -> int:
