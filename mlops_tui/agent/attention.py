@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from mlops_tui.contracts.agent import Attention
-from mlops_tui.contracts.deploy import StartRollout
+from mlops_tui.contracts.rollout_file import seconds
 from mlops_tui.core.clock import DAY, SECOND
+from mlops_tui.deploy.rollout_file import kept
 from mlops_tui.door import Context
 
 SHOWN = 20
@@ -90,11 +91,13 @@ def _told(ctx: Context, row: dict[str, Any]) -> tuple[str, str] | None:
         return "fail", f"{name} was rolled back: {row['why'] or row['text']}"
     if row["state"] == "Paused":
         return "warn", f"{name} waits for you at {row['weight']:g} %"
+    if row["state"] == "Holding":
+        return "warn", f"{name} waits for your approval at {row['weight']:g} %"
     if row["state"] == "Shifting":
-        spec = msgspec.json.decode(row["spec"], type=StartRollout)
-        seen = row["evidence"].n_canary if row["evidence"] else 0
-        if seen < spec.min_requests and ctx.now - row["since"] > spec.step_s * SECOND:
-            return "warn", f"{name} is held at {row['weight']:g} %: {seen} of {spec.min_requests} rows"
+        spec = kept(row["spec"])
+        seen, least = row["evidence"].n_canary if row["evidence"] else 0, spec.analysis.min_requests
+        if seen < least and ctx.now - row["since"] > seconds(spec.steps[row["step"]].for_) * SECOND:
+            return "warn", f"{name} is held at {row['weight']:g} %: {seen} of {least} rows"
     return None
 
 

@@ -6,11 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from mlops_tui.contracts.agent import DriftLine, JobLine, TrafficLine
-from mlops_tui.contracts.deploy import StartRollout
-from mlops_tui.deploy.rollouts import TERMINAL
+from mlops_tui.deploy.machine import TERMINAL
+from mlops_tui.deploy.rollout_file import kept
 from mlops_tui.door import Context
 
 SPARK, SHOWN = 24, 12
@@ -21,9 +19,9 @@ class Evidence(NamedTuple):
     """The newest look at one event of a rollout: bad rows and rows of each side, log e-value of harm."""
 
     event: str
-    bad_canary: int
+    bad_canary: float
     n_canary: int
-    bad_stable: int
+    bad_stable: float
     n_stable: int
     log_e_harm: float
 
@@ -110,11 +108,11 @@ def rollouts(ctx: Context) -> list[dict[str, Any]]:
         WITH r AS (SELECT * FROM rollout WHERE tenant = ?
                    QUALIFY row_number() OVER (PARTITION BY deployment_id ORDER BY started DESC) = 1),
              e AS (SELECT rollout_id, arg_max(state, seq) AS state, arg_max(weight, seq) AS weight,
-                     arg_max(text, seq) AS text, arg_max(text, seq) FILTER (state = 'RollingBack') AS why,
-                     arg_max(ts, seq) AS since
+                     arg_max(text, seq) AS text, arg_max(step, seq) AS step, arg_max(ts, seq) AS since,
+                     arg_max(text, seq) FILTER (state = 'RollingBack') AS why
                    FROM rollout_event WHERE rollout_id IN (SELECT id FROM r) GROUP BY 1)
         SELECT r.id, r.strategy, r.spec, d.name AS deployment, s.label AS stable, c.label AS canary,
-          e.state, e.weight, e.text, e.why, epoch_us(e.since) AS since
+          e.state, e.weight, e.step, e.text, e.why, epoch_us(e.since) AS since
         FROM r JOIN e ON e.rollout_id = r.id JOIN deployment d ON d.id = r.deployment_id
         JOIN revision s ON s.deployment_id = d.id AND s.no = r.stable_no
         JOIN revision c ON c.deployment_id = d.id AND c.no = r.canary_no
@@ -163,10 +161,13 @@ def _told(row: dict[str, Any]) -> str:
     seen: Evidence | None = row["evidence"]
     if seen is None or not seen.n_canary:
         return f"{head}  no rows yet"
-    spec = msgspec.json.decode(row["spec"], type=StartRollout)
+    analysis = kept(row["spec"]).analysis
     canary, stable = seen.bad_canary / seen.n_canary, seen.bad_stable / max(1, seen.n_stable)
     # Beyond a million to one nobody reads the digits.
-    harm, needed = math.exp(min(seen.log_e_harm, math.log(1e6))), len(spec.events) / spec.alpha
+    harm, needed = (
+        math.exp(min(seen.log_e_harm, math.log(1e6))),
+        max(1, len(analysis.harm) + len(analysis.limits)) / analysis.alpha,
+    )
     return f"{head}  {seen.event} {canary:.1%} : {stable:.1%}  n {seen.n_canary:,}  harm {harm:.2g} of {needed:.0f}"
 
 

@@ -19,6 +19,8 @@ from mlops_tui.contracts.operation import Effect, File, Kind, Operation
 
 PATHS = frozenset(("path", "checks", "script", "policy", "folder"))
 """Fields that name a file of the caller: made absolute before they travel, the agent stands elsewhere."""
+TEXTS = frozenset(("file",))
+"""Fields whose value is a file's text: a command line is given the file, ``-`` is what is piped in."""
 
 
 def command_for(operation: Operation[Any, Any], name: str = "") -> click.Command:
@@ -72,6 +74,8 @@ def request_from(operation: Operation[Any, Any], values: Mapping[str, Any]) -> A
             value = list(value)
         elif field.name in PATHS and value:
             value = _absolute(field.name, value)
+        elif field.name in TEXTS and value:
+            value = _text(value)
         given[field.name] = value
     try:
         return msgspec.convert(given, operation.request)
@@ -163,6 +167,15 @@ def _absolute(field: str, given: str) -> str:
     if field == "script" and not path.exists():
         return given  # a program on PATH
     return str(path.absolute())
+
+
+def _text(given: str) -> str:
+    """Return what a file of the caller says."""
+    try:
+        return sys.stdin.read() if given == "-" else Path(given).expanduser().read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise click.UsageError(f"{given} cannot be read: {why}", click.get_current_context(silent=True)) from None
 
 
 def _readable(operation: Operation[Any, Any], complaint: str) -> str:

@@ -1,4 +1,4 @@
-"""Deployments, rollouts and replayed traffic."""
+"""Deployments and replayed traffic."""
 
 from __future__ import annotations
 
@@ -104,86 +104,6 @@ class Replay(Request, frozen=True):
     ] = ""
 
 
-class StartRollout(Request, frozen=True):
-    """A version to bring in step by step."""
-
-    positional = ("deployment", "model")
-    deployment: DeployRef
-    model: Annotated[str, Meta(description="model@version")]
-    strategy: Annotated[str, Meta(description="canary, blue-green or shadow")] = "canary"
-    steps: Annotated[list[float], Meta(description="weights of the canary in per cent")] = msgspec.field(
-        default_factory=lambda: [5.0, 25.0, 50.0]
-    )
-    step_s: Annotated[float, Meta(ge=0, description="seconds at least on each step")] = 60.0
-    look_s: Annotated[float, Meta(gt=0, description="seconds between looks")] = 10.0
-    deadline_s: Annotated[float, Meta(gt=0, description="seconds after which it is rolled back")] = 86_400.0
-    events: Annotated[list[str], Meta(description="bad events to judge: error, wrong")] = msgspec.field(
-        default_factory=lambda: ["error", "wrong"]
-    )
-    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
-    max_ratio: Annotated[float, Meta(gt=1)] = 1.25
-    min_requests: Annotated[
-        int, Meta(ge=1, description="failed or labelled units of the canary below which nothing is judged")
-    ] = 200
-    on_no_data: Annotated[str, Meta(description="hold, proceed or rollback")] = "hold"
-
-
-class RolloutRef(Request, frozen=True):
-    """Names a rollout by its id, or by its deployment (the newest)."""
-
-    positional = ("rollout",)
-    rollout: Annotated[str, Meta(description="deployment, or the beginning or end of a rollout's id")]
-
-
-class Look(msgspec.Struct, kw_only=True):
-    """One look at the evidence: bad events and units of canary and stable so far, e-values as natural logs.
-
-    A unit is a request for the event ``error``, a labelled row for ``wrong``.
-    """
-
-    step: int
-    look: int
-    event: str
-    ts: int
-    bad_canary: int
-    n_canary: int
-    bad_stable: int
-    n_stable: int
-    log_e_harm: float
-    log_e_safe: float
-    verdict: str
-
-
-class RolloutEvent(msgspec.Struct, kw_only=True):
-    """One transition of a rollout."""
-
-    ts: int
-    state: str
-    step: int
-    weight: float
-    text: str
-    actor: str
-
-
-class Rollout(Answer):
-    """A rollout, whole; ``looks`` are the newest of each event first."""
-
-    id: str
-    deployment: str
-    strategy: str
-    state: str
-    step: int
-    steps: list[float]
-    stable: str
-    canary: str
-    started: int
-    ended: int | None
-    actor: str
-    text: str
-    looks: list[Look]
-    events: list[RolloutEvent]
-
-
 class OneVersion(Request, frozen=True):
     """Names a model version."""
 
@@ -207,13 +127,6 @@ class MakeBundle(Request, frozen=True):
     name: Annotated[str, Meta(description="deployment, model@version or model@alias")]
     folder: Annotated[str, Meta(min_length=1, description="folder to make, or a file that ends in .tar.gz")]
     sign: Annotated[bool, Meta(description="sign it with this store's key")] = True
-
-
-class RollbackDeployment(Request, frozen=True):
-    """A deployment to bring back to what it served before."""
-
-    positional = ("deployment",)
-    deployment: DeployRef
 
 
 deployments = listing("deploy", "List deployments.", "mlops deploy list")
@@ -294,66 +207,4 @@ replay = operation(
     kind="job",
     help="Send a data set as live traffic, with late labels.",
     example="mlops deploy replay employment census-2016 --labels labels-2016 --rate 200",
-)
-rollouts = listing("rollout", "List rollouts.", "mlops rollout list")
-rollout_start = operation(
-    "rollout.start",
-    StartRollout,
-    Rollout,
-    permission="rollout:start",
-    effect="change",
-    help="Bring in a version step by step.",
-    example="mlops rollout start employment employment@2 --steps 5 --steps 25",
-)
-rollout_status = operation(
-    "rollout.status",
-    RolloutRef,
-    Rollout,
-    help="Show a rollout: step, evidence, timeline.",
-    example="mlops rollout status employment",
-)
-rollout_pause = operation(
-    "rollout.pause",
-    RolloutRef,
-    Done,
-    permission="rollout:control",
-    effect="change",
-    help="Hold a rollout where it is.",
-    example="mlops rollout pause employment",
-)
-rollout_resume = operation(
-    "rollout.resume",
-    RolloutRef,
-    Done,
-    permission="rollout:control",
-    effect="change",
-    help="Let a paused rollout go on.",
-    example="mlops rollout resume employment",
-)
-rollout_promote = operation(
-    "rollout.promote",
-    RolloutRef,
-    Done,
-    permission="rollout:promote",
-    effect="change",
-    help="Give the new version all traffic now.",
-    example="mlops rollout promote employment",
-)
-rollout_abort = operation(
-    "rollout.abort",
-    RolloutRef,
-    Done,
-    permission="rollout:control",
-    effect="change",
-    help="End a rollout and give the stable version all traffic.",
-    example="mlops rollout abort employment",
-)
-rollout_rollback = operation(
-    "rollout.rollback",
-    RollbackDeployment,
-    Done,
-    permission="rollout:promote",
-    effect="change",
-    help="Bring a deployment back to what it served before.",
-    example="mlops rollout rollback employment",
 )

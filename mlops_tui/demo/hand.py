@@ -94,7 +94,8 @@ class Hand:
 
     def canary(self, model: str, file: str) -> Any:
         """Bring a version in under replayed traffic and return the rollout once it is over."""
-        steps = {"steps": [10.0, 30.0, 60.0], "step_s": 2.0, "look_s": 1.0, "min_requests": 150, "max_ratio": 1.5}
+        steps = {"steps": [10.0, 30.0, 60.0], "step_s": 2.0, "look_s": 1.0, "min_requests": 150}
+        steps |= {"max_ratio": 1.5, "keep_old_s": 2.0}
         started = self.client.call("rollout.start", {"deployment": self.name, "model": model, **steps})
         traffic = self.begin_replay(file, rate=500).job
 

@@ -156,7 +156,7 @@ class RemoveDeployment:
     def apply(self, ctx: Context, request: contract.OneDeployment, plan: Plan) -> Done:
         """Write it down; the reconciler drains the servers."""
         for row in plan.data["rollouts"]:
-            rollouts.enter(ctx, row, "Aborted", row["step"], 0.0, "the deployment was removed")
+            rollouts.enter(ctx, row, "Aborted", row["step"], 0.0, "the deployment was removed", word="remove")
         ctx.session.execute(
             "UPDATE deployment SET removed = make_timestamp(?), status = 'draining', text = 'draining' WHERE id = ?",
             [ctx.now, plan.data["id"]],

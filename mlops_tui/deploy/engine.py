@@ -1,8 +1,8 @@
-"""The rollout engine: from the state in the store to the next one, by evidence from the inference log.
+"""The rollout engine: from the state in the store to the next one, by the table of states and by evidence.
 
-Every turn begins from the store alone, and every transition is one transaction (event, split), so a killed agent goes
-on where it was. Seconds count only while somebody looks: a step's clock begins anew with the agent, and the deadline
-counts the seconds in which an agent watched.
+Every turn begins from the store alone. A transition is one transaction (event, split) before anything follows from it,
+and what follows is done by others who read it there: the reconciler writes the routes of the newest split, the data
+plane refuses older ones. So a killed agent goes on where it was, and whatever was half done is done again.
 """
 
 from __future__ import annotations
@@ -11,54 +11,19 @@ import logging
 import time
 from typing import Any
 
-import msgspec
-
-from mlops_tui.contracts.deploy import StartRollout
-from mlops_tui.deploy import looks, rollouts, traffic
+from mlops_tui.contracts.rollout_file import Spec, seconds
+from mlops_tui.core import faults
+from mlops_tui.deploy import checks, clocks, looks, rollouts, traffic, warmup
+from mlops_tui.deploy.gating import objection
+from mlops_tui.deploy.machine import STATES, Entry, entry, promoted
 from mlops_tui.deploy.reconcile import refusal
-from mlops_tui.deploy.traffic import Share, Split
+from mlops_tui.deploy.rollout_file import kept
+from mlops_tui.deploy.traffic import Split
 from mlops_tui.door import Caller, Context, House, act, every
-from mlops_tui.stats.harm import HarmResult
 from mlops_tui.store.session import Session
 
 log = logging.getLogger(__name__)
 TURN_S = 0.5
-SAVE_S = 5.0
-ADVANCING = ("Pending", "Provisioning", "Shifting")
-"""States that the deadline ends."""
-WORDS = {"error": "model errors", "wrong": "wrong predictions"}
-EXPOSED = ("Provisioning", "Shifting", "Paused", "Promoting")
-"""States whose split names the canary: servers that refuse it end the rollout."""
-
-
-class Clock:
-    """The seconds of one rollout that this agent has watched.
-
-    Args:
-        seq: of the event by which the rollout came into its state; another one begins the clock of a step anew.
-    """
-
-    def __init__(self, seq: int) -> None:
-        self.seq, self.entered = seq, time.monotonic()
-        self.looked = -float("inf")
-        self.turned = time.monotonic()
-        self.unsaved = 0.0
-
-    def turn(self, seq: int) -> None:
-        """Count the time since the last turn; a machine that slept has watched nothing."""
-        now = time.monotonic()
-        self.unsaved += min(now - self.turned, 10 * TURN_S)
-        self.turned = now
-        if seq != self.seq:
-            self.seq, self.entered = seq, now
-
-    @property
-    def here(self) -> float:
-        """Seconds in this state."""
-        return time.monotonic() - self.entered
-
-
-_clocks: dict[str, Clock] = {}
 
 
 @every(TURN_S, "deploy.rollouts")
@@ -70,99 +35,139 @@ def turn(house: House) -> None:
     rows = house.read(rollouts.active)
     if rows:
         rollouts.MOVING.set()
-    for gone in _clocks.keys() - {row["id"] for row in rows}:
-        del _clocks[gone]
+    clocks.forget({row["id"] for row in rows})
     for row in rows:
         try:
-            _move(house, row, msgspec.json.decode(row["spec"], type=StartRollout))
+            _move(house, row, kept(row["spec"]))
         except Exception:
             log.exception("the rollout of %s: it will be tried again", row["deployment"])
 
 
-def _move(house: House, row: dict[str, Any], spec: StartRollout) -> None:
-    clock = _clocks.setdefault(row["id"], Clock(row["seq"]))
-    clock.turn(row["seq"])
-    state = row["state"]
-    if state in EXPOSED and (why := refusal(house, row["deployment_id"])):
+def _move(house: House, row: dict[str, Any], spec: Spec) -> None:
+    """Make the one move that is due, if any."""
+    watch = clocks.watch(row["id"])
+    watch.turn()
+    if watch.unsaved >= clocks.SAVE_S:
+        row["watched_s"] = house.store.write(lambda s: clocks.save(s, row["id"]))
+    name, state = row["state"], STATES[row["state"]]
+    if state.exposed and (why := refusal(house, row["deployment_id"])):
         _back(house, row, f"the servers refuse the new version: {why}")
-    elif state in ADVANCING and _watched(house, row, clock) > spec.deadline_s:
-        _back(house, row, f"not done within {spec.deadline_s:g} s")
-    elif state == "Pending":
-        _enter(house, row, "Provisioning", -1, 0.0, "the new version is loaded", _split(row, spec, -1))
-    elif state == "Provisioning" and _acknowledged(house, row):
-        _first_step(house, row, spec)
-    elif state in ("Shifting", "Paused"):
-        _watch(house, row, spec, clock)
-    elif state == "Promoting":
-        _settle(house, row, row["canary_no"], "Succeeded", 100.0, f"{row['text']}; the new version has all traffic")
-    elif state in ("RollingBack", "Aborting"):
-        end = "RolledBack" if state == "RollingBack" else "Aborted"
-        _settle(house, row, row["stable_no"], end, 0.0, f"{row['text']}; stable has all traffic")
+    elif state.timed and clocks.watched(row) > seconds(spec.deadline):
+        _back(house, row, f"not done within {seconds(spec.deadline):g} s")
+    elif state.judged and _looked(house, row, spec, watch):
+        return
+    elif name in _BY_STATE:
+        _BY_STATE[name](house, row, spec)
 
 
-def _watched(house: House, row: dict[str, Any], clock: Clock) -> float:
-    """Return the seconds in which agents watched a rollout; the store hears of them now and then."""
-    if clock.unsaved >= SAVE_S:
-        added, clock.unsaved = clock.unsaved, 0.0
-        row["watched_s"] += added
-        house.store.write(
-            lambda s: s.execute("UPDATE rollout SET watched_s = watched_s + ? WHERE id = ?", [added, row["id"]])
+def _gate(house: House, row: dict[str, Any], spec: Spec) -> None:
+    """Let in what was asked for, or say what stands against it."""
+    if why := house.read(lambda s: objection(s, row, spec)):
+        _back(house, row, why)
+    elif spec.strategy == "recreate":
+        begin = entry(spec, row["stable_no"], row["canary_no"], len(spec.steps))
+        _enter(house, row, begin.state, 0, begin.weight, "the new version takes the place of the old", begin.split)
+    else:
+        _begin(house, row, entry(spec, row["stable_no"], row["canary_no"], -1), -1)
+
+
+def _provide(house: House, row: dict[str, Any], spec: Spec) -> None:
+    """Wait until the new version is loaded and warm, then take the first step."""
+    if not _acknowledged(house, row):
+        return
+    warm = warmup.done(house, row, spec.warmup or 0)
+    if warm is None:
+        return
+    if warm.failed:
+        _back(house, row, f"warming up: {warm.text}")
+        return
+    first = entry(spec, row["stable_no"], row["canary_no"], 0)
+    why = "the new version is ready" + (f", {warm.text}" if warm.text else "")
+    _begin(house, row, first, 0, why)
+
+
+def _promote(house: House, row: dict[str, Any], spec: Spec) -> None:
+    """Wait until the servers show the new version alone; then keep the old one for a while, if that was asked for."""
+    split = promoted(spec, row["stable_no"], row["canary_no"])
+    if not _shows(house, row, split):
+        return
+    if keep := seconds(spec.keep_old):
+        text = f"{row['text']}; the old version stays loaded for {keep:g} s"
+        _enter(house, row, "Baking", row["step"], 100.0, text)
+    else:
+        _enter(house, row, "Succeeded", row["step"], 100.0, f"{row['text']}; the new version has all traffic")
+
+
+def _bake(house: House, row: dict[str, Any], spec: Spec) -> None:
+    if clocks.here(row) >= seconds(spec.keep_old):
+        text = "the new version has all traffic, the old one is unloaded"
+        _enter(house, row, "Succeeded", row["step"], 100.0, text, traffic.all_to(row["canary_no"]))
+
+
+def _settle(state: str) -> Any:
+    def settle(house: House, row: dict[str, Any], spec: Spec) -> None:
+        """End when the servers show stable alone."""
+        if _shows(house, row, traffic.all_to(row["stable_no"])):
+            _enter(house, row, state, row["step"], 0.0, f"{row['text']}; stable has all traffic")
+
+    return settle
+
+
+_BY_STATE: dict[str, Any] = {
+    "Pending": lambda house, row, spec: _enter(house, row, "Gating", -1, 0.0, "its version is looked at"),
+    "Gating": _gate,
+    "Provisioning": _provide,
+    "Promoting": _promote,
+    "Baking": _bake,
+    "RollingBack": _settle("RolledBack"),
+    "Aborting": _settle("Aborted"),
+}
+"""What is done in a state beside looking at evidence."""
+
+
+def _looked(house: House, row: dict[str, Any], spec: Spec, watch: clocks.Watch) -> bool:
+    """Look when it is time, and do what follows; tell whether the rollout moved."""
+    if not _acknowledged(house, row) or time.monotonic() - watch.looked < seconds(spec.analysis.every):
+        return False
+    watch.looked = time.monotonic()
+    found = looks.take(house, row, spec)
+    faults.point(f"rollout:{row['state']}:looked")
+    decision = checks.decide(spec, row["state"], row["step"], found, clocks.here(row))
+    if decision.move == "back":
+        _harmed(house, row, spec, decision.why)
+    elif decision.move == "ask":
+        _enter(house, row, "Holding", row["step"], row["weight"], decision.why)
+    elif decision.move == "next":
+        _begin(
+            house, row, entry(spec, row["stable_no"], row["canary_no"], row["step"] + 1), row["step"] + 1, decision.why
         )
-    return float(row["watched_s"]) + clock.unsaved
+    return decision.move != "stay"
 
 
-def _first_step(house: House, row: dict[str, Any], spec: StartRollout) -> None:
-    if spec.strategy == "blue-green":
-        _enter(house, row, "Promoting", 0, 100.0, "the new version is ready")
-        return
-    weight = spec.steps[0] if spec.strategy == "canary" else 0.0
-    words = f"{weight:g} % of the traffic" if weight else "a copy of the traffic, answers unused"
-    _enter(house, row, "Shifting", 0, weight, f"step 1: {words}", _split(row, spec, 0))
+def _harmed(house: House, row: dict[str, Any], spec: Spec, why: str) -> None:
+    """Go back, or give stable all traffic and wait for a person, as was asked for."""
+    if spec.on_failure == "pause" and "Paused" in STATES[row["state"]].leads:
+        preview = entry(spec, row["stable_no"], row["canary_no"], -1).split
+        _enter(house, row, "Paused", row["step"], 0.0, why, preview)
+    elif not (spec.on_failure == "pause" and row["state"] == "Paused"):
+        _back(house, row, why)
 
 
-def _watch(house: House, row: dict[str, Any], spec: StartRollout, clock: Clock) -> None:
-    """Look when it is time; then stay, go on, or go back. A paused rollout only ever goes back."""
-    if not _acknowledged(house, row) or time.monotonic() - clock.looked < spec.look_s:
-        return
-    clock.looked = time.monotonic()
-    results = looks.take(house, row, spec)
-    harm = [f"{WORDS[event]}: {result.text}" for event, result in results.items() if result.verdict == "harm"]
-    if harm:
-        _back(house, row, "; ".join(harm))
-    elif row["state"] == "Shifting":
-        _consider(house, row, spec, list(results.values()), clock.here >= spec.step_s)
+def _begin(house: House, row: dict[str, Any], begin: Entry, step: int, why: str = "") -> None:
+    """Begin a step; an approval leaves the traffic as it is."""
+    now = house.read(lambda s: traffic.current(s, row["deployment_id"]))
+    split = None if now is not None and now.split == begin.split else begin.split
+    text = f"{why}: {begin.words}" if why else begin.words
+    _enter(house, row, begin.state, step, begin.weight, text, split)
 
 
-def _consider(house: House, row: dict[str, Any], spec: StartRollout, results: list[HarmResult], waited: bool) -> None:
-    """Go on when it was long enough and enough was seen, or at once when the canary is proven safe."""
-    enough = all(not result.hold for result in results)
-    safe = all(result.verdict == "safe" for result in results)
-    if enough and (waited or safe):
-        _next_step(house, row, spec, "proven safe" if safe else "no harm seen")
-    elif waited and spec.on_no_data == "rollback":
-        _back(house, row, next((result.text for result in results if result.hold), "too few rows to judge by"))
-    elif waited and spec.on_no_data == "proceed":
-        _next_step(house, row, spec, "too few rows to judge by")
-
-
-def _next_step(house: House, row: dict[str, Any], spec: StartRollout, why: str) -> None:
-    step = row["step"] + 1
-    if spec.strategy == "shadow" or step >= len(spec.steps):
-        _enter(house, row, "Promoting", step, 100.0, why)
-        return
-    weight = spec.steps[step]
-    _enter(house, row, "Shifting", step, weight, f"{why}: step {step + 1}, {weight:g} %", _split(row, spec, step))
-
-
-def _split(row: dict[str, Any], spec: StartRollout, step: int) -> Split:
-    """Return the split of a step; step -1 loads the canary without traffic."""
-    weight = spec.steps[step] if step >= 0 and spec.strategy == "canary" else 0.0
-    role = "shadow" if spec.strategy == "shadow" and step >= 0 else "canary"
-    shares = [
-        Share(no=row["stable_no"], role="stable", weight=100.0 - weight),
-        Share(no=row["canary_no"], role=role, weight=weight),
-    ]
-    return Split(shares=shares, lease=weight > 0)
+def _shows(house: House, row: dict[str, Any], split: Split) -> bool:
+    """Make a split the one in force if it is not, and tell whether the servers show it."""
+    now = house.read(lambda s: traffic.current(s, row["deployment_id"]))
+    if now is None or now.split != split:
+        _change(house, row, lambda ctx: traffic.shift(ctx, row["deployment_id"], split, row["strategy"], row["text"]))
+        return False
+    return _acknowledged(house, row)
 
 
 def _acknowledged(house: House, row: dict[str, Any]) -> bool:
@@ -176,25 +181,14 @@ def _back(house: House, row: dict[str, Any], why: str) -> None:
     _enter(house, row, "RollingBack", row["step"], 0.0, why, traffic.all_to(row["stable_no"]))
 
 
-def _settle(house: House, row: dict[str, Any], no: int, state: str, weight: float, text: str) -> None:
-    """Give one revision everything, then wait until the servers show it."""
-    split = traffic.all_to(no)
-    now = house.read(lambda s: traffic.current(s, row["deployment_id"]))
-    if now is None or now.split != split:
-        _change(house, row, lambda ctx: traffic.shift(ctx, row["deployment_id"], split, row["strategy"], row["text"]))
-    elif _acknowledged(house, row):
-        _enter(house, row, state, row["step"], weight, text)
-
-
 def _enter(
     house: House, row: dict[str, Any], state: str, step: int, weight: float, text: str, split: Split | None = None
 ) -> None:
     """Make a transition, with its split if it has one."""
 
     def change(ctx: Context) -> None:
-        if split is not None:
-            traffic.shift(ctx, row["deployment_id"], split, row["strategy"], text)
-        rollouts.enter(ctx, row, state, step, weight, text)
+        came = traffic.shift(ctx, row["deployment_id"], split, row["strategy"], text) if split is not None else None
+        rollouts.enter(ctx, row, state, step, weight, text, generation=came)
         house.guard.note(ctx, "rollout.engine", f"rollout:{row['id']}", state, f"{row['deployment']}: {text}")
 
     _change(house, row, change)

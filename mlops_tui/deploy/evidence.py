@@ -91,7 +91,8 @@ def reach(session: Session, table: str, mark: int) -> int:
 
 _SAME = """l.deployment_id = i.deployment_id AND l.request_id = i.request_id AND l."row" = i."row\""""
 _JUDGED = f"i.status IN ({OK}, {FALLBACK}) AND isfinite(i.score)"
-_SHOWN = "i.deployment_id, i.revision_no, i.shadow, i.status, epoch_us(i.ts) AS ts_us, i.score"
+_SHOWN = """i.deployment_id, i.revision_no, i.shadow, i.status, epoch_us(i.ts) AS ts_us, i.score,
+    hash(i.request_id) AS request"""
 _LATE = f"""
     WITH first AS (SELECT deployment_id, request_id, "row", arg_min(truth, (seq, ts)) AS truth, min(ts) AS known
                    FROM label WHERE seq > $l AND seq <= $l_end GROUP BY ALL),
@@ -128,7 +129,8 @@ def _keep(house: House, news: News) -> None:
 
     def write(session: Session) -> None:
         for outcomes in news.outcomes:
-            session.insert_columns("outcome", outcomes)
+            seq = np.full(len(outcomes["request"]), sum(news.marks))  # either mark has moved, so it is a new number
+            session.insert_columns("outcome", {**outcomes, "seq": seq})
         for (deployment, no), added in news.totals.items():
             _add(session, deployment, no, added)
         session.execute("DELETE FROM tally")

@@ -6,18 +6,18 @@ from typing import Any
 
 import msgspec
 
-from mlops_tui.contracts import deploy as contract
+from mlops_tui.contracts import rollout as contract
 from mlops_tui.contracts.operation import Change, Done, Plan
-from mlops_tui.core.errors import BadInput, Conflict
+from mlops_tui.contracts.rollout_file import Spec, seconds
+from mlops_tui.core.clock import SECOND
+from mlops_tui.core.errors import BadInput, Conflict, Refused
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import rollouts, traffic
+from mlops_tui.deploy import rollout_file, rollouts, traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
+from mlops_tui.deploy.gating import differs
+from mlops_tui.deploy.machine import GOING_BACK, WORDS, entry, refuse_word
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
-
-STRATEGIES = ("canary", "blue-green", "shadow")
-EVENTS = ("error", "wrong")
-ON_NO_DATA = ("hold", "proceed", "rollback")
 
 
 def refuse_busy(ctx: Context, row: dict[str, Any]) -> None:
@@ -36,62 +36,53 @@ def refuse_busy(ctx: Context, row: dict[str, Any]) -> None:
         raise Conflict(f"an A/B test runs on {name}", "its arms share the traffic", f"mlops ab stop {name}")
 
 
-def _check(request: contract.StartRollout) -> None:
-    if request.strategy not in STRATEGIES:
-        raise BadInput(f"there is no strategy {request.strategy!r}", "", "one of: " + ", ".join(STRATEGIES))
-    steps = request.steps
-    if not steps or any(not 0 < step < 100 for step in steps) or sorted(set(steps)) != steps:
-        raise BadInput(
-            f"the steps {steps} cannot be taken",
-            "weights rise and lie between 0 and 100 per cent",
-            "--steps 5 --steps 25 --steps 50",
-        )
-    if not request.events or set(request.events) - set(EVENTS) or len(set(request.events)) < len(request.events):
-        raise BadInput(f"the events {request.events} cannot be judged", "", "each once, of: " + ", ".join(EVENTS))
-    if request.on_no_data not in ON_NO_DATA:
-        raise BadInput(f"on_no_data cannot be {request.on_no_data!r}", "", "one of: " + ", ".join(ON_NO_DATA))
-
-
-@implements(contract.rollout_start)
+@implements(contract.start)
 class StartRollout:
     """Begin to bring a version in."""
 
     def plan(self, ctx: Context, request: contract.StartRollout) -> Plan:
-        """Check strategy and steps, and that nothing else is under way."""
-        _check(request)
-        row = find_deployment(ctx.session, ctx.tenant, request.deployment)
-        refuse_busy(ctx, row)
-        version = resolve_version(ctx.session, ctx.tenant, request.model)
+        """Read what is asked for; find the version, pin its digest, and see that nothing else is under way."""
+        spec = _asked(request)
+        row = find_deployment(ctx.session, ctx.tenant, spec.deployment)
+        ended = _ended_for(ctx, row, request.supersede)
+        version = resolve_version(ctx.session, ctx.tenant, spec.model)
         refuse_unservable(version)
-        now = traffic.current(ctx.session, row["id"])
-        assert now is not None  # written together with the deployment
-        stable = now.split.stable
+        if why := differs(version, spec.digest):
+            raise Refused(f"{label(version)} is not what was pinned", why, f"mlops version show {label(version)}")
+        stable = ended["stable_no"] if ended and ended["state"] != "Baking" else _stable(ctx, row["id"])
+        if ended and ended["state"] == "Baking":
+            stable = ended["canary_no"]
         serving = ctx.session.value(
             "SELECT version_id FROM revision WHERE deployment_id = ? AND no = ?", [row["id"], stable]
         )
         if serving == version["id"]:
             raise Conflict(f"{row['name']} serves {label(version)} already")
-        by = " → ".join(f"{step:g} %" for step in request.steps) if request.strategy == "canary" else request.strategy
-        before, after = labels_of(ctx.session, row["id"])[stable], f"{label(version)} by {by}"
+        spec = msgspec.structs.replace(
+            spec, deployment=row["name"], model=label(version), digest=spec.digest or version["digest"]
+        )
+        before = labels_of(ctx.session, row["id"])[stable]
         return Plan(
             operation="rollout.start",
             object=f"deploy:{row['name']}",
-            text=f"bring {label(version)} into {row['name']} by {request.strategy}",
-            changes=[Change(object=f"deploy:{row['name']}", field="serves", before=before, after=after)],
-            data={"row": row, "version": version, "stable": stable},
+            text=f"bring {label(version)} into {row['name']} by {spec.strategy}",
+            changes=_changes(spec, row["name"], before, label(version), ended),
+            environment=row["environment"],
+            data={"row": row, "version": version, "stable": stable, "spec": spec, "ended": ended},
         )
 
     def apply(self, ctx: Context, request: contract.StartRollout, plan: Plan) -> contract.Rollout:
         """Write the rollout and its first state."""
-        row = plan.data["row"]
+        row, spec, ended = plan.data["row"], plan.data["spec"], plan.data["ended"]
+        if ended:
+            _end(ctx, row, ended)
         rollout = {"id": uuid7(), "deployment": row["name"]}
         ctx.session.insert(
             "rollout",
             id=rollout["id"],
             tenant=ctx.tenant,
             deployment_id=row["id"],
-            strategy=request.strategy,
-            spec=msgspec.json.encode(request).decode(),
+            strategy=spec.strategy,
+            spec=msgspec.json.encode(spec).decode(),
             stable_no=plan.data["stable"],
             canary_no=traffic.add_revision(ctx, row["id"], plan.data["version"]),
             started_us=ctx.now,
@@ -101,109 +92,277 @@ class StartRollout:
         return rollouts.shown(ctx.session, rollouts.find(ctx.session, ctx.tenant, rollout["id"]))
 
 
-@implements(contract.rollout_status)
+def _asked(request: contract.StartRollout) -> Spec:
+    """Return what is asked for, by a file or by the usual choices."""
+    if request.file:
+        spec = rollout_file.read(request.file)
+        for name in ("deployment", "model"):
+            said, told = getattr(request, name), getattr(spec, name)
+            if said and said != told:
+                raise BadInput(f"the file says {name} {told}, you say {said}", "", "leave one of them out")
+        return spec
+    if not request.deployment or not request.model:
+        raise BadInput("which deployment and which version?", "", "mlops rollout start employment employment@2")
+    return rollout_file.chosen(request)
+
+
+def _stable(ctx: Context, deployment: str) -> int:
+    now = traffic.current(ctx.session, deployment)
+    assert now is not None  # written together with the deployment
+    return now.split.stable
+
+
+def _ended_for(ctx: Context, row: dict[str, Any], supersede: bool) -> dict[str, Any] | None:
+    """Return the rollout that must end for another to begin; None when there is none."""
+    under_way = rollouts.active(ctx.session, row["id"])
+    if not supersede or not under_way:
+        refuse_busy(ctx, row)
+        return None
+    ended = under_way[0]
+    if ended["state"] in GOING_BACK:
+        raise Conflict(f"the rollout of {row['name']} is {ended['state']}", "it is going back already", "wait for it")
+    return ended
+
+
+def _end(ctx: Context, row: dict[str, Any], ended: dict[str, Any]) -> None:
+    """End a rollout because the next one begins: one that bakes has succeeded, any other is superseded."""
+    who = f"by {ctx.caller.name}, who begins another"
+    if ended["state"] == "Baking":
+        came = traffic.shift(ctx, row["id"], traffic.all_to(ended["canary_no"]), ended["strategy"], f"baked {who}")
+        text = f"its bake was ended {who}"
+        rollouts.enter(ctx, ended, "Succeeded", ended["step"], 100.0, text, word="promote", generation=came)
+        return
+    came = traffic.shift(ctx, row["id"], traffic.all_to(ended["stable_no"]), ended["strategy"], f"superseded {who}")
+    text = f"superseded {who}"
+    rollouts.enter(ctx, ended, "Superseded", ended["step"], 0.0, text, word="supersede", generation=came)
+
+
+def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, Any] | None) -> list[Change]:
+    """Return what a rollout will do, step by step."""
+    deployment, analysis = f"deploy:{name}", spec.analysis
+    by = " → ".join(step.text for step in spec.steps) if spec.steps else spec.strategy
+    changes = [Change(object=deployment, field="serves", before=before, after=f"{after} by {by}")]
+    if ended:
+        after_state = "Succeeded" if ended["state"] == "Baking" else "Superseded"
+        changes.insert(
+            0, Change(object=f"rollout:{ended['id']}", field="state", before=ended["state"], after=after_state)
+        )
+    for number, step in enumerate(spec.steps, 1):
+        wait = f"until proven safe, at most {seconds(step.max):g} s" if step.until else f"{seconds(step.for_):g} s"
+        told = f"a person approves: {step.approve}" if step.approve else f"{step.text} for {wait}"
+        changes.append(Change(object=deployment, field=f"step {number}", after=told))
+    if spec.steps:
+        checks = [f"{one.event} ≤ {one.max_ratio:g} × stable" for one in analysis.harm]
+        checks += [f"{one.event} ≤ {one.max_share:.2%}" for one in analysis.limits]
+        told = f"{', '.join(checks)}; together wrong in at most {analysis.alpha:.1%} of harmless versions"
+        changes.append(Change(object=deployment, field="judged by", after=told))
+        changes.append(Change(object=deployment, field="on harm", after=spec.on_failure))
+        changes.append(Change(object=deployment, field="without rows", after=analysis.on_no_data))
+    keep = f"{seconds(spec.keep_old):g} s" if seconds(spec.keep_old) else "unloaded at once"
+    changes.append(Change(object=deployment, field="old version kept", after=keep))
+    return [*changes, Change(object=f"model_version:{spec.model}", field="digest", after=spec.digest)]
+
+
+@implements(contract.status)
 def status(ctx: Context, request: contract.RolloutRef) -> contract.Rollout:
     """Show a rollout."""
     return rollouts.shown(ctx.session, rollouts.find(ctx.session, ctx.tenant, request.rollout))
 
 
 class _Steer:
-    """A person's word to a rollout under way: from these states into that one."""
+    """A person's word to a rollout under way; the table of states says where it may be said and where it leads."""
 
-    operation, verb, state = "", "", ""
-    allowed: tuple[str, ...] = ()
-    weight: float | None = None
+    word = ""
+
+    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
+        """Return state, step, weight and split that come of the word; no split: the one in force stays."""
+        raise NotImplementedError
 
     def plan(self, ctx: Context, request: contract.RolloutRef) -> Plan:
         """Check that the rollout can be steered so."""
         row = rollouts.find(ctx.session, ctx.tenant, request.rollout)
-        if row["state"] not in self.allowed:
-            raise Conflict(
-                f"the rollout of {row['deployment']} is {row['state']}",
-                f"it cannot be {self.verb} now",
-                f"mlops rollout status {row['deployment']}",
+        refuse_word(self.word, row["state"], row["deployment"])
+        state, step, weight, split = self.leads(row, rollout_file.kept(row["spec"]))
+        changes = [Change(object=f"rollout:{row['id']}", field="state", before=row["state"], after=state)]
+        if weight != row["weight"]:
+            changes.append(
+                Change(
+                    object=f"rollout:{row['id']}", field="weight", before=f"{row['weight']:g} %", after=f"{weight:g} %"
+                )
             )
+        environment = ctx.session.value("SELECT environment FROM deployment WHERE id = ?", [row["deployment_id"]])
         return Plan(
-            operation=self.operation,
+            operation=f"rollout.{self.word}",
             object=f"rollout:{row['id']}",
-            text=f"the rollout of {row['deployment']} is {self.verb}",
-            changes=[Change(object=f"rollout:{row['id']}", field="state", before=row["state"], after=self.state)],
-            data=row,
+            text=f"the rollout of {row['deployment']} is {WORDS[self.word].told}",
+            changes=changes,
+            environment=environment if self.word in ("promote", "approve") else "",
+            data={"row": row, "leads": (state, step, weight, split)},
         )
 
     def apply(self, ctx: Context, request: contract.RolloutRef, plan: Plan) -> Done:
-        """Enter the state; the engine goes on from there."""
-        row = plan.data
-        weight = row["weight"] if self.weight is None else self.weight
-        rollouts.enter(ctx, row, self.state, row["step"], weight, f"{self.verb} by {ctx.caller.name}")
+        """Enter the state, with its split in the same transaction; the engine goes on from there."""
+        row, (state, step, weight, split) = plan.data["row"], plan.data["leads"]
+        text = f"{WORDS[self.word].told} by {ctx.caller.name}" + (f": {ctx.caller.reason}" if ctx.caller.reason else "")
+        now = traffic.current(ctx.session, row["deployment_id"])
+        came = None
+        if split is not None and (now is None or now.split != split):
+            came = traffic.shift(ctx, row["deployment_id"], split, row["strategy"], text)
+        rollouts.enter(ctx, row, state, step, weight, text, word=self.word, generation=came)
         return Done(object=plan.object, text=plan.text)
 
 
-@implements(contract.rollout_pause)
+@implements(contract.pause)
 class Pause(_Steer):
     """Hold a rollout where it is; harm still ends it."""
 
-    operation, verb, state, allowed = "rollout.pause", "paused", "Paused", ("Shifting",)
+    word = "pause"
+
+    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
+        """Stay."""
+        return "Paused", row["step"], row["weight"], None
 
 
-@implements(contract.rollout_resume)
+@implements(contract.resume)
 class Resume(_Steer):
-    """Let a paused rollout go on."""
+    """Let a paused rollout go on: its step begins anew."""
 
-    operation, verb, state, allowed = "rollout.resume", "resumed", "Shifting", ("Paused",)
+    word = "resume"
+
+    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
+        """Show the step again, if harm had taken its traffic away."""
+        begin = entry(spec, row["stable_no"], row["canary_no"], row["step"])
+        return begin.state, row["step"], begin.weight, begin.split
 
 
-@implements(contract.rollout_promote)
+@implements(contract.approve)
+class Approve(_Steer):
+    """Say the word that a rollout waits for: the next step begins."""
+
+    word = "approve"
+
+    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
+        """Begin the next step."""
+        begin = entry(spec, row["stable_no"], row["canary_no"], row["step"] + 1)
+        return begin.state, row["step"] + 1, begin.weight, begin.split
+
+
+@implements(contract.promote)
 class Promote(_Steer):
-    """Give the new version all traffic now."""
+    """Give the new version all traffic now; one that has it is done at once."""
 
-    operation, verb, state, allowed = "rollout.promote", "promoted", "Promoting", ("Shifting", "Paused")
-    weight = 100.0
+    word = "promote"
+
+    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
+        """Skip what is left."""
+        if row["state"] == "Baking":
+            return "Succeeded", row["step"], 100.0, traffic.all_to(row["canary_no"])
+        return "Promoting", row["step"], 100.0, entry(spec, row["stable_no"], row["canary_no"], len(spec.steps)).split
 
 
-@implements(contract.rollout_abort)
+@implements(contract.abort)
 class Abort(_Steer):
     """Give the stable version all traffic and end."""
 
-    operation, verb, state, weight = "rollout.abort", "aborted", "Aborting", 0.0
-    allowed = ("Pending", "Provisioning", "Shifting", "Paused", "Promoting")
+    word = "abort"
 
-    def apply(self, ctx: Context, request: contract.RolloutRef, plan: Plan) -> Done:
+    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
         """Give stable everything at once; the engine ends the rollout when the servers show it."""
-        row = plan.data
-        traffic.shift(ctx, row["deployment_id"], traffic.all_to(row["stable_no"]), row["strategy"], plan.text)
-        return super().apply(ctx, request, plan)
+        return "Aborting", row["step"], 0.0, traffic.all_to(row["stable_no"])
 
 
-@implements(contract.rollout_rollback)
+@implements(contract.rollback)
 class Rollback:
-    """Bring a deployment back to the revision that was stable before the one that is."""
+    """Bring a deployment back: out of a rollout under way to stable, else to what was stable before.
 
-    def plan(self, ctx: Context, request: contract.RollbackDeployment) -> Plan:
-        """Find what was stable before."""
+    While the old version is loaded this is one swap of pointers in the servers, whatever state the rollout is in.
+    """
+
+    def plan(self, ctx: Context, request: contract.OneDeployment) -> Plan:
+        """Find what to go back to."""
         row = find_deployment(ctx.session, ctx.tenant, request.deployment)
-        refuse_busy(ctx, row)
+        under_way = next(iter(rollouts.active(ctx.session, row["id"])), None)
+        if under_way:
+            refuse_word("rollback", under_way["state"], row["name"])
+            serving, back = under_way["canary_no"], under_way["stable_no"]
+        else:
+            refuse_busy(ctx, row)
+            serving, back = self._before(ctx, row)
+        labels = labels_of(ctx.session, row["id"])
+        return Plan(
+            operation="rollout.rollback",
+            object=f"deploy:{row['name']}",
+            text=f"{row['name']} goes back from {labels[serving]} to {labels[back]}",
+            changes=[
+                Change(object=f"deploy:{row['name']}", field="serves", before=labels[serving], after=labels[back])
+            ],
+            environment=row["environment"],
+            data={"id": row["id"], "before": back, "rollout": under_way},
+        )
+
+    def _before(self, ctx: Context, row: dict[str, Any]) -> tuple[int, int]:
+        """Return what serves and what was stable before, while the window for going back is open."""
         before = traffic.before_stable(ctx.session, row["id"])
-        now = traffic.current(ctx.session, row["id"])
-        if before is None or now is None:
+        if before is None:
             raise Conflict(
                 f"{row['name']} has nothing to go back to",
                 "no other version was stable before this one",
                 f"mlops deploy show {row['name']}",
             )
-        labels = labels_of(ctx.session, row["id"])
-        stable, back = labels[now.split.stable], labels[before]
-        return Plan(
-            operation="rollout.rollback",
-            object=f"deploy:{row['name']}",
-            text=f"{row['name']} goes back from {stable} to {back}",
-            changes=[Change(object=f"deploy:{row['name']}", field="serves", before=stable, after=back)],
-            data={"id": row["id"], "before": before},
-        )
+        last = rollouts.newest(ctx.session, row["id"])
+        window = seconds(rollout_file.kept(last["spec"]).rollback_window) if last else None
+        if last and window is not None and last["state"] == "Succeeded" and ctx.now - last["since"] > window * SECOND:
+            model = ctx.session.value(
+                """SELECT m.name || '@' || v.version FROM revision r JOIN model_version v ON v.id = r.version_id
+                   JOIN model m ON m.id = v.model_id WHERE r.deployment_id = ? AND r.no = ?""",
+                [row["id"], before],
+            )
+            raise Conflict(
+                f"the window for going back at once is over ({window / 86_400:g} days)",
+                "what was good then is judged again",
+                f"mlops rollout start {row['name']} {model}",
+            )
+        return _stable(ctx, row["id"]), before
 
-    def apply(self, ctx: Context, request: contract.RollbackDeployment, plan: Plan) -> Done:
+    def apply(self, ctx: Context, request: contract.OneDeployment, plan: Plan) -> Done:
         """Shift all traffic back."""
-        split = traffic.all_to(plan.data["before"])
-        traffic.shift(ctx, plan.data["id"], split, "rollback", ctx.caller.reason or plan.text)
+        split, row = traffic.all_to(plan.data["before"]), plan.data["rollout"]
+        why = ctx.caller.reason or plan.text
+        came = traffic.shift(ctx, plan.data["id"], split, row["strategy"] if row else "rollback", why)
+        if row:
+            text = f"rolled back by {ctx.caller.name}" + (f": {ctx.caller.reason}" if ctx.caller.reason else "")
+            rollouts.enter(ctx, row, "RollingBack", row["step"], 0.0, text, word="rollback", generation=came)
         ctx.emit("deploy", plan.data["id"], "rolled back", plan.text, plan.object)
         return Done(object=plan.object, text=plan.text)
+
+
+@implements(contract.history)
+def history(ctx: Context, request: contract.HistoryRequest) -> contract.History:
+    """Show every change of a deployment's traffic."""
+    row = find_deployment(ctx.session, ctx.tenant, request.deployment)
+    labels = labels_of(ctx.session, row["id"])
+    rows = ctx.session.rows(
+        """SELECT epoch_us(ts), seq, split, strategy, actor, reason FROM traffic_event
+           WHERE deployment_id = ? ORDER BY seq DESC LIMIT ?""",
+        [row["id"], request.limit],
+    )
+    total = ctx.session.value("SELECT count(*) FROM traffic_event WHERE deployment_id = ?", [row["id"]])
+    shifts = [
+        contract.Shift(
+            ts=ts,
+            generation=seq,
+            traffic=_shares(msgspec.json.decode(split, type=traffic.Split), labels),
+            by=strategy,
+            actor=actor,
+            text=reason,
+        )
+        for ts, seq, split, strategy, actor, reason in rows
+    ]
+    return contract.History(deployment=row["name"], total=total, shifts=shifts)
+
+
+def _shares(split: traffic.Split, labels: dict[int, str]) -> str:
+    """Return a split as people read it: ``v1 90 %  v2 10 %``, ``v2 shadow``."""
+    return "  ".join(
+        f"{labels[one.no]} {'shadow' if one.role == 'shadow' else f'{one.weight:g} %'}" for one in split.shares
+    )

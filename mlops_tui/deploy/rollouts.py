@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import msgspec
-
-from mlops_tui.contracts import deploy as contract
+from mlops_tui.contracts import rollout as contract
 from mlops_tui.contracts.listing import Column
-from mlops_tui.core.errors import NotFound
+from mlops_tui.contracts.rollout_file import Spec, seconds
+from mlops_tui.core import faults
+from mlops_tui.core.errors import Conflict, NotFound
 from mlops_tui.core.ids import matches
+from mlops_tui.deploy import checks, clocks, looks
 from mlops_tui.deploy.find import labels_of
+from mlops_tui.deploy.machine import STATES, TERMINAL, legal
+from mlops_tui.deploy.rollout_file import kept
 from mlops_tui.door import Context
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
 
-TERMINAL = ("Succeeded", "RolledBack", "Aborted", "Superseded")
 KEPT_LOOKS = 200
 MOVING = threading.Event()
 """Set while a rollout may be under way, so that nobody looks for one all the time."""
@@ -24,7 +26,7 @@ MOVING.set()
 _LAST = """(SELECT * FROM rollout_event QUALIFY row_number() OVER (PARTITION BY rollout_id ORDER BY seq DESC) = 1)"""
 _ROWS = f"""
     SELECT r.*, epoch_us(r.started) AS started_us, d.name AS deployment, d.acknowledged,
-           e.seq, e.state, e.step, e.weight, e.text, epoch_us(e.ts) AS since
+           e.seq, e.state, e.step, e.weight, e.text, epoch_us(e.ts) AS since, coalesce(e.watched_s, 0) AS entered_s
     FROM rollout r JOIN deployment d ON d.id = r.deployment_id JOIN {_LAST} e ON e.rollout_id = r.id"""
 
 lists(
@@ -65,7 +67,8 @@ def active(session: Session, deployment: str | None = None) -> list[dict[str, An
     """Return rollouts that are not over, with their newest state, oldest first.
 
     Each row has the columns of ``rollout``, ``started_us``, the deployment's name as ``deployment`` and what its
-    servers have ``acknowledged``; of the newest event seq, state, step, weight, text and ``since`` (µs).
+    servers have ``acknowledged``; of the newest event seq, state, step, weight, text, ``since`` (µs) and ``entered_s``,
+    how long agents had watched by then.
     """
     over = ", ".join(f"'{state}'" for state in TERMINAL)
     return session.dicts(
@@ -87,8 +90,45 @@ def find(session: Session, tenant: str, typed: str) -> dict[str, Any]:
     raise NotFound(f"there is no rollout {typed!r}", "", "mlops rollout list shows them")
 
 
-def enter(ctx: Context, rollout: dict[str, Any], state: str, step: int, weight: float, text: str) -> None:
-    """Write a transition down and tell everyone."""
+def newest(session: Session, deployment: str) -> dict[str, Any] | None:
+    """Return the rollout of a deployment that was started last, as :func:`active` does."""
+    return session.dict(f"{_ROWS} WHERE r.deployment_id = ? ORDER BY r.started DESC LIMIT 1", [deployment])
+
+
+def enter(
+    ctx: Context,
+    rollout: dict[str, Any],
+    state: str,
+    step: int,
+    weight: float,
+    text: str,
+    *,
+    word: str = "",
+    generation: int | None = None,
+) -> None:
+    """Write a transition down and tell everyone.
+
+    This is the intent: whatever follows from it (routes, loads, drains) is read from here and can be done again.
+
+    Args:
+        ctx: the call, whose transaction it is part of.
+        rollout: its row.
+        state: to enter.
+        step: where it stands then.
+        weight: of the new version, in per cent.
+        text: why.
+        word: what a person said; empty: the engine moves it.
+        generation: the split that comes with it; None: the one in force stays.
+
+    Raises:
+        Conflict: the table of states has no such move.
+    """
+    before = ctx.session.value(
+        "SELECT state FROM rollout_event WHERE rollout_id = ? ORDER BY seq DESC LIMIT 1", [rollout["id"]]
+    )
+    if before is not None and not legal(before, state, word):
+        raise Conflict(f"the rollout of {rollout['deployment']} is {before}", f"it cannot become {state}")
+    faults.point(f"rollout:{state}:before")
     ctx.session.insert(
         "rollout_event",
         seq=ctx.next("rollout_event"),
@@ -99,16 +139,20 @@ def enter(ctx: Context, rollout: dict[str, Any], state: str, step: int, weight: 
         text=text,
         actor=ctx.caller.name,
         ts_us=ctx.now,
+        generation=generation,
+        watched_s=clocks.save(ctx.session, rollout["id"]),
     )
     ctx.emit("rollout", rollout["id"], state.lower(), f"{rollout['deployment']}: {text}", f"rollout:{rollout['id']}")
+    ctx.after.append(lambda: faults.point(f"rollout:{state}:after"))
     ctx.after.append(MOVING.set)
     ctx.wake("deploy.rollouts")
 
 
 def shown(session: Session, row: dict[str, Any]) -> contract.Rollout:
     """Return a rollout with its evidence and timeline."""
-    looks = session.dicts(
-        f"""SELECT * EXCLUDE (rollout_id) REPLACE (epoch_us(ts) AS ts) FROM rollout_look
+    spec = kept(row["spec"])
+    newest = session.dicts(
+        f"""SELECT {", ".join(contract.Look.__struct_fields__).replace("ts,", "epoch_us(ts) AS ts,")} FROM rollout_look
             WHERE rollout_id = ? ORDER BY look DESC, event LIMIT {KEPT_LOOKS}""",
         [row["id"]],
     )
@@ -118,19 +162,32 @@ def shown(session: Session, row: dict[str, Any]) -> contract.Rollout:
         [row["id"]],
     )
     labels = labels_of(session, row["deployment_id"])
+    stand = looks.judged(session, row, spec)
     return contract.Rollout(
         id=row["id"],
         deployment=row["deployment"],
         strategy=row["strategy"],
         state=row["state"],
         step=row["step"],
-        steps=msgspec.json.decode(row["spec"], type=contract.StartRollout).steps,
+        steps=[contract.StepShown(kind=one.kind, weight=one.weight or 0.0, text=one.text) for one in spec.steps],
         stable=labels[row["stable_no"]],
         canary=labels[row["canary_no"]],
+        digest=spec.digest,
         started=row["started_us"],
         ended=row["since"] if row["state"] in TERMINAL else None,
         actor=row["actor"],
         text=row["text"],
-        looks=[contract.Look(**look) for look in looks],
+        why=_why(row, spec, stand),
+        watched_s=clocks.watched(row),
+        deadline_s=seconds(spec.deadline),
+        looks=[contract.Look(**look) for look in newest],
+        checks=stand,
         events=[contract.RolloutEvent(**event) for event in events],
     )
+
+
+def _why(row: dict[str, Any], spec: Spec, stand: list[contract.Check]) -> str:
+    """Say in a sentence why a rollout stands where it does."""
+    if STATES[row["state"]].judged:
+        return checks.decide(spec, row["state"], row["step"], stand, clocks.here(row)).why
+    return str(row["text"])

@@ -1,8 +1,31 @@
 """Is the canary worse than the stable version? Asked at every look, wrong in at most a share alpha of rollouts.
 
-A look counts the bad events and rows of both sides since the look before. Weights may change between looks, looks may
-come at any time, and the answer may be acted upon at once (Lindon et al. 2022, arXiv 2205.14762; Lindon and Malek
-2022, arXiv 2011.03567).
+**What is counted.** A unit is a request, its badness b a number from 0 to 1: it failed or not, it was slower than a
+mark or not, the share of its rows that turned out wrong. A look adds up B_c, B_s (badness) and n_c, n_s (units) of
+canary and stable since the look before; ρ = n_c/(n_c+n_s). A check may have several *marks*, each with a B_c, B_s.
+
+**The e-value.** A ratio t says "the canary is t times as bad", r is the ratio to be refuted. Each look multiplies
+
+    e(t) by (t/r)^B_c · D^(B_c+B_s),   D = (1−ρ+ρr)/(1−ρ+ρt):
+
+the likelihood ratio of t against r for whose the bad units are. The check's e-value is the even mixture of e(t) over
+marks and ratios (Lindon and Malek 2022, arXiv 2011.03567; Lindon et al. 2022, arXiv 2205.14762).
+
+**Why it may be looked at at any time.** Let v_i and u_i be the badness that unit i has at the canary and at stable.
+However the units depend on each other, with V = Σv_i ≤ r·U = r·Σu_i in a look and t > r its factor is at most 1 on
+average, as long as chance alone decides which units the canary gets:
+
+    E ∏ ≤ ∏ [ρ (tD/r)^v_i + (1−ρ) D^u_i]              which units are the canary's is drawn for each, or
+                                                      n_c of them are drawn: negatively associated then
+                                                      (Joag-Dev and Proschan 1983), all factors rising
+        ≤ exp Σ [ρ v_i (tD/r − 1) + (1−ρ) u_i (D − 1)]   a^b ≤ 1 + b(a−1) for 0 ≤ b ≤ 1, and 1+x ≤ exp x
+        = exp [ρ(1−ρ)(t−r)/(1−ρ+ρt) · (V/r − U)] ≤ 1.
+
+With t < r and V ≥ r·U the signs turn twice: the same holds. So the e-value is a supermartingale below its null and
+passes 1/α with probability ≤ α, whenever one looks (Ville 1939). Bursts of requests that all fail together, incidents
+that come and go, weights that change between looks and late labels break nothing: no unit need be independent of
+another. What it needs is that a look has one weight throughout, and that each unit is drawn by itself: where users
+stick to a version the units drawn are the users, and a version that happens to get the troublesome ones looks worse.
 """
 
 from __future__ import annotations
@@ -14,44 +37,56 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlops_tui.core.errors import BadInput, Conflict
+from mlops_tui.core.errors import BadInput
 
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
-"""How many times as often the canary might fail: the alternatives that the evidence of harm mixes, evenly."""
+"""How many times as bad the canary might be: the alternatives that the evidence of harm mixes, evenly."""
+EITHER_WAY = (0.5, 0.8, 1.25, 2.0)
+"""Alternatives of a change in any direction."""
 
 Verdict = Literal["harm", "safe", "continue"]
+Floats = NDArray[np.float64]
 
 
-class Look(msgspec.Struct, frozen=True):
-    """Bad events and rows of canary (c) and stable (s) *since the look before*; ``key`` names the look for good."""
+class Counts:
+    """What each look of a check added, in order.
 
-    key: str
-    bad_c: int
-    bad_s: int
-    n_c: int
-    n_s: int
+    Args:
+        bad_c: badness of the canary, shape (looks,) or (marks, looks); ``bad_s`` of stable likewise.
+        bad_s: of stable.
+        n_c: units of the canary, shape (looks,).
+        n_s: units of stable.
 
-    def __post_init__(self) -> None:
-        if not (0 <= self.bad_c <= self.n_c and 0 <= self.bad_s <= self.n_s):
-            raise BadInput(
-                f"look {self.key} has impossible counts",
-                f"{self.bad_c} bad of {self.n_c} for the canary, {self.bad_s} bad of {self.n_s} for stable",
-                "count bad events among the rows of the same look",
-            )
+    Raises:
+        BadInput: a look has more badness than units, or less than none.
+    """
+
+    def __init__(self, bad_c: ArrayLike, bad_s: ArrayLike, n_c: ArrayLike, n_s: ArrayLike) -> None:
+        self.n_c, self.n_s = np.asarray(n_c, np.float64), np.asarray(n_s, np.float64)
+        shape = (-1, self.n_c.size)
+        self.bad_c = np.asarray(bad_c, np.float64).reshape(shape) if self.n_c.size else np.zeros((1, 0))
+        self.bad_s = np.asarray(bad_s, np.float64).reshape(shape) if self.n_c.size else np.zeros((1, 0))
+        for bad, n in ((self.bad_c, self.n_c), (self.bad_s, self.n_s)):
+            if (bad < 0).any() or (bad > n * (1 + 1e-9)).any():
+                raise BadInput(
+                    "a look has impossible counts", f"{bad.tolist()} of {n.tolist()}", "count each unit once"
+                )
 
 
 class HarmSpec(msgspec.Struct, frozen=True):
     """What counts as harm.
 
     Args:
-        max_ratio: the canary is safe once it is proved to fail less than this many times as often as stable; > 1.
-        alpha: share of harmless canaries that may be rolled back, over all looks; with k events give alpha/k to each.
-        min_requests: rows that the canary must have answered before any verdict.
+        max_ratio: the canary is safe once it is proved to be less than this many times as bad as stable; > 1.
+        alpha: share of harmless canaries that may be rolled back, over all looks; with k checks give alpha/k to each.
+        min_requests: units that the canary must have before any verdict.
+        does: what a bad unit does, in a word for each mark: ``fails``, ``is slower than 12 ms``.
     """
 
     max_ratio: float = 1.5
     alpha: float = 0.05
     min_requests: int = 200
+    does: tuple[str, ...] = ("fails",)
 
     def __post_init__(self) -> None:
         if not (self.max_ratio > 1 and 0 < self.alpha < 1 and self.min_requests >= 0):
@@ -62,36 +97,12 @@ class HarmSpec(msgspec.Struct, frozen=True):
             )
 
 
-class LookLog(msgspec.Struct, frozen=True):
-    """The looks of one step, each counted once: the whole state of an analysis, to be stored and taken up again."""
-
-    looks: tuple[Look, ...] = ()
-
-    def add(self, look: Look) -> LookLog:
-        """Return the log with one look more; a look that is there already changes nothing.
-
-        Raises:
-            Conflict: a look of that key is there with other counts.
-        """
-        for seen in self.looks:
-            if seen.key == look.key:
-                if seen != look:
-                    raise Conflict(f"look {look.key} was already counted", f"as {seen}, now {look}", "use a new key")
-                return self
-        return LookLog((*self.looks, look))
-
-    def columns(self) -> NDArray[np.int64]:
-        """Return bad_c, bad_s, n_c, n_s as int64, shape (4, looks)."""
-        rows = [(look.bad_c, look.bad_s, look.n_c, look.n_s) for look in self.looks]
-        return np.array(rows, np.int64).reshape(-1, 4).T
-
-
 class HarmResult(msgspec.Struct, frozen=True):
     """The evidence so far. E-values are natural logs; a verdict needs ``log_needed`` = ln(1/alpha).
 
-    ``path_harm`` and ``path_safe`` give the log e-value after each look; ``decided`` is the key of the look that
-    decided; ``hold`` says that the canary has too few rows for any verdict; ``ratio`` is how many times as often the
-    canary failed (None while stable has no bad event).
+    ``decided`` is the number of the look that decided; ``hold`` says that the canary has too few units for any
+    verdict; ``mark`` is the one with the most evidence, and the counts are those at it; ``ratio`` is how many times as
+    often the canary was bad (None while stable never was).
     """
 
     verdict: Verdict
@@ -101,70 +112,76 @@ class HarmResult(msgspec.Struct, frozen=True):
     log_needed: float
     hold: bool
     looks: int
-    decided: str | None
-    bad_c: int
-    bad_s: int
+    decided: int | None
+    mark: int
+    bad_c: float
+    bad_s: float
     n_c: int
     n_s: int
-    rate_c: float | None
-    rate_s: float | None
     ratio: float | None
-    path_harm: tuple[float, ...]
-    path_safe: tuple[float, ...]
 
 
 def log_e(
     bad_c: ArrayLike, bad_s: ArrayLike, n_c: ArrayLike, n_s: ArrayLike, null: float, ratios: tuple[float, ...]
-) -> NDArray[np.float64]:
-    """Return the natural log of the e-value after each look, for many rollouts at once.
-
-    With ρ = n_c/(n_c+n_s) of a look, a bad event is the canary's with probability ρt/(ρt+1−ρ) when the canary fails t
-    times as often. Each ratio t collects its likelihood ratio against ``null`` over the looks; the e-value is their
-    even mixture. As log(1+u) ≤ u, one look multiplies it by at most 1 on average for any error rate as long as the
-    canary's is ≤ null times stable's (for ratios above null; ≥ for ratios below), so by Ville's inequality it ever
-    passes 1/α with probability ≤ α. Looks without rows on one side change nothing.
+) -> Floats:
+    """Return ln e after each look, mixed evenly over the ratios, for many rollouts or marks at once.
 
     Args:
-        bad_c: bad events of the canary a look, shape (..., looks); likewise ``bad_s``, ``n_c``, ``n_s``.
-        bad_s: bad events of stable.
-        n_c: rows of the canary.
-        n_s: rows of stable.
-        null: ratio of failure rates to be refuted.
-        ratios: alternatives, all above null (harm) or all below it (safety).
+        bad_c: badness of the canary a look, shape (..., looks); likewise ``bad_s``, ``n_c``, ``n_s``.
+        bad_s: badness of stable.
+        n_c: units of the canary; a look without units on one side changes nothing.
+        n_s: units of stable.
+        null: ratio r to be refuted.
+        ratios: alternatives t, all above null (harm) or all below it (safety); on both sides only for "equal".
 
     Returns:
         float64, shape (..., looks).
     """
-    canary, stable, rows_c, rows_s = (np.asarray(x, np.float64) for x in (bad_c, bad_s, n_c, n_s))
-    share = rows_c / np.maximum(rows_c + rows_s, 1)
-    events = canary + stable
-    sums = []
-    for ratio in ratios:
-        tilt = np.log(share * null + 1 - share) - np.log(share * ratio + 1 - share)
-        sums.append(np.cumsum(canary * math.log(ratio / null) + events * tilt, axis=-1))
-    stack = np.array(sums)
-    top = stack.max(axis=0)
-    return np.asarray(top + np.log(np.exp(stack - top).mean(axis=0)))
+    canary, stable, units_c, units_s = (np.asarray(x, np.float64) for x in (bad_c, bad_s, n_c, n_s))
+    share = units_c / np.maximum(units_c + units_s, 1)
+    both = canary + stable
+    paths = [
+        np.cumsum(canary * math.log(t / null) + both * np.log((1 - share + share * null) / (1 - share + share * t)), -1)
+        for t in ratios
+    ]
+    return log_mean(np.array(paths))
 
 
-def analyse(log: LookLog, spec: HarmSpec) -> HarmResult:
+def log_mean(logs: Floats) -> Floats:
+    """Return ln of the mean of exp over the first axis: an even mixture of e-values is an e-value."""
+    top = logs.max(axis=0)
+    return np.asarray(top + np.log(np.exp(logs - top).mean(axis=0)))
+
+
+def evidence_of_harm(counts: Counts) -> Floats:
+    """Return ln e against "no worse than stable at any mark", shape (looks,)."""
+    return log_mean(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, RATIOS))
+
+
+def evidence_of_safety(counts: Counts, max_ratio: float) -> Floats:
+    """Return ln e against "``max_ratio`` times as bad at some mark": each must be refuted, so the least counts."""
+    return np.asarray(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, max_ratio, (1.0,)).min(axis=0))
+
+
+def evidence_of_change(counts: Counts) -> Floats:
+    """Return ln e against "the same as stable at every mark", shape (looks,)."""
+    return log_mean(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, EITHER_WAY))
+
+
+def analyse(counts: Counts, spec: HarmSpec) -> HarmResult:
     """Return the verdict on a canary after all its looks.
 
-    ``harm`` once the evidence against "no worse than stable" has passed 1/alpha at a look with enough rows, and it
-    stays; else ``safe`` once the evidence against "max_ratio times as bad or worse" has; else ``continue``.
+    ``harm`` once the evidence of harm has passed 1/alpha at a look with enough units, and it stays; else ``safe`` once
+    the evidence of safety has; else ``continue``.
     """
-    counts = log.columns()
-    c_bad, s_bad, c_rows, s_rows = counts
-    harm = log_e(c_bad, s_bad, c_rows, s_rows, null=1.0, ratios=RATIOS)
-    safe = log_e(c_bad, s_bad, c_rows, s_rows, null=spec.max_ratio, ratios=(1.0,))
+    harm, safe = evidence_of_harm(counts), evidence_of_safety(counts, spec.max_ratio)
     needed = math.log(1 / spec.alpha)
-    enough = np.cumsum(c_rows) >= spec.min_requests
+    enough = np.cumsum(counts.n_c) >= spec.min_requests
     first_harm, first_safe = _first(enough & (harm > needed)), _first(enough & (safe > needed))
     verdict: Verdict = "harm" if first_harm is not None else "safe" if first_safe is not None else "continue"
-    at = first_harm if first_harm is not None else first_safe
-    bad_c, bad_s, n_c, n_s = (int(total) for total in counts.sum(axis=1))
-    rate_c, rate_s = bad_c / n_c if n_c else None, bad_s / n_s if n_s else None
-    ratio = rate_c / rate_s if rate_c is not None and rate_s else None
+    mark = _telling(counts)
+    bad_c, bad_s = float(counts.bad_c[mark].sum()), float(counts.bad_s[mark].sum())
+    n_c, n_s = int(counts.n_c.sum()), int(counts.n_s.sum())
     result = HarmResult(
         verdict=verdict,
         text="",
@@ -172,19 +189,23 @@ def analyse(log: LookLog, spec: HarmSpec) -> HarmResult:
         log_e_safe=float(safe[-1]) if safe.size else 0.0,
         log_needed=needed,
         hold=n_c < spec.min_requests,
-        looks=len(log.looks),
-        decided=None if at is None else log.looks[at].key,
+        looks=counts.n_c.size,
+        decided=first_harm if first_harm is not None else first_safe,
+        mark=mark,
         bad_c=bad_c,
         bad_s=bad_s,
         n_c=n_c,
         n_s=n_s,
-        rate_c=rate_c,
-        rate_s=rate_s,
-        ratio=ratio,
-        path_harm=tuple(harm.tolist()),
-        path_safe=tuple(safe.tolist()),
+        ratio=(bad_c / n_c) / (bad_s / n_s) if n_c and n_s and bad_s else None,
     )
     return msgspec.structs.replace(result, text=_sentence(result, spec))
+
+
+def _telling(counts: Counts) -> int:
+    """Return the mark with the most evidence of harm by now."""
+    if not counts.n_c.size or len(counts.bad_c) == 1:
+        return 0
+    return int(np.argmax(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, RATIOS)[:, -1]))
 
 
 def _first(hits: NDArray[np.bool_]) -> int | None:
@@ -193,20 +214,25 @@ def _first(hits: NDArray[np.bool_]) -> int | None:
 
 def _sentence(result: HarmResult, spec: HarmSpec) -> str:
     """Say in one sentence why the verdict is what it is."""
-    seen = f"{result.bad_c:,} of {result.n_c:,} against {result.bad_s:,} of {result.n_s:,}"
+    does = spec.does[min(result.mark, len(spec.does) - 1)]
+    seen = f"{_count(result.bad_c)} of {result.n_c:,} against {_count(result.bad_s)} of {result.n_s:,}"
     if result.verdict == "harm":
         times = f"{result.ratio:.2f} times as often as stable" if result.ratio else "and stable does not"
-        return f"harm: the canary fails {times} ({seen}); decided at look {result.decided}"
+        return f"harm: the canary {does} {times} ({seen}); decided at look {result.decided}"
     if result.verdict == "safe":
-        return f"safe: the canary fails less than {spec.max_ratio:g} times as often as stable ({seen})"
+        return f"safe: the canary {does} less than {spec.max_ratio:g} times as often as stable ({seen})"
     if result.hold:
         return f"hold: the canary has {result.n_c:,} of the {spec.min_requests:,} rows that a verdict needs"
     return (
-        f"continue: neither shown yet ({seen}); evidence of harm {_odds(result.log_e_harm)}, "
-        f"of safety {_odds(result.log_e_safe)}, needed {_odds(result.log_needed)}"
+        f"continue: neither shown yet ({seen}); evidence of harm {odds(result.log_e_harm)}, "
+        f"of safety {odds(result.log_e_safe)}, needed {odds(result.log_needed)}"
     )
 
 
-def _odds(log_value: float) -> str:
+def _count(badness: float) -> str:
+    return f"{badness:,.0f}" if badness == int(badness) else f"{badness:,.1f}"
+
+
+def odds(log_value: float) -> str:
     """Write an e-value as people read it: ``20``, ``0.4``, ``1e+12``."""
     return f"{math.exp(min(log_value, 700)):.3g}"

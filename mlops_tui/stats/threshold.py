@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.stats.estimate import Estimate
-from mlops_tui.stats.harm import LookLog, Verdict
+from mlops_tui.stats.harm import Counts, Verdict
 
 HALVINGS = 60
 
@@ -44,9 +44,9 @@ class ThresholdResult(msgspec.Struct, frozen=True):
     text: str
     rate: Estimate
     hold: bool
-    bad: int
+    bad: float
     n: int
-    decided: str | None
+    decided: int | None
 
 
 def rate_bounds(bad: ArrayLike, n: ArrayLike, alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -86,20 +86,20 @@ def rate_bounds(bad: ArrayLike, n: ArrayLike, alpha: float) -> tuple[NDArray[np.
     return np.where(s == 0, 0.0, low), np.where(s == total, 1.0, high)
 
 
-def analyse(log: LookLog, spec: ThresholdSpec) -> ThresholdResult:
+def analyse(counts: Counts, spec: ThresholdSpec) -> ThresholdResult:
     """Return the verdict on the canary's rate after all its looks, whatever stable does.
 
     ``harm`` once the whole interval was above the limit at a look with enough rows, and it stays; else ``safe`` once
-    the whole interval was below it; else ``continue``.
+    the whole interval was below it; else ``continue``. Unlike the comparison with stable this takes rows to be
+    independent of each other: there is nobody to share a bad hour with.
     """
-    counts = log.columns()
-    bad, n = np.cumsum(counts[0]), np.cumsum(counts[2])
+    bad, n = np.cumsum(counts.bad_c[0]), np.cumsum(counts.n_c)
     low, high = rate_bounds(bad, n, spec.alpha)
     enough = n >= spec.min_requests
     above, below = np.flatnonzero(enough & (low > spec.max_rate)), np.flatnonzero(enough & (high < spec.max_rate))
     verdict: Verdict = "harm" if above.size else "safe" if below.size else "continue"
     at = int(above[0]) if above.size else int(below[0]) if below.size else None
-    total, events = (int(n[-1]), int(bad[-1])) if n.size else (0, 0)
+    total, events = (int(n[-1]), float(bad[-1])) if n.size else (0, 0.0)
     rate = Estimate(
         events / total if total else None,
         float(low[-1]) if total else None,
@@ -114,7 +114,7 @@ def analyse(log: LookLog, spec: ThresholdSpec) -> ThresholdResult:
         hold=total < spec.min_requests,
         bad=events,
         n=total,
-        decided=None if at is None else log.looks[at].key,
+        decided=at,
     )
 
 

@@ -18,7 +18,7 @@ from mlops_tui.core.clock import now_us
 from mlops_tui.core.config import load
 from mlops_tui.core.ids import uuid7
 from mlops_tui.core.paths import home, private_dir
-from mlops_tui.deploy import engine, evidence, inference, rollouts, traffic
+from mlops_tui.deploy import clocks, engine, evidence, inference, rollouts, traffic
 from mlops_tui.door.context import Caller, Context
 from mlops_tui.door.house import House
 from mlops_tui.door.perform import perform
@@ -59,7 +59,7 @@ def emptied(house):
     house.store.write(lambda s: [s.execute(f"DELETE FROM {table}") for table in tables])
     house._counters.clear()
     house.series.forget()
-    engine._clocks.clear()
+    clocks.clear()
     house.memo.forget()
     incidents._seen = ()
     evidence.NEWS.set()

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from mlops_tui.contracts.deploy import Deployment, Rollout
+from mlops_tui.contracts.deploy import Deployment
+from mlops_tui.contracts.rollout import Rollout
 from mlops_tui.core.errors import NotFound
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens import rollout as written

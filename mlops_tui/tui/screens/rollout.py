@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from mlops_tui.contracts.deploy import Deployment, Look, Rollout
+from mlops_tui.contracts.deploy import Deployment
+from mlops_tui.contracts.rollout import Look, Rollout
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
 from mlops_tui.tui.text import Line, Part, grid, join, line
@@ -14,7 +15,7 @@ OVER = ("Succeeded", "RolledBack", "Aborted", "Superseded")
 
 def steps(rollout: Rollout, cells: int) -> Line:
     """Return the steps as a track: what is done, where it stands or was stopped, what is to come."""
-    stops = [0.0, *rollout.steps, 100.0]
+    stops = ["0 %", *(step.text for step in rollout.steps), "100 %"]
     over, won = rollout.state in OVER, rollout.state == "Succeeded"
     at = len(stops) - 1 if won else rollout.step + 1
     gap = max(2, min(8, (cells - 8 * len(stops)) // len(stops)))
@@ -23,7 +24,7 @@ def steps(rollout: Rollout, cells: int) -> Line:
         moving = i == at + 1 and not over
         track = "✔" if i <= at else ("━" if moving else "─") * gap
         parts.append((f" {track} ", "ok" if i <= at else "busy" if moving else "line"))
-        parts.append((f"{stop:g} %", "text" if i <= at else "dim"))
+        parts.append((stop, "text" if i <= at else "dim"))
         if i == at and not won:
             parts.append((" ✖", "fail") if over else (" ●", "*busy"))
     return line(*parts)
@@ -48,7 +49,7 @@ def head(rollout: Rollout, cells: int) -> list[Line]:
         ],
         "   ",
     )
-    track = [steps(rollout, cells)] if rollout.strategy == "canary" else []
+    track = [steps(rollout, cells)] if rollout.steps else []
     return [about, *track, told]
 
 
@@ -134,7 +135,7 @@ def timeline(rollout: Rollout, cells: int) -> list[Line]:
     return grid(rows, "llrll", room=cells, give=3)
 
 
-def _rate(bad: int, n: int) -> float | None:
+def _rate(bad: float, n: int) -> float | None:
     return bad / n if n else None
 
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 GOOD, ALSO_GOOD, WRONG = (0.0, 4.0, -2.0), (0.0, 8.0, -4.0), (0.0, -4.0, 2.0)
-FAST = {"look_s": 0.25, "step_s": 0.6, "min_requests": 30}
+FAST = {"look_s": 0.25, "step_s": 0.6, "min_requests": 30, "keep_old_s": 0.5}
 
 
 def port_of(shown):
@@ -78,9 +78,9 @@ def test_an_agent_that_is_killed_again_and_again_still_promotes(served, clients,
     load.finish()
     assert (ended.state, load.errors, load.broken) == ("Succeeded", [], [])
     assert [event.state for event in ended.events] == [
-        "Pending", "Provisioning", "Shifting", "Shifting", "Promoting", "Succeeded",
+        "Pending", "Gating", "Provisioning", "Shifting", "Shifting", "Promoting", "Baking", "Succeeded",
     ]  # fmt: skip
-    assert [event.weight for event in ended.events] == [0.0, 0.0, 20.0, 60.0, 100.0, 100.0]
+    assert [event.weight for event in ended.events] == [0.0, 0.0, 0.0, 20.0, 60.0, 100.0, 100.0, 100.0]
     never_above_the_step(seen.finish(), ended.events)
     counted_once(served, len(load.told))
     assert served.serving().revisions[1].weight == 100.0

@@ -70,8 +70,9 @@ def test_a_removed_deployment_is_gone_for_people_and_its_name_is_free(stage):
 def test_a_rollback_goes_further_back_each_time_and_never_forward(stage):
     stage.model(versions=3)
     deployment = stage.serve()
+    fast = {"strategy": "blue-green", "keep_old_s": 0.0}
     for version in (2, 3):
-        stage.call("rollout.start", deployment="census", model=f"census@{version}", strategy="blue-green")
+        stage.call("rollout.start", deployment="census", model=f"census@{version}", **fast)
         for _ in range(6):
             stage.servers(deployment)
             stage.turn()

@@ -7,7 +7,7 @@ from mlops_tui.contracts.monitor import AddMonitor
 from mlops_tui.core.clock import HOUR, now_us
 from mlops_tui.core.errors import Conflict, NotFound
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import engine
+from mlops_tui.deploy import clocks
 from mlops_tui.door.context import Context
 from mlops_tui.jobs.spec import DataFile, Spec
 from mlops_tui.monitoring import alerts, incidents
@@ -143,14 +143,21 @@ def test_an_accepted_retraining_runs_the_training_of_the_serving_model_again(ala
 
 
 def test_a_rollback_opens_one_alert_which_a_later_success_closes(stage):
-    engine._clocks.clear()
+    clocks.clear()
     stage.model(versions=3)
     deployment = stage.serve()
 
     def roll(version, wrong):
-        fast = {"steps": [50.0], "step_s": 0.0, "look_s": 1e-9, "min_requests": 50, "events": ["wrong"]}
+        fast = {
+            "steps": [50.0],
+            "step_s": 0.0,
+            "look_s": 1e-9,
+            "min_requests": 50,
+            "events": ["wrong"],
+            "keep_old_s": 0.0,
+        }
         stage.call("rollout.start", deployment="census", model=f"census@{version}", **fast)
-        for _ in range(8):
+        for _ in range(9):
             if len(stage.split(deployment)) > 1 and stage.state() == "Shifting":
                 stage.judged(deployment, 1, 200, 20)
                 stage.judged(deployment, version, 200, wrong)

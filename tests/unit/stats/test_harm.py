@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_tui.core.errors import BadInput, Conflict
+from mlops_tui.core.errors import BadInput
 from mlops_tui.stats import harm, threshold
-from mlops_tui.stats.harm import RATIOS, HarmSpec, Look, LookLog
+from mlops_tui.stats.harm import RATIOS, Counts, HarmSpec
 
 NEEDED = math.log(20)
 
@@ -90,37 +90,20 @@ def test_sides_without_rows_change_nothing():
     assert path == pytest.approx([0, 0], abs=1e-12)
 
 
-def log_of(bad_c, bad_s, n_c, n_s, looks):
-    log = LookLog()
-    for i in range(looks):
-        log = log.add(Look(f"s1/{i}", bad_c, bad_s, n_c, n_s))
-    return log
-
-
-def test_looks_are_counted_once_and_survive_storage():
-    log = log_of(2, 5, 100, 900, 4)
-    again = log.add(Look("s1/2", 2, 5, 100, 900))
-    assert again == log
-    with pytest.raises(Conflict):
-        log.add(Look("s1/2", 3, 5, 100, 900))
-    stored = msgspec.json.decode(msgspec.json.encode(log), type=LookLog)
-    assert stored == log
-    one_at_a_time = harm.analyse(stored.add(Look("s1/4", 9, 5, 100, 900)), HarmSpec())
-    at_once = harm.analyse(log.add(Look("s1/4", 9, 5, 100, 900)), HarmSpec())
-    assert one_at_a_time == at_once
+def counts_of(bad_c, bad_s, n_c, n_s, looks):
+    return Counts(*([x] * looks for x in (bad_c, bad_s, n_c, n_s)))
 
 
 def test_verdicts_say_why():
-    bad = harm.analyse(log_of(6, 9, 100, 900, 5), HarmSpec())
-    assert (bad.verdict, bad.hold) == ("harm", False)
+    bad = harm.analyse(counts_of(6, 9, 100, 900, 5), HarmSpec())
+    assert (bad.verdict, bad.hold, bad.decided) == ("harm", False, 1)
     assert bad.log_e_harm > bad.log_needed == pytest.approx(NEEDED)
     assert bad.ratio == pytest.approx(6)
-    assert "6.00 times" in bad.text
-    assert bad.decided == "s1/1"
-    good = harm.analyse(log_of(1, 90, 1000, 9000, 30), HarmSpec(max_ratio=1.25))
+    assert "fails 6.00 times as often as stable (30 of 500 against 45 of 4,500)" in bad.text
+    good = harm.analyse(counts_of(1, 90, 1000, 9000, 30), HarmSpec(max_ratio=1.25))
     assert good.verdict == "safe"
     assert good.log_e_safe > NEEDED
-    same = harm.analyse(log_of(1, 9, 100, 900, 3), HarmSpec())
+    same = harm.analyse(counts_of(1, 9, 100, 900, 3), HarmSpec())
     assert same.verdict == "continue"
     assert "neither" in same.text
     assert msgspec.json.decode(msgspec.json.encode(bad), type=harm.HarmResult) == bad
@@ -128,30 +111,77 @@ def test_verdicts_say_why():
 
 def test_harm_stays_and_too_few_rows_hold():
     spec = HarmSpec(min_requests=500)
-    log = log_of(6, 9, 100, 900, 4)
-    held = harm.analyse(log, spec)
+    looks = [(6, 9, 100, 900)] * 4
+    held = harm.analyse(Counts(*zip(*looks, strict=True)), spec)
     assert (held.verdict, held.hold) == ("continue", True)
     assert held.log_e_harm > NEEDED
     assert "400 of the 500" in held.text
-    log = log.add(Look("s1/4", 6, 9, 100, 900))
-    assert harm.analyse(log, spec).verdict == "harm"
-    for i in range(40):
-        log = log.add(Look(f"quiet/{i}", 0, 9, 100, 900))
-    later = harm.analyse(log, spec)
+    looks.append((6, 9, 100, 900))
+    assert harm.analyse(Counts(*zip(*looks, strict=True)), spec).verdict == "harm"
+    looks += [(0, 9, 100, 900)] * 40
+    later = harm.analyse(Counts(*zip(*looks, strict=True)), spec)
     assert later.log_e_harm < NEEDED
-    assert (later.verdict, later.decided) == ("harm", "s1/4")
+    assert (later.verdict, later.decided) == ("harm", 4)
 
 
-def test_an_empty_log_and_impossible_counts():
-    empty = harm.analyse(LookLog(), HarmSpec())
+def test_the_mark_that_tells_most_is_named():
+    counts = Counts([[50] * 4, [9] * 4], [[450] * 4, [9] * 4], [100] * 4, [900] * 4)
+    found = harm.analyse(counts, HarmSpec(does=("is slower than 1 ms", "is slower than 9 ms")))
+    assert (found.verdict, found.mark, found.bad_c) == ("harm", 1, 36.0)
+    assert "the canary is slower than 9 ms 9.00 times as often" in found.text
+    both = harm.log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, RATIOS)[:, -1]
+    assert found.log_e_harm == pytest.approx(math.log(np.exp(both).mean()))
+
+
+def test_a_canary_is_safe_only_when_it_is_at_every_mark():
+    alone = harm.analyse(Counts([10] * 20, [900] * 20, [1000] * 20, [9000] * 20), HarmSpec())
+    both = harm.analyse(Counts([[10] * 20, [150] * 20], [[900] * 20] * 2, [1000] * 20, [9000] * 20), HarmSpec())
+    assert (alone.verdict, both.log_e_safe) == ("safe", min(alone.log_e_safe, both.log_e_safe))
+    assert both.verdict == "harm"
+
+
+def test_a_change_is_seen_either_way_and_no_change_is_none():
+    for canary, changed in ((30, True), (50, False), (80, True)):
+        counts = Counts([canary] * 20, [450] * 20, [100] * 20, [900] * 20)
+        assert (harm.evidence_of_change(counts)[-1] > NEEDED) == changed
+
+
+def test_no_looks_and_impossible_counts():
+    empty = harm.analyse(Counts([], [], [], []), HarmSpec())
     assert (empty.verdict, empty.hold, empty.ratio, empty.log_e_harm) == ("continue", True, None, 0.0)
-    assert threshold.analyse(LookLog(), threshold.ThresholdSpec(0.01)).rate.value is None
+    assert threshold.analyse(Counts([], [], [], []), threshold.ThresholdSpec(0.01)).rate.value is None
     with pytest.raises(BadInput):
-        Look("x", 2, 0, 1, 1)
+        Counts([2], [0], [1], [1])
+    with pytest.raises(BadInput):
+        Counts([0], [-1], [1], [1])
     with pytest.raises(BadInput):
         HarmSpec(max_ratio=1.0)
     with pytest.raises(BadInput):
         threshold.ThresholdSpec(0.0)
+
+
+def draws_of_a_look(units, share, rng, times):
+    """Which of the units the canary gets, drawn again and again: each by itself, and so many of them."""
+    each = rng.random((times, units)) < share
+    many = rng.permuted(np.tile(np.arange(units) < round(share * units), (times, 1)), axis=1)
+    return {"each": each, "many": many}
+
+
+@pytest.mark.parametrize("null", [1.0, 1.5])
+@pytest.mark.parametrize("how", ["each", "many"])
+def test_units_that_fail_together_gain_nothing_on_average(how, null):
+    """The theorem of harm.py: any badness, bursts of it too; only who gets a unit is drawn."""
+    rng = np.random.default_rng(11)
+    for stable in (np.repeat([1.0, 0.0], [30, 30]), rng.random(60), np.repeat([0.9, 0.02], [20, 40])):
+        canary = np.minimum(1.0, stable * null)
+        drawn = draws_of_a_look(60, 0.25, rng, 40_000)[how]
+        n_c = drawn.sum(axis=1, keepdims=True)
+        looks = ((drawn * canary).sum(1, keepdims=True), (~drawn * stable).sum(1, keepdims=True), n_c, 60 - n_c)
+        e = np.exp(harm.log_e(*looks, null, (1.25 * null, 2.0 * null, 5.0 * null))[:, 0])
+        assert e.mean() <= 1 + 4 * e.std() / 200
+        if null > 1 and (canary == stable * null).all():
+            e = np.exp(harm.log_e(*looks, null, (1.0,))[:, 0])
+            assert e.mean() <= 1 + 4 * e.std() / 200
 
 
 @given(st.integers(0, 400), st.integers(0, 400), st.floats(0.001, 0.2))
@@ -181,15 +211,15 @@ def test_rate_bounds_hold_at_all_looks_together():
 
 def test_threshold_verdicts():
     spec = threshold.ThresholdSpec(0.01, min_requests=200)
-    bad = threshold.analyse(log_of(5, 0, 100, 900, 4), spec)
-    assert (bad.verdict, bad.decided) == ("harm", "s1/1")
+    bad = threshold.analyse(counts_of(5, 0, 100, 900, 4), spec)
+    assert (bad.verdict, bad.decided) == ("harm", 1)
     assert bad.rate.value == pytest.approx(0.05)
-    good = threshold.analyse(log_of(1, 0, 1000, 9000, 10), spec)
+    good = threshold.analyse(counts_of(1, 0, 1000, 9000, 10), spec)
     assert good.verdict == "safe"
-    unsure = threshold.analyse(log_of(1, 0, 100, 900, 4), spec)
+    unsure = threshold.analyse(counts_of(1, 0, 100, 900, 4), spec)
     assert unsure.verdict == "continue"
     assert unsure.rate.low < 0.01 < unsure.rate.high
     assert "1.00%" in unsure.text
-    early = threshold.analyse(log_of(8, 0, 10, 90, 4), spec)
+    early = threshold.analyse(counts_of(8, 0, 10, 90, 4), spec)
     assert (early.verdict, early.hold, early.rate.low > 0.01) == ("continue", True, True)
     assert early.text == "hold: 40 of the 200 rows that a verdict needs"
