@@ -25,6 +25,8 @@ from mlops_tui.tui.widgets.panel import Panel
 from mlops_tui.tui.work import start
 
 _UNFOCUSED_S = 5.0
+_PIN = "pin.run"
+_PINNED = "★ pinned: on top of the list, drawn on the charts of every run, base of comparisons"
 _ASCII = (Ascii(),)
 """One for all apps: Textual remembers what a filter made of a line by the filter."""
 
@@ -86,6 +88,7 @@ class MlopsApp(App[None], inherit_bindings=False):
         self.hub = Hub(door, self._on_contact, self._on_event, period)
         self._period = period
         self.ascii = bool(config.get("ascii"))
+        self.pinned = str(memory.recall().get(_PIN) or "")
         self.set_keymap(PRESETS[self.status.keymap])
 
     def on_mount(self) -> None:
@@ -267,6 +270,12 @@ class MlopsApp(App[None], inherit_bindings=False):
         """Copy the command that shows the same as the screen."""
         self.copied(self.face.cli())
 
+    def pin(self, run: str) -> None:
+        """Pin a run, or let it go if it is the pinned one: others are seen and compared beside it."""
+        self.pinned = "" if run == self.pinned else run
+        memory.remember(_PIN, self.pinned)
+        self.notify(_PINNED if self.pinned else "no run is pinned any more")
+
     def copied(self, text: str) -> None:
         """Copy a text and say what and where to."""
         if text:
@@ -278,8 +287,11 @@ class MlopsApp(App[None], inherit_bindings=False):
         from mlops_tui.tui.widgets.table import Table
 
         memory.forget()
+        self.pinned = ""
+        self.face.show_sides((True, True))
         self.screen.minimize()
         for table in self.face.query(Table):
+            table.pinned, table.pinned_row = "", None
             table.reset()
         self.notify("sorts and filters are as they were at first")
 

@@ -97,9 +97,9 @@ class Columns:
             spans += [pad(head, width, cellar.align(column)), line("  ")]
         return line(*spans[:-1])
 
-    def row(self, row: Sequence[Any], selected: bool) -> Line:
-        """Return a row as a line; one that was deleted since says so."""
-        spans: list[Span] = [("● " if selected else "  ", "accent")]
+    def row(self, row: Sequence[Any], mark: str) -> Line:
+        """Return a row as a line behind its mark; one that was deleted since says so."""
+        spans: list[Span] = [(mark, "accent")]
         if all(value is None for value in row[1:]):
             return (*spans, (f"{str(row[0])[-8:]} was deleted", "faint"))
         for i in self.seen():

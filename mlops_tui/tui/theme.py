@@ -10,7 +10,7 @@ from functools import cache
 from rich.style import Style
 from textual.theme import BUILTIN_THEMES, Theme
 
-MARKS = ("●", "◆", "▲", "■", "✚", "★", "○")
+MARKS = ("●", "◆", "▲", "■", "✚", "★", "○", "▼")
 """The shape of each series; colour never stands alone."""
 
 
@@ -36,13 +36,14 @@ class Tokens:
     series: tuple[str, ...]
 
     def colours(self) -> dict[str, str]:
-        """Return every token by name; series are ``series-0`` to ``series-6``."""
+        """Return every token by name; series are ``series-0`` to ``series-7``."""
         plain = {f.name.replace("_", "-"): getattr(self, f.name) for f in fields(self) if f.name != "series"}
         return plain | {f"series-{i}": colour for i, colour in enumerate(self.series)}
 
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color, 2008), told apart by colour-blind eyes.
-_SERIES = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
+# Its eighth is black, which dark paper turns to white.
+_SERIES = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2", "#E8E8E8")
 
 DARK = Tokens(
     background="#0E1116",
@@ -80,7 +81,7 @@ LIGHT = Tokens(
     unknown="#656D76",
     prod="#CF222E",
     # The same hues, darkened until a thin line is seen on paper (3:1, WCAG 1.4.11).
-    series=("#2A86BD", "#AD7700", "#00805D", "#A8567F", "#857C00", "#BF5400", "#0072B2"),
+    series=("#2A86BD", "#AD7700", "#00805D", "#A8567F", "#857C00", "#BF5400", "#0072B2", "#1F2328"),
 )
 
 ANSI_DARK = Tokens(
@@ -107,6 +108,7 @@ ANSI_DARK = Tokens(
         "ansi_bright_yellow",
         "ansi_red",
         "ansi_bright_blue",
+        "ansi_white",
     ),
 )
 
@@ -118,7 +120,16 @@ ANSI_LIGHT = replace(
     warn="ansi_magenta",
     busy="ansi_blue",
     unknown="ansi_bright_black",
-    series=("ansi_blue", "ansi_yellow", "ansi_green", "ansi_magenta", "ansi_cyan", "ansi_red", "ansi_black"),
+    series=(
+        "ansi_blue",
+        "ansi_yellow",
+        "ansi_green",
+        "ansi_magenta",
+        "ansi_cyan",
+        "ansi_red",
+        "ansi_bright_blue",
+        "ansi_black",
+    ),
 )
 
 THEMES: Mapping[str, Tokens] = {

@@ -27,6 +27,10 @@ class Source(Protocol):
         """Return rows ``offset`` to ``offset + limit`` of a held list."""
         ...
 
+    async def one(self, identifier: str, columns: Sequence[str] = ()) -> list[Any] | None:
+        """Return the row of one object, whatever is filtered; None if it is not in the list."""
+        ...
+
 
 _PLAIN = re.compile(r"-?[\w./-]*")
 
@@ -63,6 +67,13 @@ class ViewSource:
         page = await self._door.call("view.page", {"view": view, "offset": offset, "limit": limit})
         rows: list[list[Any]] = page.rows
         return rows
+
+    async def one(self, identifier: str, columns: Sequence[str] = ()) -> list[Any] | None:
+        """Read the row of one object."""
+        within = f" ({self.always})" if self.always else ""
+        ask = {"filter": f'id:"{identifier}"{within}', "columns": [quoted(name) for name in columns], "limit": 1}
+        rows: list[list[Any]] = (await self._door.call(f"{self._noun}.list", ask)).rows
+        return rows[0] if rows else None
 
 
 class Pages:

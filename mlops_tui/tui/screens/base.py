@@ -11,7 +11,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.tui import keys
+from mlops_tui.tui import keys, memory
 from mlops_tui.tui.door import Door
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.widgets.bars import KeyLine, ModeLine, Notice, TopLine
@@ -52,6 +52,7 @@ class Face(Screen[None], inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
+        self.sides = (True, True)
         self._waiting: News | None = None
         self._loading = False
 
@@ -127,10 +128,6 @@ class Face(Screen[None], inherit_bindings=False):
         yield KeyLine(self.SCOPE, self.mlops.status)
         yield Notice()
 
-    def on_mount(self) -> None:
-        """Ask the hub for news once the skeleton is painted."""
-        self.call_after_refresh(self.mlops.hub.join, self)
-
     def on_unmount(self) -> None:
         """Ask for no more."""
         self.mlops.hub.leave(self)
@@ -186,6 +183,28 @@ class Face(Screen[None], inherit_bindings=False):
         for panel in group:
             panel.show_problem(None)
         return got
+
+    # Panes at the sides
+
+    def on_mount(self) -> None:
+        """Ask the hub for news once the skeleton is painted; leave hidden what the person has hidden."""
+        self.call_after_refresh(self.mlops.hub.join, self)
+        if hidden := memory.recall().get(f"sides.{self.SCOPE}"):
+            self.show_sides((0 not in hidden, 1 not in hidden))
+
+    def action_side(self, which: int) -> None:
+        """Hide the panes at a side, or show them again; so they stay."""
+        self.sides = (not self.sides[0], self.sides[1]) if which == 0 else (self.sides[0], not self.sides[1])
+        memory.remember(f"sides.{self.SCOPE}", [i for i, shown in enumerate(self.sides) if not shown])
+        self.show_sides(self.sides)
+        # What was hidden meanwhile has not been read.
+        self.call_after_refresh(self.reload)
+
+    def show_sides(self, shown: tuple[bool, bool]) -> None:
+        """Show the panes at the left (or below) and at the right, or hide them: the CSS says which they are."""
+        self.sides = shown
+        self.set_class(not shown[0], "-no-left")
+        self.set_class(not shown[1], "-no-right")
 
     # Changes
 

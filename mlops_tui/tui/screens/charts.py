@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlops_tui.contracts.run import Curve, Curves, Run
+from mlops_tui.core.errors import MlopsError
 from mlops_tui.tui.door import Door
+from mlops_tui.tui.theme import MARKS
 
 if TYPE_CHECKING:
+    from mlops_tui.tui.app import MlopsApp
     from mlops_tui.tui.raster import Floats, Series
 
 POINTS = 400
@@ -56,6 +59,20 @@ async def curves_of(
         for key, one in by_key.items()
         if key in keys
     }
+
+
+async def pinned_beside(
+    app: MlopsApp, run: Run, keys: Sequence[str], axis: str = "step", part: tuple[int, int] | None = None
+) -> dict[str, Series]:
+    """Read the same curves of the pinned run, to be drawn beside those of another; none if there is no pinned one."""
+    if not app.pinned or app.pinned == run.id:
+        return {}
+    try:
+        pinned: Run = await app.door.call("run.show", {"run": app.pinned})
+        return await curves_of(app.door, pinned, keys, axis, MARKS.index("★"), part)
+    except MlopsError:
+        # It may be gone for good; the run that is looked at is drawn all the same.
+        return {}
 
 
 def series_of(

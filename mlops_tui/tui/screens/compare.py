@@ -25,6 +25,8 @@ from mlops_tui.tui.widgets.charts import Charts
 from mlops_tui.tui.widgets.lines import Lines, Row
 from mlops_tui.tui.work import start
 
+MOST = len(MARKS)
+"""Runs that are compared at most: as many as there are shapes."""
 _WIDE = 100
 """Cells from which on id and commit of each run are told too."""
 _NAME = 12
@@ -33,12 +35,12 @@ _LOWER_IS_BETTER = ("loss", "error", "err", "rmse", "mae", "mse", "ece", "latenc
 
 
 class Compare(Face):
-    """Two to seven runs; the first is the base that the others are measured against."""
+    """Two to eight runs; the first is the base that the others are measured against."""
 
     SCOPE = "compare"
     MODE = "runs"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("run",))
-    BINDINGS = bindings("compare")
+    BINDINGS = bindings("compare", "sides")
     DEFAULT_CSS = """
     Compare > #body { layout: grid; grid-size: 20 3; grid-rows: auto 3fr 2fr; }
     Compare #selected { column-span: 20; }
@@ -49,6 +51,9 @@ class Compare(Face):
     Compare.-narrow > #body { grid-rows: auto 1fr 1fr 5; grid-size: 20 4; }
     Compare.-narrow #curves, Compare.-narrow #metrics, Compare.-narrow #params { column-span: 20; }
     Compare.-narrow #origin { display: none; }
+    Compare.-no-left #params, Compare.-no-left #origin { display: none; }
+    Compare.-no-right #metrics { display: none; }
+    Compare.-no-right #curves { column-span: 20; }
     """
 
     def __init__(self, runs: list[str]) -> None:
@@ -71,11 +76,23 @@ class Compare(Face):
         yield Lines("Params", "compare.differ", empty="the parameters are equal", ident="params")
         yield Lines("Origin", empty="code, data and machine are the same", ident="origin")
 
+    def show_sides(self, shown: tuple[bool, bool]) -> None:
+        """Hide panes, and give the selected runs as many lines as they are and the rest to what is seen."""
+        super().show_sides(shown)
+        self._share_out()
+
     def on_mount(self) -> None:
-        """Give the selected runs as many lines as they are."""
-        several = len(self.runs) + 2
-        rows = f"{min(5, several)} 3fr 2fr 4" if self.narrow else f"{several} 3fr 2fr"
-        self.query_one("#body").styles.grid_rows = rows
+        """Share the lines out."""
+        self._share_out()
+
+    def _share_out(self) -> None:
+        several, (left, right) = len(self.runs) + 2, self.sides
+        if self.narrow:
+            rows = [f"{min(5, several)}", "3fr", *(["2fr"] if right else []), *(["4"] if left else [])]
+        else:
+            rows = [f"{several}", "3fr", *(["2fr"] if left else [])]
+        body = self.query_one("#body")
+        body.styles.grid_size_rows, body.styles.grid_rows = len(rows), " ".join(rows)
 
     async def load(self, news: News) -> None:
         """Read the comparison and the runs, then the curves that are seen."""
@@ -112,7 +129,9 @@ class Compare(Face):
         panel = self.lines("metrics")
         panel.title = f"Metrics, Δ to {_plain(0)}"
         better, worse = verdicts(metrics)
-        panel.figure = line(("✔ ", "ok"), f"{better} better  ", ("✖ ", "fail"), f"{worse} worse") if metrics else ()
+        whose = line(_mark(1), " ") if len(shown.runs) > 2 else ()
+        counts = line(whose, ("✔ ", "ok"), f"{better} better  ", ("✖ ", "fail"), f"{worse} worse")
+        panel.figure = counts if metrics else ()
         panel.show(lambda cells: table(metrics, len(shown.runs), cells))
         only = " (only different)" if self.differ else ""
         self.lines("params").title = "Params" + only
@@ -193,15 +212,15 @@ def table(rows: list[CompareRow], runs: int, cells: int) -> list[Row]:
         return []
     keys = ["", *(row.key for row in rows)]
     names = max(map(len, keys))
-    for digits, deltas in ((4, True), (3, True), (3, False), (2, False)):
-        made = _table(rows, runs, digits, deltas)
+    for digits, deltas, gap in ((4, True, 1), (3, True, 1), (3, False, 2), (2, False, 2), (2, False, 1)):
+        made = _table(rows, runs, digits, deltas, gap)
         # A name is still known by its beginning; a figure that is cut says nothing.
         if max(map(width, made)) - names + min(names, _NAME) <= cells:
             break
-    return [Row(each, key) for each, key in zip(_table(rows, runs, digits, deltas, cells), keys, strict=True)]
+    return [Row(each, key) for each, key in zip(_table(rows, runs, digits, deltas, gap, cells), keys, strict=True)]
 
 
-def _table(rows: list[CompareRow], runs: int, digits: int, deltas: bool, room: int = 0) -> list[Line]:
+def _table(rows: list[CompareRow], runs: int, digits: int, deltas: bool, gap: int, room: int = 0) -> list[Line]:
     head: list[Part] = [""]
     for i in range(runs):
         head += [_mark(i), ""] if deltas and i else [_mark(i)]
@@ -217,7 +236,7 @@ def _table(rows: list[CompareRow], runs: int, digits: int, deltas: bool, room: i
             else:
                 cells.append(line(figure, _arrow(row, value)))
         body.append(cells)
-    return grid(body, "lr" + ("rl" if deltas else "r") * (runs - 1), gap=1 if deltas else 2, room=room, give=0)
+    return grid(body, "lr" + ("rl" if deltas else "r") * (runs - 1), gap=gap, room=room, give=0)
 
 
 def _number(value: Any, digits: int) -> Line:
@@ -269,7 +288,8 @@ def beside(rows: list[CompareRow], cells: int) -> list[Line]:
     body: list[list[Part]] = [
         [(row.key, "dim"), *(line(_mark(i), " ", _worth(value)) for i, value in enumerate(row.values))] for row in rows
     ]
-    return grid(body, room=cells)
+    made = grid(body)
+    return made if max(map(width, made), default=0) <= cells else grid(body, room=cells, gap=1, give=0)
 
 
 def _worth(value: Any) -> Line:

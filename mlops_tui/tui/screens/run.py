@@ -13,8 +13,9 @@ from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens import run_edit
 from mlops_tui.tui.screens import run_lines as written
 from mlops_tui.tui.screens.base import Face
-from mlops_tui.tui.screens.charts import axes, curves_of
+from mlops_tui.tui.screens.charts import axes, curves_of, pinned_beside
 from mlops_tui.tui.screens.log import coloured
+from mlops_tui.tui.text import line
 from mlops_tui.tui.widgets.charts import Charts
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.work import start
@@ -28,7 +29,7 @@ class RunScreen(Face):
     SCOPE = "run"
     MODE = "runs"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("run", "gate", "version", "log"))
-    BINDINGS = bindings("run")
+    BINDINGS = bindings("run", "sides")
     DEFAULT_CSS = """
     RunScreen > #body { layout: grid; grid-size: 20 4; grid-rows: 4 5fr 3fr 2fr; }
     RunScreen #about, RunScreen #console { column-span: 20; }
@@ -45,6 +46,11 @@ class RunScreen(Face):
     RunScreen.-narrow #files, RunScreen.-narrow #console { display: none; }
     RunScreen.-short > #body { grid-size: 20 3; grid-rows: 4 3fr 2fr; }
     RunScreen.-short #console { display: none; }
+    RunScreen.-no-left #params, RunScreen.-no-left #files, RunScreen.-no-left #lineage { display: none; }
+    RunScreen.-no-left #console { display: none; }
+    RunScreen.-no-left > #body { grid-size: 20 2; grid-rows: 4 1fr; }
+    RunScreen.-no-right #metrics { display: none; }
+    RunScreen.-no-right #curves { column-span: 20; }
     """
 
     def __init__(self, run: str) -> None:
@@ -87,7 +93,9 @@ class RunScreen(Face):
         if run is not None and (page := charts.page):
             got = await self.fill(charts.charts, curves_of(self.door, run, page, self.axis, part=charts.part))
             if got is not None:
-                charts.show({key: [one] for key, one in got.items()}, self.axis)
+                beside = await pinned_beside(self.mlops, run, page, self.axis, charts.part)
+                both = {key: [each[key] for each in (got, beside) if key in each] for key in got}
+                charts.show(both, self.axis)
 
     async def _tail(self, run: Run) -> None:
         panel = self.lines("console")
@@ -101,6 +109,7 @@ class RunScreen(Face):
     def _show(self, run: Run) -> None:
         shown = run.system if self.system else run.metrics
         self.query_one(Charts).offer(written.drawable(shown), "system" if self.system else "")
+        self.lines("about").figure = line(("★ pinned", "accent")) if run.id == self.mlops.pinned else ()
         self.lines("about").show(written.about(run))
         self.lines("metrics").title = f"{'System' if self.system else 'Metrics'} ({len(shown)})"
         self.lines("metrics").show(lambda cells: written.figures(shown, cells))
@@ -152,6 +161,18 @@ class RunScreen(Face):
 
         if self.run_shown:
             self.app.push_screen(ArtifactScreen(self.run_shown, path))
+
+    def action_pin(self) -> None:
+        """Pin this run, or let it go."""
+        if self.run_shown:
+            self.mlops.pin(self.run_shown.id)
+            self._show(self.run_shown)
+            start(self, self._draw, group="draw", replace=True)
+
+    def action_stop(self) -> None:
+        """Stop the job of this run."""
+        if self.run_shown:
+            run_edit.stop(self, [self.run_shown])
 
     def action_note(self) -> None:
         """Edit the note."""

@@ -20,7 +20,7 @@ def note(face: Face, runs: Sequence[Run]) -> None:
 
     def done(text: str) -> None:
         if notes or text != now:
-            face.change("run.note", {**_these(runs), "text": text}, "keep the note")
+            face.change("run.note", {**these([run.id for run in runs]), "text": text}, "keep the note")
 
     face.mount(Prompt(f"note on {_called(runs)}", now, done, hint="what is worth remembering"))
 
@@ -38,15 +38,30 @@ def tags(face: Face, runs: Sequence[Run]) -> None:
             face.complain("tags are written as key=value; key= removes one")
         elif words:
             tagged = {key: value for key, _, value in words}
-            face.change("run.tag", {**_these(runs), "tags": tagged}, "keep the tags")
+            face.change("run.tag", {**these([run.id for run in runs]), "tags": tagged}, "keep the tags")
 
     own = list(dict.fromkeys(f"{key}=" for run in runs for key in run.tags))
     face.mount(Prompt(f"tags of {_called(runs)}", "", done, hint="stage=candidate; stage= removes it", words=own))
 
 
-def _these(runs: Sequence[Run]) -> dict[str, Any]:
-    first, *also = [run.id for run in runs]
-    return {"run": first, "also": also}
+def stop(face: Face, runs: Sequence[Run]) -> None:
+    """Stop the job that a run belongs to; a process that the agent did not start is not its to stop."""
+    run = runs[0]
+    if len(runs) > 1:
+        face.complain("one run is stopped at a time")
+    elif run.status != "running":
+        face.complain(f"{run.name} is over already")
+    elif run.job:
+        face.change("job.stop", {"job": run.job})
+    else:
+        process = f": process {run.pid} on {run.host}" if run.pid else f" on {run.host}"
+        face.complain(f"{run.name} was not started by mlops train, so stop it where it runs{process}")
+
+
+def these(runs: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a request that name these runs."""
+    first, *also = runs
+    return {"run": first, **({"also": also} if also else {})}
 
 
 def _called(runs: Sequence[Run]) -> str:

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 
 from mlops_tui.contracts.run import Run
+from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens import run_edit
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.browser import Browser
-from mlops_tui.tui.screens.charts import curves_of
+from mlops_tui.tui.screens.charts import curves_of, pinned_beside
 from mlops_tui.tui.screens.run_lines import drawable, outline
 from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.lines import Lines
@@ -30,7 +31,7 @@ class Runs(Browser):
     SCOPE = "runs"
     MODE = "runs"
     LISTS: ClassVar[dict[str, str]] = {"runs": "run", "experiments": "experiment"}
-    BINDINGS = bindings("runs")
+    BINDINGS = bindings("runs", "sides")
     DEFAULT_CSS = """
     Runs > #body { layout: grid; grid-size: 20 2; grid-rows: 3fr 2fr; }
     Runs #runs { column-span: 20; }
@@ -41,6 +42,12 @@ class Runs(Browser):
     Runs.-narrow #experiments { display: none; }
     Runs.-narrow #figures { column-span: 8; }
     Runs.-narrow #curve { column-span: 12; }
+    Runs.-no-left #experiments { display: none; }
+    Runs.-no-left #figures { column-span: 8; }
+    Runs.-no-left #curve { column-span: 12; }
+    Runs.-no-right #figures, Runs.-no-right #curve { display: none; }
+    Runs.-no-right #experiments { column-span: 20; }
+    Runs.-no-right.-no-left > #body, Runs.-no-right.-narrow > #body { grid-size: 20 1; grid-rows: 1fr; }
     """
 
     def __init__(self) -> None:
@@ -62,6 +69,8 @@ class Runs(Browser):
     async def preview(self) -> None:
         """Show figures and main curve of the run under the cursor."""
         table, figures, curve = self.table("runs"), self.lines("figures"), self.query_one(Curve)
+        if not self.sides[1]:
+            return
         if table.current is None:
             figures.show([])
             curve.show([])
@@ -77,8 +86,14 @@ class Runs(Browser):
             return
         curves = await self.fill(curve, curves_of(self.door, found, [key]))
         if curves is not None:
+            beside = await pinned_beside(self.mlops, found, [key])
             curve.title = key
-            curve.show(list(curves.values()))
+            curve.show([*curves.values(), *beside.values()])
+
+    async def load(self, news: News) -> None:
+        """Take the news in, with the pinned run on top."""
+        self.table("runs").pinned = self.mlops.pinned
+        await super().load(news)
 
     async def moved(self, table: Table) -> None:
         """Read the preview; the small list changes nothing until enter."""
@@ -107,14 +122,30 @@ class Runs(Browser):
             await self.app.push_screen(RunScreen(name))
 
     def action_compare(self) -> None:
-        """Compare the selected runs; the first selected is the base."""
-        chosen = list(self.table("runs").selected)
+        """Compare the selected runs; the pinned one is the base, else the first selected."""
+        table, pinned = self.table("runs"), self.mlops.pinned
+        chosen = list(table.selected) or [row[0] for row in table.chosen if pinned]
+        chosen = list(dict.fromkeys([*([pinned] if pinned else []), *chosen]))
         if len(chosen) < 2:
-            self.complain("select at least two runs with space")
+            self.complain("select at least two runs with space, or pin one with * to compare with")
             return
-        from mlops_tui.tui.screens.compare import Compare
+        from mlops_tui.tui.screens.compare import MOST, Compare
 
-        self.app.push_screen(Compare(chosen[:7]))
+        if len(chosen) > MOST:
+            self.complain(f"the first {MOST} of {len(chosen)} are compared: more shapes nobody tells apart")
+        self.app.push_screen(Compare(chosen[:MOST]))
+
+    def action_pin(self) -> None:
+        """Pin the run under the cursor, or let the pinned one go."""
+        table = self.table("runs")
+        if row := table.current:
+            self.mlops.pin(row[0])
+            table.pin(self.mlops.pinned)
+            start(self, self.preview, group="preview", replace=True)
+
+    def action_stop(self) -> None:
+        """Stop the job of the run under the cursor."""
+        start(self, self._edit, run_edit.stop)
 
     def action_note(self) -> None:
         """Edit the note of the selected runs, or of the one under the cursor."""
@@ -131,9 +162,8 @@ class Runs(Browser):
 
     def action_delete(self) -> None:
         """Delete the selected runs, or the one under the cursor; among deleted ones, restore them."""
-        first, *also = [row[0] for row in self.table("runs").chosen] or [""]
-        if first:
-            self.change("run.restore" if self.deleted else "run.delete", {"run": first, "also": also})
+        if chosen := [row[0] for row in self.table("runs").chosen]:
+            self.change("run.restore" if self.deleted else "run.delete", run_edit.these(chosen))
 
     def action_deleted(self) -> None:
         """List the deleted runs, or again those that are there."""

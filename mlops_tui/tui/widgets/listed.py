@@ -51,6 +51,8 @@ class Listed(Panel):
         self.window: Window | None = None
         self.cursor = 0
         self.selected: dict[str, list[Any]] = {}
+        self.pinned = ""
+        self.pinned_row: list[Any] | None = None
         self.touched = False
         self._news: set[str] = set()
 
@@ -142,6 +144,7 @@ class Listed(Panel):
             self.show_problem(problem)
             return
         self.problem, self.window = None, window
+        await self._read_pinned()
         self._news.clear()
         self.cursor = max(0, min(self.cursor, self.total - 1)) if keep else 0
         self.touched = keep and self.touched
@@ -186,10 +189,22 @@ class Listed(Panel):
         if window is not self.window:
             return
         self.show_problem(None)
+        await self._read_pinned()
         if changed:
             self.measure()
         for index in changed:
             self.paint(index)
+
+    async def _read_pinned(self) -> None:
+        """Read the pinned row; one that is not in this list, or that cannot be read, has no place on top."""
+        before = self.pinned_row
+        if self.pinned and self.source is not None:
+            try:
+                self.pinned_row = await self.source.one(self.pinned, self.wanted_columns)
+            except MlopsError:
+                self.pinned_row = None
+        if self.pinned_row != before:
+            self.refresh()
 
     def want(self, index: int) -> None:
         """Wish for the page that a row lies on."""

@@ -32,8 +32,6 @@ class Panel(Widget, can_focus=True):
     """
     BINDINGS = keys.bindings("panel")
     ALLOW_MAXIMIZE = True
-    HEAD = 0
-    """Lines of the inside that stay where they are when the rest scrolls."""
 
     title: reactive[str] = reactive("", repaint=False)
     figure: reactive[Line] = reactive(BLANK, repaint=False)
@@ -58,7 +56,12 @@ class Panel(Widget, can_focus=True):
     @property
     def room(self) -> tuple[int, int]:
         """Cells inside the frame that scroll: width and height."""
-        return max(0, self.size.width - 4), max(0, self.size.height - 2 - self.HEAD)
+        return max(0, self.size.width - 4), max(0, self.size.height - 2 - self.head)
+
+    @property
+    def head(self) -> int:
+        """Lines of the inside that stay where they are when the rest scrolls."""
+        return 0
 
     @property
     def count(self) -> int:
@@ -81,7 +84,7 @@ class Panel(Widget, can_focus=True):
         tone = self._tone()
         left, right = (
             strip(line(("│", tone), self.pointer(y - 1)), self.ink),
-            strip(line((" " + self._bar(y - 1 - self.HEAD), tone)), self.ink),
+            strip(line((" " + self._bar(y - 1 - self.head), tone)), self.ink),
         )
         return Strip.join([left, self._inside(y - 1, cells), right])
 

@@ -25,7 +25,6 @@ class Table(Listed):
     """A list under one line of headings, with a cursor: it draws what is seen and answers the keys."""
 
     BINDINGS = bindings("table")
-    HEAD = 1
 
     class Opened(Said):
         """Somebody pressed enter on a row."""
@@ -75,6 +74,11 @@ class Table(Listed):
         """The columns that a person has chosen."""
         return self.shape.chosen
 
+    @property
+    def head(self) -> int:
+        """The line of headings, and the pinned row if there is one."""
+        return 1 if self.pinned_row is None else 2
+
     def arrange_columns(self, chosen: tuple[str, ...]) -> None:
         """Show these columns, or for none the list's own, and read the list anew."""
         self.shape.chosen, self.shape.marked = chosen, -1
@@ -84,7 +88,9 @@ class Table(Listed):
         """Draw the heading, or the row that is seen at that line."""
         if y == 0:
             return strip(self.shape.heading(self.sort, self.has_focus), self.ink, cells=cells)
-        index = self.top + y - 1
+        if y == 1 and self.pinned_row is not None:
+            return strip(self.shape.row(self.pinned_row, "★ "), self.ink, cells=cells)
+        index = self.top + y - self.head
         if index >= self.total:
             return strip(BLANK, self.ink, cells=cells)
         row = self.row(index)
@@ -96,11 +102,11 @@ class Table(Listed):
     def _drawn(self, index: int, row: list[Any], cells: int) -> Strip:
         """Return a row's strip; scrolling by one line draws one row and takes the others from here."""
         ground, chosen, age = self._ground(index), row[0] in self.selected, int(time.monotonic() / _AGES_S)
-        key = (ground, chosen, age, self.app.theme)
+        key = (ground, chosen, self.pinned, age, self.app.theme)
         kept = self._strips.get(index)
         if kept is not None and kept[0] == key and kept[1] is row:
             return kept[2]
-        spans = self.shape.row(row, chosen)
+        spans = self.shape.row(row, "● " if chosen else "★ " if row[0] == self.pinned else "  ")
         drawn = strip(tuple((text, "faint") for text, _ in spans) if self.stale else spans, self.ink, ground, cells)
         if len(self._strips) > _DRAWN:
             self._strips.clear()
@@ -109,7 +115,7 @@ class Table(Listed):
 
     def pointer(self, y: int) -> Line:
         """Mark the row under the cursor."""
-        here = self.has_focus and self.total > 0 and self.top + y - 1 == self.cursor and y > 0
+        here = self.has_focus and self.total > 0 and self.top + y - self.head == self.cursor and y >= self.head
         return line(("▸", "accent")) if here else super().pointer(y)
 
     def _ground(self, index: int) -> str:
@@ -133,13 +139,14 @@ class Table(Listed):
     def paint(self, index: int) -> None:
         """Paint one row again, if it is seen."""
         if 0 <= index - self.top < self.room[1]:
-            self.refresh_body(index - self.top + 1)
+            self.refresh_body(index - self.top + self.head)
 
     def measure(self) -> None:
         """Lay the columns out for the rows that are seen now."""
         self._strips.clear()
         before = self.shape.widths
         sample = [row for i in range(self.top, self.top + _SAMPLE) if (row := self.row(i))]
+        sample += [self.pinned_row] if self.pinned_row else []
         self.shape.fit(self.columns, sample, self.room[0], self.sort)
         if self.shape.widths != before:
             self.refresh()
@@ -212,6 +219,11 @@ class Table(Listed):
         self.filter, self.sort, self.shape.whole = "", self._first_sort, False
         self.open_anew()
 
+    def pin(self, identifier: str) -> None:
+        """Keep an object's row on top, whatever the order; none for an empty id."""
+        self.pinned, self.pinned_row = identifier, None
+        self.open_anew(keep=True)
+
     def action_filter(self) -> None:
         """Ask for a filter."""
         self.post_message(self.FilterAsked(self))
@@ -231,8 +243,8 @@ class Table(Listed):
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse is; a second click opens."""
-        index = self.top + event.y - 2
-        if event.y >= 2 and index < self.total:
+        index = self.top + event.y - 1 - self.head
+        if event.y > self.head and index < self.total:
             self._go(index)
             if event.chain == 2:
                 self.action_open()

@@ -9,6 +9,7 @@ import pytest
 
 from mlops_tui.contracts import Done, Plan
 from mlops_tui.contracts.listing import Column, Page, View
+from mlops_tui.contracts.listing import Table as TableOf
 from mlops_tui.core.config import load
 from mlops_tui.core.errors import MlopsError, NotFound
 from mlops_tui.tui.app import MlopsApp
@@ -47,6 +48,9 @@ class ManyRows:
             raise self.fail
         await asyncio.sleep(0)
         return [self.row(i) for i in range(offset, min(self.total, offset + limit))]
+
+    async def one(self, identifier, columns=()):
+        return next((row for row in map(self.row, range(10)) if row[0] == identifier), None)
 
     def row(self, i):
         name = self.renamed.get(i, f"resnet-{i:06d}")
@@ -96,6 +100,9 @@ class Scripted:
             view = await self.rows.open(request["filter"], request["sort"])
             view.noun = request["noun"]
             return view
+        if operation == "run.list" and request.get("filter", "").startswith('id:"'):
+            row = await self.rows.one(request["filter"].split('"')[1])
+            return TableOf(noun="run", columns=COLUMNS, rows=[row] if row else [], total=1)
         if operation == "view.page":
             return Page(rows=await self.rows.page(request["view"], request["offset"], request["limit"]))
         if digest:

@@ -73,7 +73,7 @@ async def test_deleted_runs_are_a_list_of_their_own_and_restored_from_it(open_ap
         assert opened[-1]["within"] == "deleted:yes"
         await pilot.press("delete")
         await settle(pilot)
-        assert app.screen.operation == "run.restore"
+        assert (app.screen.operation, app.screen.fields) == ("run.restore", {"run": FIRST})
         await pilot.press("escape", "d")
         await settle(pilot)
         assert "Runs (300)" in screen_text(app)[2] and app.face.cli() == "mlops run list"
