@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import orjson
 
 from mlops_tui import __version__
-from mlops_tui.serving.bodies import COMPRESS_FROM, Envelope, packed
+from mlops_tui.serving.bodies import Envelope, packed
 from mlops_tui.serving.call import Ticket
 from mlops_tui.serving.counters import Counters, Gauge, Slot
 from mlops_tui.serving.deployment import Deployment
@@ -19,8 +19,9 @@ from mlops_tui.serving.guard import Guard
 from mlops_tui.serving.inference_log import InferenceLog
 from mlops_tui.serving.metrics import exposition
 from mlops_tui.serving.oip import Inference
+from mlops_tui.serving.openapi import document
 from mlops_tui.serving.predict import Predictor
-from mlops_tui.serving.problem import JSON, Answer, Problem
+from mlops_tui.serving.problem import JSON, Answer, Problem, safe
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.table import Invocation
 
@@ -37,7 +38,6 @@ class Entry(NamedTuple):
 
     act: _Act
     envelope: Envelope
-    packs: bool
 
 
 class App:
@@ -71,6 +71,7 @@ class App:
             "/health": ("GET", self._ready),
             "/version": ("GET", lambda envelope, body: _json({"version": __version__})),
             "/metrics": ("GET", self._metrics),
+            "/openapi.json": ("GET", self._openapi),
         }
 
     def route(self, router: Router, columns: Sequence[Column]) -> None:
@@ -94,7 +95,7 @@ class App:
         wanted, act = self._fixed.get(path) or self._resolve(path)
         if method != wanted and (method, wanted) != ("HEAD", "GET"):
             raise Problem(f"use {wanted}", 405, ((b"allow", wanted.encode()),))
-        return Entry(act, Envelope(headers), b"gzip" in headers.get(b"accept-encoding", b"").lower())
+        return Entry(act, Envelope(headers))
 
     def ask(self, entry: Entry, body: bytes) -> Answer | Ticket:
         """Take in the body of a request, as it came; never raises.
@@ -102,23 +103,32 @@ class App:
         Returns:
             The answer, or what will have one after :meth:`settle` (or later, when the model takes long).
         """
+        envelope = entry.envelope
         try:
-            answer = entry.act(entry.envelope, body)
+            answer = entry.act(envelope, body)
             if isinstance(answer, Ticket):
-                answer.packs = entry.packs
                 return answer
         except Exception as error:
-            return self.refuse(error)
+            return self.refuse(error, envelope)
         self._slot.add(Gauge.HTTP_2XX if answer.status < 400 else Gauge.HTTP_5XX)
-        return packed(answer) if entry.packs else answer
+        return self._dressed(envelope, answer) if envelope.wants or envelope.id else answer
 
-    def refuse(self, error: Exception) -> Answer:
+    def refuse(self, error: Exception, envelope: Envelope | None = None) -> Answer:
         """Return the answer to a request that went wrong."""
         if not isinstance(error, Problem):
             _log.error("a request failed", exc_info=error)
             error = Problem("internal error", 500)
         answer = error.answer()
         self._slot.add(_CLASS.get(answer.status // 100, Gauge.HTTP_4XX))
+        return self._dressed(envelope, answer) if envelope is not None else answer
+
+    @staticmethod
+    def _dressed(envelope: Envelope, answer: Answer) -> Answer:
+        """Give an answer what its client asked for besides: compression, and the id that it gave."""
+        if envelope.wants:
+            answer = packed(envelope, answer)
+        if envelope.id is not None and not answer.marks:
+            answer = answer._replace(marks=((b"x-request-id", safe(envelope.id)),))
         return answer
 
     def settle(self) -> list[Ticket]:
@@ -126,14 +136,14 @@ class App:
         settled = self.predictor.settle()
         good = 0
         for ticket in settled:
-            answer = ticket.answer
+            answer, envelope = ticket.answer, ticket.envelope
             assert answer is not None
             if answer.status == 200:
                 good += 1
-                if ticket.packs and len(answer.body) >= COMPRESS_FROM:
-                    ticket.answer = packed(answer)
             else:
                 self._slot.add(_CLASS.get(answer.status // 100, Gauge.HTTP_4XX))
+            if envelope.wants or envelope.id:
+                ticket.answer = self._dressed(envelope, answer)
         if good:
             self._slot.add(Gauge.HTTP_2XX, good)
         self.predictor.flush()
@@ -200,6 +210,11 @@ class App:
             "outputs": [tensor.metadata() for tensor in arm.model.output_tensors],
             "parameters": {"revision": arm.label, "features": list(arm.model.features), "traffic": _traffic(router)},
         }
+
+    def _openapi(self, envelope: Envelope, body: bytes) -> Answer:
+        router = self._router()
+        versions = [arm.label for arm in router.arms]
+        return _json(document(self._name, router.lead.model, versions, self._guard.asks))
 
     def _metrics(self, envelope: Envelope, body: bytes) -> Answer:
         return exposition(self._counters, self._name, self._columns)

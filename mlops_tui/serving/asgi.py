@@ -31,7 +31,7 @@ class Asgi:
             await _lifespan(receive, send)
         elif scope["type"] == "http":
             answer = await self._answer(scope, receive)
-            headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+            headers = [*answer.headers, *answer.marks, (b"content-length", b"%d" % len(answer.body))]
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             body = b"" if scope["method"] == "HEAD" else answer.body
             await send({"type": "http.response.body", "body": body})

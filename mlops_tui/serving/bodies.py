@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -14,7 +15,12 @@ from mlops_tui.serving.problem import Answer, Problem
 _T = TypeVar("_T")
 _ANY_WRAPPER = 47
 _BEYOND = 1 << 62
-COMPRESS_FROM = 8192
+COMPRESS_FROM = 1400
+JSON_BODY, OCTETS, CSV = "application/json", "application/octet-stream", "text/csv"
+_PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": partial(gzip.compress, compresslevel=1, mtime=0),
+    "deflate": partial(zlib.compress, level=1),
+}
 LENGTH = b"inference-header-content-length"
 
 
@@ -27,9 +33,13 @@ class Envelope:
         length: bytes of JSON at the body's beginning when binary tensors follow; None: all of it. What is no number
             is more than any body has.
         id: the request's id, from ``x-request-id``.
+        kind: the media type, in lower case; empty when the client does not say. What says that it is JSON in another
+            way, or in UTF-8, is ``JSON_BODY``.
+        wants: the encoding in which a large answer is to come, or an empty string.
+        eager: a small one too, because the client takes nothing else.
     """
 
-    __slots__ = ("encoded", "headers", "id", "length")
+    __slots__ = ("eager", "encoded", "headers", "id", "kind", "length", "wants")
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
         self.headers = headers
@@ -38,6 +48,30 @@ class Envelope:
         self.length = None if length is None else int(length) if length.isdigit() and len(length) <= 12 else _BEYOND
         ident = headers.get(b"x-request-id")
         self.id = ident.decode("latin-1") if ident else None
+        self.kind = _kind(headers.get(b"content-type", b"").decode("latin-1"))
+        accepted = headers.get(b"accept-encoding", b"").decode("latin-1").lower()
+        self.wants = _wanted(accepted)
+        self.eager = accepted.strip() in _PACKERS
+
+
+def _kind(said: str) -> str:
+    name, _, more = said.lower().partition(";")
+    name = name.strip()
+    if name == "application/x-www-form-urlencoded":
+        return ""  # curl and urllib say this of whatever they are given
+    if name == JSON_BODY or name.endswith("+json"):
+        charset = more.replace(" ", "").partition("charset=")[2].strip('"')
+        return JSON_BODY if charset in ("", "utf-8", "utf8", "us-ascii") else said
+    return name
+
+
+def _wanted(accepted: str) -> str:
+    """Return the first encoding that the client takes and we have; one with q=0 is not taken."""
+    for one in accepted.split(",") if accepted else ():
+        name, _, weight = one.partition(";")
+        if name.strip() in _PACKERS and weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            return name.strip()
+    return ""
 
 
 def plain(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> bytes:
@@ -74,12 +108,12 @@ def plain(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def packed(answer: Answer) -> Answer:
-    """Compress a large answer; small ones are not worth the time."""
-    if len(answer.body) < COMPRESS_FROM:
+def packed(envelope: Envelope, answer: Answer) -> Answer:
+    """Compress an answer as its client wishes; small ones only for who takes nothing else."""
+    if len(answer.body) < COMPRESS_FROM and not envelope.eager:
         return answer
-    body = gzip.compress(answer.body, 1)
-    return Answer(answer.status, (*answer.headers, (b"content-encoding", b"gzip")), body)
+    encoding = (b"content-encoding", envelope.wants.encode())
+    return answer._replace(headers=(*answer.headers, encoding), body=_PACKERS[envelope.wants](answer.body))
 
 
 def decoded(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:

@@ -47,7 +47,7 @@ class Ticket:
         feed: its tensors for ``arm``, once they were read.
         rows: how many rows they hold.
         answer: None until there is one.
-        packs: the client takes a compressed answer.
+        envelope: what its head said.
         owner: whoever carries the answer away, for the transport to use.
         rescued: ``arm`` stands in for another one.
         logged: it is in the inference log.
@@ -58,11 +58,11 @@ class Ticket:
         "answer",
         "arm",
         "call",
+        "envelope",
         "feed",
         "ident",
         "logged",
         "owner",
-        "packs",
         "rescued",
         "rescuer",
         "rows",
@@ -71,19 +71,14 @@ class Ticket:
         "started",
     )
 
-    def __init__(self, call: Call, arm: Arm, rescuer: Arm | None, ident: str, started: int, size: int) -> None:
-        self.call, self.arm, self.rescuer, self.ident, self.started, self.size = (
-            call,
-            arm,
-            rescuer,
-            ident,
-            started,
-            size,
-        )
+    def __init__(
+        self, call: Call, envelope: Envelope, arm: Arm, rescuer: Arm | None, ident: str, started: int, size: int
+    ) -> None:
+        self.call, self.envelope, self.arm, self.rescuer = call, envelope, arm, rescuer
+        self.ident, self.started, self.size = ident, started, size
         self.feed: Feed = {}
         self.rows = 0
         self.answer: Answer | None = None
-        self.packs = False
         self.owner: object = None
         self.rescued, self.logged, self.shadowed = False, True, True
 

@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what came and ask every request that is whole now."""
-        if self._state == LINGER:
+        if not self._keep:
             return
         if self._held or self._paused_at is not None:
             self._backlog += data
@@ -212,18 +212,19 @@ class Connection(asyncio.Protocol):
     def _recognise(self, data: bytes) -> bytes:
         """Ask the requests whose heads are known, as long as they are whole; returns what is left of the data."""
         heads, at, end = self._front.heads, 0, len(data)
-        while at < end and self._may_read():
+        while at < end:
             begin = data.find(_END, at) + 4
-            known = heads.get(data[at:begin]) if begin > 3 else None
+            known = heads.get(data[at:begin])
             if known is None or begin + known.size > end:
                 break
             at = begin + known.size
-            self._since, self._served = self._front.now, True
             self._ask(known.entry, data[begin:at])
-        rest = data[at:] if at else data
-        if rest and not self._may_read():
-            self._backlog, rest = rest + self._backlog, b""
-        return rest
+            if len(self._owed) > MAX_OWED and not self._may_read():
+                self._backlog, data, at = data[at:] + self._backlog, b"", 0
+                break
+        if at:
+            self._since, self._served = self._front.now, True
+        return data[at:] if at else data
 
     def _learn(self, first: bytes, entry: Entry) -> None:
         """Let the front remember the head that ``first`` begins with, when its meaning hangs on its bytes alone."""
@@ -285,12 +286,12 @@ class Connection(asyncio.Protocol):
 
     def _ask(self, entry: Entry, body: bytes, head_only: bool = False) -> None:
         asked = self._front.app.ask(entry, body)
-        if isinstance(asked, Ticket):
+        if type(asked) is Ticket:
             asked.owner = self
             if not self._owed:
                 self._front.owes(self)
             self._owed.append(asked)
-        else:
+        elif isinstance(asked, Answer):
             self._reply(asked, head_only)
 
     def _reply(self, answer: Answer, head_only: bool = False) -> None:

@@ -85,6 +85,8 @@ class Front:
         key = (answer.status, answer.headers)
         begin = self._begins.get(key) or self._begin(key)
         body = answer.body
+        if answer.marks:
+            begin += b"".join(b"%b: %b\r\n" % pair for pair in answer.marks)
         if head_only or len(body) >= JOIN_BELOW:
             head = b"%b%b%bcontent-length: %d\r\n\r\n" % (begin, connection, self.date, len(body))
             return [head] if head_only else [head, body]

@@ -36,6 +36,11 @@ class Guard:
         self._token = token.encode() if token else None
         self._hosts: dict[bytes, bool] = {}
 
+    @property
+    def asks(self) -> bool:
+        """Tell whether requests need a token."""
+        return self._token is not None
+
     def check(self, path: str, headers: Mapping[bytes, bytes]) -> None:
         """Let a request pass or refuse it. Health is open to whoever reaches the port, so that probes need no token.
 

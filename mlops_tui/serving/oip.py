@@ -6,12 +6,14 @@ Specification: https://github.com/kserve/open-inference-protocol; binary tensor 
 from __future__ import annotations
 
 from math import prod
+from typing import Annotated
 
 import msgspec
 import numpy as np
 import orjson
+from msgspec import Meta
 
-from mlops_tui.serving.bodies import LENGTH, Envelope, checked_id, decoded
+from mlops_tui.serving.bodies import JSON_BODY, LENGTH, OCTETS, Envelope, checked_id, decoded
 from mlops_tui.serving.model import Feed, Model
 from mlops_tui.serving.problem import Answer, Problem
 from mlops_tui.serving.results import Results, Shared
@@ -46,11 +48,14 @@ class _Request(msgspec.Struct):
     parameters: _Parameters | None = None
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 class _SmallInput(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     shape: list[int]
     datatype: str
-    data: list[float]
+    data: list[Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]]
 
 
 class _Small(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,7 +68,7 @@ class _Small(msgspec.Struct, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(_Request)
 _small = msgspec.json.Decoder(_Small)
 _SMALL = 2048
-_FLOATS = {name: dtype for name, dtype in DTYPES.items() if dtype.kind == "f"}
+_FLOATS = {name: DTYPES[name] for name in ("FP32", "FP64")}
 
 
 class Inference:
@@ -78,8 +83,14 @@ class Inference:
         """Read a body that is already decompressed.
 
         Raises:
-            Problem: 400, with the client's mistake.
+            Problem: 415 for a body that says it is something else, 400 for other mistakes of the client.
         """
+        if envelope.kind not in (JSON_BODY, "") and (envelope.kind != OCTETS or envelope.length is None):
+            raise Problem(
+                f"content-type {envelope.kind[:100]!r} is not supported; send application/json, or "
+                f"application/octet-stream with Inference-Header-Content-Length",
+                415,
+            )
         self._wanted: list[_Output] | None = None
         self._binary: dict[str, bool] | bool = False
         if len(body) > _SMALL or envelope.length is not None or not self._read_small(envelope, body):
@@ -117,6 +128,8 @@ class Inference:
         self._binary = every
         if request.outputs:
             self._binary = {output.name: _wants_binary(output, every) for output in request.outputs}
+            if len(self._binary) < len(request.outputs):
+                raise Problem("an output is asked for twice")
 
     def feed(self, model: Model) -> Feed:
         """Return the tensors for a model; :meth:`Model.check` compares them with what it takes.

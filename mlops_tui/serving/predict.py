@@ -82,11 +82,11 @@ class Predictor:
         ident = call.id if call.id is not None else self._new_id()
         if self.switches is not None:
             choice = self.switches.choose(envelope.headers, body, call, pinned)
-            ticket = Ticket(call, choice.arm, choice.rescuer, ident, started, len(body))
+            ticket = Ticket(call, envelope, choice.arm, choice.rescuer, ident, started, len(body))
             self._switch(ticket, choice)
             return ticket
         arm = pinned or router.pick(envelope.headers, call.id)
-        ticket = Ticket(call, arm, None if pinned else router.fallback(arm), ident, started, len(body))
+        ticket = Ticket(call, envelope, arm, None if pinned else router.fallback(arm), ident, started, len(body))
         try:
             _read(ticket, arm)
         except Problem as mistake:
@@ -246,7 +246,7 @@ class Predictor:
             if len(self._shadows) >= _SHADOWS or self._shadow_bytes + ticket.size > _SHADOW_BYTES:
                 self._slot.add(Gauge.SHADOW_DROPPED)
                 continue
-            again = Ticket(ticket.call, arm, None, ticket.ident, 0, ticket.size)
+            again = Ticket(ticket.call, ticket.envelope, arm, None, ticket.ident, 0, ticket.size)
             again.logged = ticket.logged
             self._shadows.append((arm, again))
             self._shadow_bytes += ticket.size

@@ -11,11 +11,17 @@ JSON: Headers = ((b"content-type", b"application/json"),)
 
 
 class Answer(NamedTuple):
-    """What a request gets back, whatever carried it here."""
+    """What a request gets back, whatever carried it here; ``marks`` are headers that hardly any two answers share."""
 
     status: int
     headers: Headers
     body: bytes
+    marks: Headers = ()
+
+
+def safe(text: str) -> bytes:
+    """Return a client's words as the value of a header: what could end it, or is no Latin-1, becomes ``?``."""
+    return "".join(c if c.isprintable() else "?" for c in text).encode("latin-1", "replace")
 
 
 class Problem(Exception):

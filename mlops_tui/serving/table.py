@@ -6,6 +6,8 @@ position otherwise; ``inputs`` and ``instances`` carry tensors, alone or by inpu
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,9 +16,9 @@ import msgspec
 import numpy as np
 import orjson
 
-from mlops_tui.serving.bodies import Envelope, checked_id, decoded
+from mlops_tui.serving.bodies import CSV, JSON_BODY, Envelope, checked_id, decoded
 from mlops_tui.serving.model import Feed, Model
-from mlops_tui.serving.problem import Answer, Headers, Problem
+from mlops_tui.serving.problem import Answer, Headers, Problem, safe
 from mlops_tui.serving.results import Results
 from mlops_tui.serving.routing import Arm
 from mlops_tui.serving.tensors import DTYPES, Array, Tensor, flatten
@@ -52,11 +54,16 @@ class Invocation:
         """Read a body that is already decompressed.
 
         Raises:
-            Problem: 415 for CSV, 400 for anything that is not one of the four shapes.
+            Problem: 415 for what is neither JSON nor CSV, 400 for what is neither a table nor one of the four shapes.
         """
-        if envelope.headers.get(b"content-type", b"").lower().startswith(b"text/csv"):
-            raise Problem("CSV is not supported; send JSON", 415)
-        self._body = decoded(_decoder, body)
+        if envelope.kind == CSV:
+            self._body = _from_csv(body)
+        elif envelope.kind in (JSON_BODY, ""):
+            self._body = decoded(_decoder, body)
+        else:
+            raise Problem(
+                f"content-type {envelope.kind[:100]!r} is not supported; send application/json or text/csv", 415
+            )
         self.id = checked_id(envelope.id)
         given = [shape for shape in _SHAPES if getattr(self._body, shape) not in (None, _NOTHING)]
         if len(given) != 1:
@@ -79,10 +86,31 @@ class Invocation:
         """Return ``{"predictions": …}``: the values of the only output, or of each by its name."""
         values = [r.tolist() if r.dtype.kind == "O" else np.ascontiguousarray(r) for r in results]
         said = values[0] if len(values) == 1 else dict(zip(arm.model.output_names, values, strict=True))
-        marks: Headers = ((b"x-request-id", ident.encode("latin-1", "replace")),)
+        marks: Headers = ((b"x-request-id", safe(ident)),)
         if fallback:
             marks = (*marks, (b"x-mlops-fallback", b"true"))
-        return Answer(200, arm.headers + marks, orjson.dumps({"predictions": said}, option=orjson.OPT_SERIALIZE_NUMPY))
+        text = orjson.dumps({"predictions": said}, option=orjson.OPT_SERIALIZE_NUMPY)
+        return Answer(200, arm.headers, text, marks)
+
+
+def _from_csv(body: bytes) -> _Body:
+    """Return a table with a line of names and lines of values; what reads as a number is one, nothing is missing."""
+    try:
+        names, *lines = csv.reader(io.StringIO(body.decode()), strict=True)
+    except (ValueError, csv.Error) as error:
+        raise Problem(f"the body is not CSV with a line of names: {error}") from error
+    rows = [[_csv_cell(text) for text in line] for line in lines if line]
+    return _Body(dataframe_split=_Split(msgspec.Raw(orjson.dumps(rows)), list(names)))
+
+
+def _csv_cell(text: str) -> float | str | None:
+    if not text.strip():
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
 
 
 def _split(split: _Split, model: Model) -> Feed:
@@ -152,7 +180,10 @@ def _table(array: Array, tensor: Tensor) -> Array:
 def _array(name: str, raw: bytes | msgspec.Raw, tensor: Tensor) -> Array:
     if DTYPES[tensor.datatype].kind == "f":
         try:
-            return np.array(_matrix.decode(raw), DTYPES[tensor.datatype])
+            with np.errstate(over="raise"):
+                return np.array(_matrix.decode(raw), DTYPES[tensor.datatype])
+        except FloatingPointError:
+            raise Problem(f"{name!r}: a value is too large for {tensor.datatype}") from None
         except (msgspec.DecodeError, ValueError, RecursionError):
             pass
     return _convert(name, decoded(_any, bytes(raw)), tensor)
@@ -169,7 +200,10 @@ def _convert(name: str, values: Any, tensor: Tensor) -> Array:
     flat: list[Any] = []
     try:
         flatten(values, tuple(shape), flat)
-        return np.array([_cell(value, dtype.kind) for value in flat], dtype).reshape(shape)
+        with np.errstate(over="raise"):
+            return np.array([_cell(value, dtype.kind) for value in flat], dtype).reshape(shape)
+    except FloatingPointError:
+        raise Problem(f"{name!r}: a value is too large for {tensor.datatype}") from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Problem(f"{name!r}: not a table of {tensor.datatype} ({error})") from error
 

@@ -93,7 +93,10 @@ def from_json(name: str, datatype: str, shape: list[int], raw: bytes) -> Array:
     if not raw:
         raise Problem(f"input {name!r} has neither data nor binary_data_size")
     try:
-        flat = _flat(raw, dtype) if _is_flat(raw, dtype) else _nested(raw, dtype, shape)
+        with np.errstate(over="raise"):
+            flat = _flat(raw, dtype) if _is_flat(raw, dtype) else _nested(raw, dtype, shape)
+    except FloatingPointError:
+        raise Problem(f"input {name!r}: a value is too large for {datatype}") from None
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise Problem(f"input {name!r}: data is not an array of {datatype} ({error})") from error
     if flat.size != n:

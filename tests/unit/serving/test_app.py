@@ -72,7 +72,7 @@ def test_the_id_comes_from_the_body_the_header_or_is_made(bench: Any, onnx_model
     assert logged(bench).request_id == ids
     assert bench.ask(path, {**body, "id": "x" * 300}).status == 400
     answer = bench.ask("/invocations", {"inputs": [[1, 2, 3]]}, x_request_id="t-1")
-    assert dict(answer.headers)[b"x-request-id"] == b"t-1"
+    assert dict(answer.marks)[b"x-request-id"] == b"t-1"
 
 
 def test_binary_tensors_both_ways_and_compressed(bench: Any, onnx_models: Any) -> None:
@@ -103,7 +103,7 @@ def test_large_answers_are_compressed_for_who_accepts_it(bench: Any, onnx_models
     assert dict(small.headers)[b"content-encoding"] == b"gzip" and len(small.body) * 5 < len(plain.body)
     assert gzip.decompress(small.body) == plain.body
     assert b"content-encoding" not in dict(
-        bench.ask("/invocations", {"inputs": [[1, 2, 3]]}, accept_encoding="gzip").headers
+        bench.ask("/invocations", {"inputs": [[1, 2, 3]]}, accept_encoding="gzip, br").headers
     )
 
 
@@ -142,6 +142,7 @@ MALFORMED: list[tuple[str, Any, dict[str, str]]] = [
     ("datatype another", X(datatype="FP64"), {}),
     ("id a number", {**X(), "id": 3}, {}),
     ("output unknown", {**X(), "outputs": [{"name": "nope"}]}, {}),
+    ("output twice", {**X(), "outputs": [{"name": "score"}, {"name": "score"}]}, {}),
     ("output no object", {**X(), "outputs": ["score"]}, {}),
     ("classification", {**X(), "outputs": [{"name": "score", "parameters": {"classification": 2}}]}, {}),
     ("binary size of nothing", X(data=None, parameters={"binary_data_size": 12}), {}),
@@ -234,7 +235,91 @@ BAD_TABLES: list[tuple[str, Any]] = [
 def test_every_mistake_in_a_table_is_a_4xx(bench: Any, onnx_models: Any, name: str, body: Any) -> None:
     answer = served(bench, onnx_models.summing(names=NAMES)).ask("/invocations", body)
     assert 400 <= answer.status < 500 and error(answer), answer
-    assert served(bench, onnx_models.summing()).ask("/invocations", b"1,2,3", content_type="text/csv").status == 415
+
+
+CSV: list[tuple[str, bytes, int]] = [
+    ("in order", b"age,hours,years\n1,2,3\n4,5,6\n", 200),
+    ("another order, an index, CRLF", b",years,hours,age\r\n0,3,2,1\r\n1,6,5,4\r\n", 200),
+    ("quoted", b'"age","hours","years"\n"1","2","3"\n4,5,6', 200),
+    ("no names", b"1,2,3\n", 400),
+    ("empty", b"", 400),
+    ("names only", b"age,hours,years\n", 400),
+    ("ragged", b"age,hours,years\n1,2\n", 400),
+    ("words", b"age,hours,years\n1,2,x\n", 400),
+    ("infinity", b"age,hours,years\n1,2,inf\n", 400),
+    ("no UTF-8", b"age,hours,years\n\xff,2,3\n", 400),
+    ("open quote", b'age,hours,years\n"1,2,3\n', 400),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "status"), CSV, ids=[c[0] for c in CSV])
+def test_csv_is_a_table_too(bench: Any, onnx_models: Any, name: str, body: bytes, status: int) -> None:
+    served(bench, onnx_models.summing(names=NAMES))
+    answer = bench.ask("/invocations", body, content_type="text/csv; charset=utf-8")
+    assert answer.status == status, answer.body
+    if status == 200:
+        assert json.loads(answer.body)["predictions"]["score"] == [[6.0], [15.0]]
+    else:
+        assert error(answer)
+
+
+@pytest.mark.parametrize("path", ["/v2/models/m/infer", "/invocations"])
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=UTF-8", 200),
+        ("application/problem+json", 200),
+        ("application/x-www-form-urlencoded", 200),
+        ("", 200),
+        ("text/plain", 415),
+        ("application/xml", 415),
+        ("application/octet-stream", 415),
+        ("application/json; charset=latin-1", 415),
+    ],
+)
+def test_what_a_body_says_it_is(bench: Any, onnx_models: Any, path: str, kind: str, status: int) -> None:
+    served(bench, onnx_models.summing())
+    body = X() if "infer" in path else {"inputs": [[1, 2, 3]]}
+    assert bench.ask(path, body, content_type=kind).status == status
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", b"gzip"),
+        ("deflate", b"deflate"),
+        ("gzip, deflate", None),
+        ("br", None),
+        ("gzip;q=0", None),
+        ("identity", None),
+        ("", None),
+    ],
+)
+def test_a_small_answer_is_compressed_only_for_who_takes_one_encoding(
+    bench: Any, onnx_models: Any, accepted: str, encoding: bytes | None
+) -> None:
+    answer = served(bench, onnx_models.summing()).ask("/v2/models/m/infer", X(), accept_encoding=accepted)
+    assert dict(answer.headers).get(b"content-encoding") == encoding
+    unpack = {b"gzip": gzip.decompress, b"deflate": zlib.decompress, None: bytes}[encoding]
+    assert json.loads(unpack(answer.body))["outputs"][1]["data"] == [6.0]
+
+
+def test_the_request_id_comes_back_with_mistakes_too(bench: Any, onnx_models: Any) -> None:
+    served(bench, onnx_models.summing())
+    for body, status in ((X(), 200), (b"{", 400), (X(shape=[1, 2], data=[1, 2]), 400)):
+        answer = bench.ask("/v2/models/m/infer", body, x_request_id="a-1\u00e9")
+        assert answer.status == status and dict(answer.marks)[b"x-request-id"]
+
+
+def test_a_value_that_the_type_cannot_hold_is_a_mistake(bench: Any, onnx_models: Any) -> None:
+    served(bench, onnx_models.summing(names=NAMES))
+    for data in ([1e300, 1, 1], [[1e39, 1, 1]], [10**400, 1, 1]):
+        assert bench.ask("/v2/models/m/infer", X(data=data)).status == 400, data
+    assert bench.ask("/v2/models/m/infer", X(data=[3.4e38, -3.4e38, 1e-300])).status == 200
+    assert bench.ask("/v2/models/m/infer", X(shape=[100, 3], data=[1e300] * 300)).status == 400
+    for table in ({"inputs": [[1e300, 1, 1]]}, {"dataframe_records": [dict.fromkeys(NAMES, 1e39)]}):
+        assert bench.ask("/invocations", table).status == 400, table
 
 
 def test_a_missing_value_is_nan(bench: Any, onnx_models: Any) -> None:
@@ -286,7 +371,7 @@ def test_when_the_canary_breaks_the_stable_answers_and_the_canary_is_blamed(benc
     assert batch.request_id == ["r", "r"] and batch.features.tolist() == [[10, 2, 3], [10, 2, 3]]
     assert bench.counters.column(2)[Count.MODEL_ERROR] == 1 and bench.counters.column(1)[Count.FALLBACK] == 1
     table = bench.ask("/invocations", {"inputs": [[10, 2, 3]]})
-    assert table.status == 200 and dict(table.headers)[b"x-mlops-fallback"] == b"true"
+    assert table.status == 200 and dict(table.marks)[b"x-mlops-fallback"] == b"true"
 
 
 def test_without_anyone_to_fall_back_to_the_client_is_told(bench: Any, onnx_models: Any) -> None:

@@ -398,7 +398,7 @@ class Slow(Echo):
 
     def ask(self, entry: Any, body: bytes) -> Any:
         self.seen.append((*entry, body))
-        self.asked.append(Ticket(None, None, None, entry[1], 0, 0))  # type: ignore[arg-type]
+        self.asked.append(Ticket(None, None, None, None, entry[1], 0, 0))  # type: ignore[arg-type]
         return self.asked[-1]
 
     def finish(self, *numbers: int) -> None:
