@@ -47,7 +47,7 @@ def test_the_constant_answers_at_last_typed_marked_counted_and_logged(bench: Any
     (path,) = bench.spool.glob("*.seg")
     batch = read_segment(path)
     assert batch.status.tolist() == [2, 3] and batch.outputs.tolist()[2:] == [[7, 0.25], [7, 0.25]]
-    assert dict(bench.ask("/invocations", {"inputs": BAD}).headers)[b"x-mlops-fallback"] == b"true"
+    assert dict(bench.ask("/invocations", {"inputs": BAD}).marks)[b"x-mlops-fallback"] == b"true"
 
 
 def test_a_revision_stands_in_before_the_constant_does(bench: Any, onnx_models: Any) -> None:
