@@ -41,6 +41,22 @@ class Kill(Request, frozen=True):
     revision: Annotated[str, Meta(description="label of the revision; empty: all of them")] = ""
 
 
+class SetFallback(Request, frozen=True):
+    """Who answers when a revision fails, takes too long or is switched off; what is not said is as at first."""
+
+    positional = ("deployment",)
+    deployment: DeployRef
+    to: Annotated[str, Meta(description="a revision's label or model@version; empty: the stable revision")] = ""
+    on: Annotated[list[str], Meta(description="error, timeout, toggle; default, all of them")] = msgspec.field(
+        default_factory=list
+    )
+    timeout_ms: Annotated[float, Meta(ge=0, description="longest run; holds outside the event loop (over 1 ms)")] = 0.0
+    last_resort: Annotated[str, Meta(description='constant for every output as JSON, such as {"score": 0.5}')] = ""
+    remove: Annotated[bool, Meta(description="back to the beginning: stable on error, no time limit, no constant")] = (
+        False
+    )
+
+
 class Revision(msgspec.Struct, kw_only=True):
     """A model version inside a deployment, with its share of the traffic and its figures since it began."""
 
@@ -75,6 +91,7 @@ class Deployment(Answer):
     revisions: list[Revision]
     rollout: str | None
     text: str
+    fallback: str = ""
 
 
 class DeployLog(Request, frozen=True):
@@ -172,6 +189,15 @@ revive = operation(
     effect="change",
     help="Let a deployment or revision answer again.",
     example="mlops deploy revive employment",
+)
+fallback = operation(
+    "deploy.fallback",
+    SetFallback,
+    Done,
+    permission="rollout:control",
+    effect="change",
+    help="Say who answers when a revision fails, takes too long or is switched off.",
+    example="mlops deploy fallback employment --to v1 --timeout-ms 50 --last-resort '{\"score\": 0.5}'",
 )
 logs = operation(
     "deploy.logs",

@@ -10,9 +10,9 @@ from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.contracts.run import LogLines
 from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import rollouts, targets, traffic
+from mlops_tui.deploy import fallback, rollouts, targets, toggles, traffic
 from mlops_tui.deploy.evidence import Figures, quantile_ms
-from mlops_tui.deploy.find import find_deployment
+from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.servers import Servers
 from mlops_tui.door import Context, implements, keeps_awake
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
@@ -198,7 +198,8 @@ def shown(ctx: Context, row: dict[str, Any]) -> contract.Deployment:
         acknowledged=row["acknowledged"],
         revisions=_revisions(ctx.session, row, now),
         rollout=under_way[0]["id"] if under_way else None,
-        text=row["text"],
+        text=toggles.switched_off(ctx.session, ctx.tenant, row["name"]) or row["text"],
+        fallback=fallback.current(ctx.session, row["id"]).text(labels_of(ctx.session, row["id"])),
     )
 
 

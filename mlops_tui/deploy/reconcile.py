@@ -9,7 +9,7 @@ from mlops_tui.contracts.deploy import Deployment
 from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
-from mlops_tui.deploy import targets, traffic
+from mlops_tui.deploy import fallback, targets, traffic
 from mlops_tui.deploy.servers import Servers
 from mlops_tui.door import Caller, Context, House, act, every
 from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, read_routes, write_json
@@ -151,13 +151,14 @@ def _routes(session: Session, house: House, deployment: str, now: traffic.Traffi
         if (digest := row.pop("digest"))
     }
     stable = {**known[now.split.stable], "weight": 100.0, "role": "stable"}
-    return {
+    routes = {
         "revisions": [{**known[one.no], "weight": one.weight, "role": one.role} for one in now.split.shares],
         "sticky": now.split.sticky,
         "fallback": stable["id"],
         "lease_until": lease,
         "lease_revert": [stable] if lease else None,
     }
+    return fallback.into_routes(routes, fallback.current(session, deployment), known)
 
 
 def _seen(row: dict[str, Any], servers: Servers) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from mlops_tui.door import Context, House, every
 from mlops_tui.serving.deployment import TOGGLES, write_json
 from mlops_tui.store.session import Session
 from mlops_tui.toggles import Definition, defined
+from mlops_tui.toggles.binding import ANSWERS
 
 EVALUATORS, METADATA = "$evaluators", "$metadata"
 FIELDS = ("state", "variants", "defaultVariant", "targeting", "metadata")
@@ -59,6 +60,20 @@ def content(found: Mapping[str, Any], deployment: str = "") -> Content:
 def current(session: Session, tenant: str) -> Definition:
     """Return the toggles that hold, ready to be asked."""
     return defined(content(rows(session, tenant)))
+
+
+def switched_off(session: Session, tenant: str, deployment: str) -> str:
+    """Return a sentence when a toggle stops answers of a deployment for everybody; empty when none does."""
+    found = [
+        f"revision {said['revision']} is switched off" if said.get("revision") else "switched off"
+        for flag in rows(session, tenant).values()
+        if (said := flag.get("metadata", {})).get("deployment") == deployment
+        and said.get("controls") == ANSWERS
+        and flag["state"] == "ENABLED"
+        and not flag.get("targeting")
+        and flag["variants"].get(flag.get("defaultVariant")) is False
+    ]
+    return ", ".join(sorted(found))
 
 
 def write(ctx: Context, key: str, definition: Mapping[str, Any] | None) -> None:

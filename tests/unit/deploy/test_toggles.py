@@ -150,3 +150,12 @@ def test_who_may_not_move_traffic_may_not_by_a_toggle_either(stage):
     stage.call("toggle.set", key="mine", deployment="census", controls="log")
     with pytest.raises(NotAllowed):
         as_eve(key="mine", variant="off")
+
+
+def test_a_killed_deployment_says_so(stage):
+    stage.model()
+    stage.serve()
+    stage.call("deploy.kill", deployment="census")
+    assert stage.call("deploy.show", deployment="census").text == "switched off"
+    stage.call("deploy.revive", deployment="census")
+    assert stage.call("deploy.show", deployment="census").text == "serving"

@@ -1,0 +1,169 @@
+"""Who answers when a revision fails, takes too long or is switched off: said by a person, kept, put into the routes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from mlops_tui.contracts import deploy as contract
+from mlops_tui.contracts.operation import Change, Done, Plan
+from mlops_tui.core.errors import BadInput, Conflict
+from mlops_tui.deploy import rollouts, traffic
+from mlops_tui.deploy.find import find_deployment, labels_of
+from mlops_tui.door import Context, implements
+from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
+from mlops_tui.serving.deployment import CAUSES, SHORTEST_S
+from mlops_tui.store.session import Session
+
+ROLE = "fallback"
+"""Role of a revision that has no traffic of its own."""
+
+
+class Fallback(msgspec.Struct, frozen=True, kw_only=True):
+    """What answers in place of a revision.
+
+    Attributes:
+        to: number of the revision; None: the stable one.
+        on: what has to happen, words of ``serving.deployment.CAUSES``.
+        timeout_s: how long a run may take; None: as long as it likes.
+        last_resort: the constant for every output by name; None: there is none.
+    """
+
+    to: int | None = None
+    on: tuple[str, ...] = CAUSES
+    timeout_s: float | None = None
+    last_resort: dict[str, Any] | None = None
+
+    def text(self, labels: Mapping[int, str]) -> str:
+        """Return it in a few words."""
+        who = labels.get(self.to, "a revision that is gone") if self.to is not None else "the stable revision"
+        limit = f" after {self.timeout_s * 1000:g} ms" if self.timeout_s is not None else ""
+        causes = [f"{cause}{limit if cause == 'timeout' else ''}" for cause in self.on if cause != "timeout" or limit]
+        last = f", at last {json.dumps(self.last_resort)}" if self.last_resort is not None else ""
+        return f"{who} on {', '.join(causes) or 'nothing'}{last}"
+
+
+def current(session: Session, deployment: str) -> Fallback:
+    """Return what holds."""
+    spec = session.value(
+        "SELECT spec FROM fallback_event WHERE deployment_id = ? ORDER BY seq DESC LIMIT 1", [deployment]
+    )
+    return msgspec.json.decode(spec, type=Fallback) if spec else Fallback()
+
+
+def into_routes(routes: dict[str, Any], found: Fallback, known: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return routes with the fallback in them.
+
+    Args:
+        routes: as the split wants them, with the stable revision as ``fallback``.
+        found: what holds.
+        known: the deployment's revisions by number, as routes have them.
+    """
+    if found.to is not None and found.to in known:
+        spare = known[found.to]
+        if spare["id"] not in [one["id"] for one in routes["revisions"]]:
+            routes["revisions"] = [*routes["revisions"], {**spare, "weight": 0.0, "role": ROLE}]
+        routes["fallback"] = spare["id"]
+    rescue = {"on": list(found.on), "timeout_s": found.timeout_s, "last_resort": found.last_resort}
+    return {**routes, "rescue": rescue}
+
+
+@implements(contract.fallback)
+class SetFallback:
+    """Say who answers when a revision does not."""
+
+    def plan(self, ctx: Context, request: contract.SetFallback) -> Plan:
+        """Check every part; say before and after."""
+        row = find_deployment(ctx.session, ctx.tenant, request.deployment)
+        _refuse_moving(ctx, row)
+        before, labels = current(ctx.session, row["id"]), labels_of(ctx.session, row["id"])
+        version = None
+        if request.to and request.to not in labels.values():
+            version = resolve_version(ctx.session, ctx.tenant, request.to)
+            refuse_unservable(version)
+        no = next((one for one, known in labels.items() if known == request.to), None)
+        after = Fallback() if request.remove else _asked(request, no)
+        name = f"deploy:{row['name']}"
+        said = after.text(labels).replace("the stable revision", label(version), 1) if version else after.text(labels)
+        return Plan(
+            operation="deploy.fallback",
+            object=name,
+            text=f"{row['name']} falls back to {said}",
+            changes=[Change(object=name, field="fallback", before=before.text(labels), after=said)],
+            cli=shlex.join(["mlops", "deploy", "fallback", row["name"], *_flags(request)]),
+            environment=str(row["environment"]),
+            data={"id": row["id"], "after": after, "version": version},
+        )
+
+    def apply(self, ctx: Context, request: contract.SetFallback, plan: Plan) -> Done:
+        """Write it, and a new generation of the routes."""
+        deployment, after = plan.data["id"], plan.data["after"]
+        if plan.data["version"] is not None:
+            no = traffic.add_revision(ctx, deployment, plan.data["version"])
+            after = msgspec.structs.replace(after, to=no)
+        ctx.session.insert(
+            "fallback_event",
+            seq=ctx.next("fallback_event"),
+            deployment_id=deployment,
+            spec=None if request.remove else msgspec.json.encode(after).decode(),
+            actor=ctx.caller.name,
+            reason=ctx.caller.reason,
+            ts_us=ctx.now,
+        )
+        if (now := traffic.current(ctx.session, deployment)) is not None:
+            traffic.shift(ctx, deployment, now.split, "fallback", ctx.caller.reason)
+        ctx.emit("deploy", deployment, "changed", plan.text, plan.object)
+        return Done(object=plan.object, text=plan.text)
+
+
+def _refuse_moving(ctx: Context, row: Mapping[str, Any]) -> None:
+    """Refuse while somebody counts what each revision answers: a new generation would begin the count anew."""
+    now = traffic.current(ctx.session, row["id"])
+    if rollouts.active(ctx.session, row["id"]) or (now is not None and now.split.tested):
+        raise Conflict(
+            f"the fallback of {row['name']} cannot be changed now",
+            "a rollout or a test is under way",
+            f"mlops deploy kill {row['name']} works at any time",
+        )
+
+
+def _asked(request: contract.SetFallback, no: int | None) -> Fallback:
+    on = tuple(request.on) or CAUSES
+    if unknown := [one for one in on if one not in CAUSES]:
+        raise BadInput(f"there is no cause {unknown[0]!r}", "", "one of: " + ", ".join(CAUSES))
+    limit = request.timeout_ms / 1000 if request.timeout_ms else None
+    if limit is not None and limit < SHORTEST_S:
+        raise BadInput(
+            f"{request.timeout_ms:g} ms is too short a limit",
+            "what takes less than a millisecond runs in the event loop and cannot be cut short",
+            f"--timeout-ms {SHORTEST_S * 1000:g} or more",
+        )
+    if "timeout" in request.on and limit is None:
+        raise BadInput("a fallback on timeout needs the time", "", "--timeout-ms 50")
+    return Fallback(to=no, on=on, timeout_s=limit, last_resort=_constant(request.last_resort))
+
+
+def _constant(text: str) -> dict[str, Any] | None:
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise BadInput("the last resort is not JSON", str(error), """--last-resort '{"score": 0.5}'""") from error
+    if not isinstance(found, dict) or not found:
+        raise BadInput("the last resort is no object", "it has a value for every output", """such as {"score": 0.5}""")
+    return found
+
+
+def _flags(request: contract.SetFallback) -> list[str]:
+    if request.remove:
+        return ["--remove"]
+    words = ["--to", request.to] if request.to else []
+    for cause in request.on:
+        words += ["--on", cause]
+    words += ["--timeout-ms", f"{request.timeout_ms:g}"] if request.timeout_ms else []
+    return words + (["--last-resort", request.last_resort] if request.last_resort else [])
