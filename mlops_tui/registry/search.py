@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mlops_tui.core.errors import BadInput
 from mlops_tui.registry.lists import IS_PROMPT, PROMPT
 from mlops_tui.store.search import Compare, Entity, Field, Query, compile_order, compile_query, parse, parse_order
 from mlops_tui.store.search.tree import And
@@ -13,10 +14,7 @@ from mlops_tui.store.session import Session
 _TAG = Field("value", table="tag", owner="object", where="key = ?")
 _ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _RUN = f"CASE WHEN regexp_full_match(v.run_id, '{_ID}') THEN replace(v.run_id, '-', '') ELSE coalesce(v.run_id, '') END"
-_MODEL_TIMES = {
-    "creation_timestamp": Field("epoch_ms(m.created)", "ms"),
-    "last_updated_timestamp": Field("epoch_ms(coalesce(m.updated, m.created))", "ms"),
-}
+_MODEL_TIMES = {"last_updated_timestamp": Field("epoch_ms(coalesce(m.updated, m.created))", "ms")}
 _VERSION_TIMES = {
     "creation_timestamp": Field("epoch_ms(v.created)", "ms"),
     "last_updated_timestamp": Field("epoch_ms(coalesce(v.updated, v.created))", "ms"),
@@ -47,7 +45,11 @@ def search_models(
     Raises:
         BadInput: filter or order cannot be read.
     """
-    by = compile_order(parse_order(order, "mlflow"), _MODEL_ORDER, ["m.name"])
+    wanted = parse_order(order, "mlflow")
+    for one in wanted:
+        if _MODEL_ORDER.field(one.key) is None:
+            raise BadInput(f"Invalid order by key {one.key.name!r} specified", "", "name or last_updated_timestamp")
+    by = compile_order(wanted, _MODEL_ORDER, ["m.name"])
     query, prompts = _without_prompts(parse(filter, "mlflow"))
     condition = compile_query(query, _MODEL)
     return session.column(

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-MAX_LINE = 16 * 1024 * 1024
+MAX_LINE = 48 * 1024 * 1024
 """Bytes of the longest record; the writer drops longer ones, the reader quarantines them."""
 MAX_NAME = 250
 """Characters of the longest name of a metric, parameter or tag."""

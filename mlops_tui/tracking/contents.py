@@ -17,13 +17,15 @@ from mlops_tui.tracking.find import elsewhere
 from mlops_tui.tracking.headline import headline
 
 CONFLICT = "mlops.conflict.param."
-NOTE = "mlflow.note.content"
+NAME, NOTE = "mlflow.runName", "mlflow.note.content"
+UNNAMED = "mlops.unnamed"
+"""A tag of runs whose name MLflow's clients took from the tags; it goes when the run is named again."""
 _SAID = {
-    "run": {"mlflow.runName": "name", NOTE: "note", "mlflow.parentRunId": "parent_id"},
+    "run": {NAME: "name", NOTE: "note", "mlflow.parentRunId": "parent_id"},
     "experiment": {NOTE: "note"},
 }
 """Tags by which MLflow's clients say what a run or an experiment has a column for."""
-_MOVED = frozenset({"mlflow.runName", NOTE})
+_MOVED = frozenset({NAME, NOTE})
 """Of these the tags that are not kept beside it: people change what they say elsewhere too."""
 _SUMMARY_CHARS = 200
 
@@ -154,6 +156,8 @@ def put_tags(ctx: Context, object: str, writes: Sequence[tuple[int, Mapping[str,
         said = dashed(value.replace("-", "")) if key == "mlflow.parentRunId" else value
         if said or key == NOTE:  # an empty name changes nothing
             ctx.session.execute(f"UPDATE {table} SET {columns[key]} = ? WHERE id = ?", [said, object])
+        if said and key == NAME:
+            named(ctx, object)
     known = dict(ctx.session.rows("SELECT key, epoch_us(ts) FROM tag WHERE object = ?", [object]))
     wanted: dict[str, tuple[int, str]] = {}
     for ts, given in writes:
@@ -173,6 +177,12 @@ def put_tags(ctx: Context, object: str, writes: Sequence[tuple[int, Mapping[str,
             "ts_us": [ts for ts, _ in wanted.values()],
         },
     )
+
+
+def named(ctx: Context, run: str) -> None:
+    """Note that a run was given a name: its tags say it again."""
+    if ctx.session.row("SELECT 1 FROM tag WHERE object = ? AND key = ?", [run, UNNAMED]):
+        ctx.session.change("tag", [run], "DELETE FROM tag WHERE object = ? AND key = ?", [run, UNNAMED])
 
 
 def _resolve(session: Session, tenant: str, name: str, digest: str) -> tuple[str, str | None]:

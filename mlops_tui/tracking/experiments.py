@@ -176,7 +176,7 @@ class Delete:
         return plan
 
     def apply(self, ctx: Context, request: contract.OneExperiment, plan: Plan) -> Done:
-        """Hide them, all at one moment, by which they come back together."""
+        """Hide them, all at one moment, which tells them from runs that were deleted before."""
         at = [ctx.now, plan.data["id"]]
         ctx.session.execute("UPDATE experiment SET deleted = make_timestamp(?) WHERE id = ?", at)
         ctx.session.execute(
@@ -187,20 +187,26 @@ class Delete:
 
 @implements(contract.restore)
 class Restore:
-    """Show a deleted experiment again, and the runs that were deleted with it."""
+    """Show a deleted experiment again with all its runs, those that were deleted before it too, as MLflow does."""
 
     def plan(self, ctx: Context, request: contract.OneExperiment) -> Plan:
         """Refuse what is not deleted."""
         row = find_experiment(ctx.session, ctx.tenant, request.experiment)
         if row["deleted"] is None:
             raise Conflict(f"the experiment {row['name']} is not deleted")
-        return _plan("restore", row, f"restore the experiment {row['name']}", _hidden(row, False), [])
+        earlier = ctx.session.value(
+            "SELECT count(*) FROM run WHERE experiment_id = ? AND deleted < make_timestamp(?)",
+            [row["id"], row["deleted"]],
+        )
+        plan = _plan("restore", row, f"restore the experiment {row['name']}", _hidden(row, False), [])
+        runs = "1 run that was" if earlier == 1 else f"{earlier} runs that were"
+        plan.warnings = [f"{runs} deleted before it come back too"] if earlier else []
+        return plan
 
     def apply(self, ctx: Context, request: contract.OneExperiment, plan: Plan) -> Done:
         """Show them."""
-        run = "UPDATE run SET deleted = NULL WHERE experiment_id = ?"
         ctx.session.execute(
-            f"{run} AND deleted >= (SELECT deleted FROM experiment e WHERE e.id = run.experiment_id)", [plan.data["id"]]
+            "UPDATE run SET deleted = NULL WHERE experiment_id = ? AND deleted IS NOT NULL", [plan.data["id"]]
         )
         ctx.session.execute("UPDATE experiment SET deleted = NULL WHERE id = ?", [plan.data["id"]])
         return _done(ctx, plan, "restored")

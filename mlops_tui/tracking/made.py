@@ -13,7 +13,7 @@ from mlops_tui.core.errors import Conflict
 from mlops_tui.core.ids import dashed, uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.spool.process import ProcessId, boot_id, created_us
-from mlops_tui.tracking.contents import put_tags
+from mlops_tui.tracking.contents import named, put_tags
 from mlops_tui.tracking.experiments import ensure, find_experiment
 from mlops_tui.tracking.find import find_run
 from mlops_tui.tracking.made_up import name_for
@@ -46,8 +46,8 @@ class Create:
         """Make it."""
         job, process = _job(ctx, request.job), _process(request.pid)
         run = _id(ctx, job)
-        named = request.name or (job["name"] if job and job["run_id"] == run else "")
-        name, parent = named or name_for(run), request.tags.get("mlflow.parentRunId", "").replace("-", "")
+        said = request.name or (job["name"] if job and job["run_id"] == run else "")
+        name, parent = said or name_for(run), request.tags.get("mlflow.parentRunId", "").replace("-", "")
         experiment = plan.data.get("experiment") or ensure(ctx, ctx.tenant, DEFAULT)[0]
         tags = request.tags
         began = ctx.now if request.started is None else request.started
@@ -101,6 +101,8 @@ class Update:
         for field, value in after.items():
             place = "make_timestamp(?)" if field == "ended" else "?"
             ctx.session.execute(f"UPDATE run SET {field} = {place} WHERE id = ?", [value, run])
+        if request.name:
+            named(ctx, run)
         if after:
             ctx.emit("run", run, "ended" if after.get("status") in _ENDS else "changed", plan.text, plan.object)
         return Done(object=plan.object, text=plan.text)

@@ -79,7 +79,13 @@ def top_of(session: Session, at: Place) -> str:
     if at.kind == "files":
         return ROOT
     place, number, name = session.row(_TOPS[at.kind], [at.owner]) or ("", "", "")
-    return f"{(place or f'{ROOT}{number}').rstrip('/')}/{name}/artifacts"
+    return below(place or f"{ROOT}{number}", f"{name}/artifacts")
+
+
+def below(place: str, tail: str) -> str:
+    """Return an address with more of a path; what follows a ``?`` in it stays at its end."""
+    path, mark, query = place.partition("?")
+    return f"{path.rstrip('/')}/{tail}{mark}{query}"
 
 
 def safe(path: str) -> str:

@@ -54,6 +54,17 @@ def an_experiment_lives_and_is_deleted_and_comes_back(wire, name):
 
 
 @scenario
+def an_experiment_comes_back_with_all_its_runs(wire, name):
+    experiment = _experiment(wire, name)
+    runs = [_run(wire, experiment, start=i) for i in range(3)]
+    wire.post("runs/delete", run_id=runs[0])
+    wire.post("experiments/delete", experiment_id=experiment)
+    wire.post("experiments/restore", experiment_id=experiment)
+    for view in ("ACTIVE_ONLY", "DELETED_ONLY"):
+        wire.post("runs/search", experiment_ids=[experiment], run_view_type=view)
+
+
+@scenario
 def what_is_no_experiment(wire, name):
     for body in ({}, {"name": ""}, {"name": name, "tags": "x"}, {"name": 7}, {"name": None}):
         wire.post("experiments/create", **body)
@@ -105,7 +116,12 @@ def experiments_are_searched(wire, name):
         {"order_by": ["x"]},
     ):
         wire.post("experiments/search", **{"filter": mine, "max_results": 5, **wrong})
-    wire.post("experiments/search", filter=mine)
+
+
+@scenario
+def a_page_of_no_size(wire, name):
+    _experiment(wire, name)
+    wire.post("experiments/search", filter=f"name = '{name}'")
 
 
 @scenario
@@ -117,7 +133,8 @@ def experiments_keep_their_order_whatever_changes(wire, name):
         wire.post("experiments/search", filter=f"name LIKE '{name}%'", max_results=9, view_type="ALL", order_by=order)
     for place in ("s3://bucket/x#part", "https://host/x;p=1", "s3://bucket/x", "/tmp/mlruns-of-nobody"):
         wire.post("experiments/create", name=f"{name}-{len(place)}", artifact_location=place)
-    _run(wire, _experiment(wire, f"{name}-slash", artifact_location="s3://bucket/slash/"))
+    for place in ("s3://bucket/slash/", "s3://bucket/with?key=a/b"):
+        _run(wire, _experiment(wire, f"{name}-of-{len(place)}", artifact_location=place))
 
 
 # Runs.
@@ -168,6 +185,15 @@ def a_run_is_renamed_by_its_tag(wire, name):
     wire.post("runs/log-batch", run_id=run, tags=[{"key": "mlflow.note.content", "value": "seen"}])
     wire.post("runs/update", run_id=run, run_name="fourth")
     wire.get("runs/get", run_id=run)
+    for again in (
+        lambda: wire.post("runs/update", run_id=run, run_name="fifth"),
+        lambda: wire.post("runs/set-tag", run_id=run, key="mlflow.runName", value="sixth"),
+    ):
+        wire.post("runs/delete-tag", run_id=run, key="mlflow.runName")
+        wire.get("runs/get", run_id=run)
+        wire.post("runs/delete-tag", run_id=run, key="mlflow.runName")
+        again()
+        wire.get("runs/get", run_id=run)
 
 
 @scenario

@@ -15,6 +15,7 @@ _FILES = "/api/2.0/mlflow-artifacts/artifacts/<id 1>/<id 2>/artifacts"
 DIFFERS: dict[str, str] = {
     "an_experiment_lives_and_is_deleted_and_comes_back: POST /api/2.0/mlflow/experiments/update": "400 for a state "
     "that does not change by itself: MLflow's 500 makes its own client try again for minutes",
+    "a_page_of_no_size: POST": "1000, as for runs; MLflow's own client sends none when its caller says none",
     "a_run_from_its_creation_to_its_end: POST /api/2.0/mlflow/runs/update": "a run that runs again has no end, and a "
     "state that does not exist is refused, not passed over",
     "a_run_from_its_creation_to_its_end: GET /api/2.0/mlflow/runs/get": "so shown",
@@ -29,8 +30,6 @@ DIFFERS: dict[str, str] = {
     },
     "aliases: GET /api/2.0/mlflow/registered-models/get": "the versions that it shows say their aliases, too",
     'aliases: POST /api/2.0/mlflow/registered-models/alias {"name": "aliases", "alias": "1"': "NAME@1 is version 1",
-    "models_and_versions_are_searched: GET /api/2.0/mlflow/registered-models/search?filter=name LIKE "
-    "'models-and-versions-are-searched%'&order_by=creation_timestamp": "models can be ordered by it as versions can",
     "what_is_not_offered": "every answer is JSON in MLflow's shape",
     "inputs_and_outputs_of_a_run: POST /api/2.0/mlflow/experiments/search-datasets": "served where MLflow meant to",
 }

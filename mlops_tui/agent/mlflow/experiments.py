@@ -15,7 +15,7 @@ from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.peers import folder_of
 from mlops_tui.contracts import experiment as contract
 from mlops_tui.contracts.experiment import DEFAULT
-from mlops_tui.core.errors import NotFound
+from mlops_tui.core.errors import AlreadyExists, NotFound
 from mlops_tui.door.context import Caller, act
 from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order
 from mlops_tui.store.session import Session
@@ -24,6 +24,8 @@ from mlops_tui.tracking import experiments as room
 from mlops_tui.tracking.contents import NOTE
 from mlops_tui.tracking.search import EXPERIMENT
 
+PAGE = 1000
+"""Experiments in a page when the client does not say how many."""
 STAGES = {1: "deleted IS NULL", 2: "deleted IS NOT NULL", 3: "true"}
 _VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}
 _ORDER = replace(EXPERIMENT, attributes={**EXPERIMENT.attributes, "experiment_id": Field("e.number", "int")})
@@ -103,10 +105,11 @@ def create(call: Call, ask: CreateExperiment) -> dict[str, Any]:
         raise too_long("name", MAX_EXPERIMENT)
     tags = {checked_tag(one): one.value or "" for one in ask.tags or []}
     _with_default(call)
-    made = call.perform(
-        contract.create,
-        contract.CreateExperiment(name=name, place=_place(call, ask.artifact_location or ""), tags=tags),
-    )
+    request = contract.CreateExperiment(name=name, place=_place(call, ask.artifact_location or ""), tags=tags)
+    try:
+        made = call.perform(contract.create, request)
+    except AlreadyExists as error:
+        raise _taken(name) from error
     return {"experiment_id": str(made.number)}
 
 
@@ -157,7 +160,10 @@ def update(call: Call, ask: Rename) -> None:
         raise WireError("INVALID_STATE", "Cannot rename a non-active experiment.")
     if len(ask.new_name or "") > MAX_EXPERIMENT:
         raise too_long("name", MAX_EXPERIMENT)
-    call.perform(contract.rename, contract.RenameExperiment(experiment=row["id"], name=ask.new_name or ""))
+    try:
+        call.perform(contract.rename, contract.RenameExperiment(experiment=row["id"], name=ask.new_name or ""))
+    except AlreadyExists as error:
+        raise _taken(ask.new_name) from error
 
 
 @route("POST", "experiments/set-experiment-tag", SetTag)
@@ -180,11 +186,12 @@ def delete_tag(call: Call, ask: DeleteTag) -> None:
 
 def search(call: Call, ask: Search) -> dict[str, Any]:
     """List a page, newest first."""
-    if ask.max_results is None or not 0 < ask.max_results <= 50_000:
-        raise wrong_size(ask.max_results or 0, 50_000)
+    size = PAGE if ask.max_results is None else ask.max_results
+    if not 0 < size <= 50_000:
+        raise wrong_size(size, 50_000)
     condition = compile_query(parse(ask.filter or "", "mlflow"), EXPERIMENT)
     order = compile_order(parse_order(ask.order_by or [], "mlflow"), _ORDER, _TIES if ask.order_by else _NEWEST)
-    part, stage = Slice.of(ask.page_token, ask.max_results), STAGES[view_of(ask.view_type)]
+    part, stage = Slice.of(ask.page_token, size), STAGES[view_of(ask.view_type)]
     _with_default(call)
     with call.reading("experiment:read") as session:
         ids = session.column(
@@ -251,6 +258,10 @@ def number_of(typed: str | None) -> int:
         return min(int(typed or ""), 2**62)
     except ValueError:
         raise invalid(f"Invalid experiment ID '{typed}'. Experiment ID must be a valid integer.") from None
+
+
+def _taken(name: str | None) -> WireError:
+    return WireError("RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists; deleted ones keep theirs.")
 
 
 def _one(session: Session, row: dict[str, Any]) -> dict[str, Any]:

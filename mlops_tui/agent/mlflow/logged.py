@@ -11,7 +11,7 @@ import msgspec
 from mlops_tui.agent.mlflow.artifacts import entries_json
 from mlops_tui.agent.mlflow.coding import Ask, number
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
-from mlops_tui.agent.mlflow.experiments import Pair, row_by_number
+from mlops_tui.agent.mlflow.experiments import Pair, number_of, row_by_number
 from mlops_tui.agent.mlflow.names import as_sent, as_stored
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.contracts import logged as contract
@@ -127,7 +127,7 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
     with call.reading("run:read") as session:
         experiments = session.column(
             "SELECT id FROM experiment WHERE tenant = ? AND number IN (SELECT unnest(?::BIGINT[]))",
-            [call.caller.tenant, [int(one) for one in ask.experiment_ids or [] if one.isdecimal()]],
+            [call.caller.tenant, [number_of(one) for one in ask.experiment_ids or []]],
         )
         ids = search_logged(
             session, call.caller.tenant, experiments, ask.filter or "", datasets, order, size + 1, token.offset

@@ -156,7 +156,7 @@ def taken(name: str, *, prompt: bool, by_prompt: bool) -> WireError:
     """Return the error for a name that a model or a prompt has already."""
     new, old = ("Prompt" if one else "Registered Model" for one in (prompt, by_prompt))
     if new != old:
-        text = f"a {new.lower()} cannot be called {name!r}: the name is already taken by a {old.lower()}"
+        text = f"Tried to create a {new.lower()} with name '{name}', but the name is already taken by a {old.lower()}."
         return WireError("RESOURCE_ALREADY_EXISTS", text)
     return WireError("RESOURCE_ALREADY_EXISTS", f"{new} (name={name}) already exists.")
 

@@ -15,16 +15,20 @@ from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.peers import environment_of
 from mlops_tui.contracts import run as contract
 from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order, sheets
-from mlops_tui.tracking.contents import NOTE
+from mlops_tui.tracking.contents import NAME, NOTE, UNNAMED
 from mlops_tui.tracking.find import row_of
 from mlops_tui.tracking.search import RUN
 
-RUN_NAME, USER = "mlflow.runName", "mlflow.user"
+USER = "mlflow.user"
 _WIRE_ID = "replace(r.id, '-', '')"
-_PLACE = "rtrim(coalesce(nullif(e.place, ''), 'mlflow-artifacts:/' || e.number), '/')"
+_PLACE = "coalesce(nullif(e.place, ''), 'mlflow-artifacts:/' || e.number)"
+_PATH = f"split_part({_PLACE}, '?', 1)"
+_QUERY = f"substr({_PLACE}, length({_PATH}) + 1)"
 _ATTRIBUTES = {
     "run_id": Field(_WIRE_ID),
-    "artifact_uri": Field(f"{_PLACE} || '/' || {_WIRE_ID} || '/artifacts'"),
+    "artifact_uri": Field(
+        f"rtrim({_PATH}, '/') || '/' || {_WIRE_ID} || '/artifacts' || substr({_PLACE}, length({_PATH}) + 1)"
+    ),
 }
 """What is written otherwise on the wire than in the store; over ``run r`` and ``experiment e``."""
 _STATUS = {1: "running", 2: "scheduled", 3: "done", 4: "failed", 5: "killed"}
@@ -89,7 +93,7 @@ class Search(Ask):
 def create(call: Call, ask: CreateRun) -> dict[str, Any]:
     """Make a run; it is running from now on."""
     tags = {check_name(one.key or "", "key"): (one.value or "")[:MAX_TAG] for one in ask.tags or []}
-    named = tags.get(RUN_NAME)
+    named = tags.get(NAME)
     if ask.run_name and named and ask.run_name != named:
         raise invalid(
             "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
@@ -183,13 +187,15 @@ def delete_tag(call: Call, ask: DeleteTag) -> None:
     call.journal.drain(run)
     with call.reading("run:read") as session:
         row = _row(call, session, run)
-        known = session.row("SELECT 1 FROM tag WHERE object = ? AND key = ?", [run, key])
+        kept = session.column("SELECT key FROM tag WHERE object = ? AND key IN (?, ?)", [run, key, UNNAMED])
     _active(row)
-    if known:
+    if key == NAME and UNNAMED not in kept:  # every run has a name: what goes is the tag that says it
+        call.perform(contract.tag, contract.TagRequest(run=run, tags={UNNAMED: "true"}))
+    elif key in kept:
         call.perform(contract.tag, contract.TagRequest(run=run, tags={key: ""}))
     elif key == NOTE and row["note"]:
         call.perform(contract.note, contract.NoteRequest(run=run, text=""))
-    elif key != RUN_NAME:  # every run has a name
+    else:
         raise missing(f"No tag with name: {key} in run with id {ask.run}")
 
 

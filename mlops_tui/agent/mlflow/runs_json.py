@@ -13,9 +13,10 @@ from mlops_tui.agent.mlflow.experiments import place_of
 from mlops_tui.agent.mlflow.names import wire_id
 from mlops_tui.store.search import sheets
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.contents import NOTE
+from mlops_tui.tracking.contents import NAME, NOTE, UNNAMED
+from mlops_tui.tracking.places import below
 
-CONTEXT, RUN_NAME = "mlflow.data.context", "mlflow.runName"
+CONTEXT = "mlflow.data.context"
 STATUS = {"done": "FINISHED", "failed": "FAILED", "killed": "KILLED", "lost": "KILLED", "running": "RUNNING"}
 """What MLflow calls our states; one that it has no word for is shown in capitals."""
 
@@ -60,7 +61,7 @@ def _info(row: dict[str, Any]) -> dict[str, Any]:
         "user_id": row["actor"],
         "status": STATUS.get(row["status"], row["status"].upper()),
         "start_time": row["started"] // 1000,
-        "artifact_uri": f"{place_of(row).rstrip('/')}/{run}/artifacts",
+        "artifact_uri": below(place_of(row), f"{run}/artifacts"),
         "lifecycle_stage": "deleted" if row["deleted"] else "active",
     }
     if row["ended"] is not None:
@@ -92,9 +93,10 @@ def _tags(session: Session, runs: list[str], rows: dict[str, dict[str, Any]]) ->
     """Return tags; name and note, which people change elsewhere too, are shown as they are now."""
     found = _pairs(sheets.tags_of(session, runs))
     for run, row in rows.items():
-        said = {RUN_NAME: row["name"], **({NOTE: row["note"]} if row["note"] else {})}
+        named = all(one["key"] != UNNAMED for one in found[run])
+        said = {**({NAME: row["name"]} if named else {}), **({NOTE: row["note"]} if row["note"] else {})}
         found[run] = [
-            *(one for one in found[run] if one["key"] not in (RUN_NAME, NOTE)),
+            *(one for one in found[run] if one["key"] not in (NAME, NOTE, UNNAMED)),
             *({"key": key, "value": value} for key, value in said.items()),
         ]
     return found

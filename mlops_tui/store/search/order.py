@@ -106,6 +106,9 @@ class Order(NamedTuple):
         return " OR ".join(either) or "false", params
 
 
+_TWICE = "`order_by` contains duplicate fields: {}"
+
+
 def _by(columns: Iterable[tuple[str, bool]]) -> str:
     return ", ".join(f"{sql} {'DESC' if down else 'ASC'} NULLS LAST" for sql, down in columns)
 
@@ -127,7 +130,7 @@ def parse_order(clauses: Sequence[str] | str, dialect: str = "mlops") -> list[By
     for by in found:
         name = (by.key.scope, by.key.name, by.key.figure)
         if name in seen:
-            raise wrong(by.query.text, by.key.at, "`order_by` contains duplicate fields", dialect, "order")
+            raise wrong(by.query.text, by.key.at, _TWICE.format(by.key.raw), dialect, "order")
         seen.add(name)
     return found
 
@@ -149,8 +152,12 @@ def compile_order(
     joins: list[str] = []
     params: list[Any] = []
     columns: list[tuple[str, bool]] = []
+    seen: list[Field] = []
     for n, by in enumerate(order):
         field = field_of(by.query, by.key, resolver, "order")
+        if field in seen:  # the same key by another of its names
+            raise wrong(by.query.text, by.key.at, _TWICE.format(by.key.raw), by.query.dialect, "order")
+        seen.append(field)
         field = warmed(field, session)
         if field.many:
             why = f"a row may have several values of {by.key.raw!r}"

@@ -142,9 +142,10 @@ def test_a_line_longer_than_the_limit_is_read_nevertheless(tmp_path):
 
 
 @pytest.mark.parametrize("limit", [1000, 64 * 1024 * 1024])
-def test_an_absurd_line_is_stepped_over(tmp_path, limit):
+def test_an_absurd_line_is_stepped_over(tmp_path, limit, monkeypatch):
+    monkeypatch.setattr("mlops_tui.spool.reader.MAX_LINE", 1 << 20)
     path = tmp_path / "a.jsonl"
-    giant = b'{"v":1,"e":"log","t":1,"l":"' + b"x" * (20 * 1024 * 1024) + b'"}\n'
+    giant = b'{"v":1,"e":"log","t":1,"l":"' + b"x" * (3 << 19) + b'"}\n'
     path.write_bytes(metric(1) + giant + metric(2))
     steps, bad, offset = [], [], 0
     while (chunk := read_from(path, offset, limit)).next_offset > offset:
@@ -155,9 +156,10 @@ def test_an_absurd_line_is_stepped_over(tmp_path, limit):
     assert "longer" in bad[0].error
 
 
-def test_an_absurd_line_without_an_end_is_waited_for(tmp_path):
+def test_an_absurd_line_without_an_end_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlops_tui.spool.reader.MAX_LINE", 1 << 20)
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b"x" * (17 * 1024 * 1024))
+    path.write_bytes(b"x" * (3 << 19))
     assert read_from(path, 0, 1000)[2:] == (0, [])
 
 

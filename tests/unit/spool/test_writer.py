@@ -25,6 +25,7 @@ from mlops_tui.spool import appender, keeper
 from mlops_tui.spool.process import born_us, created_us, this_process
 from mlops_tui.spool.reader import read_from
 from mlops_tui.spool.records import Artifact, Dataset, End, Heartbeat, Label, Log, Param, Start, Tag
+from mlops_tui.spool.text import MAX_LINE
 from mlops_tui.spool.writer import Writer
 
 
@@ -257,7 +258,7 @@ def test_after_the_end_nothing_is_written_and_one_word_is_said(tmp_path, capsys)
 
 def test_a_record_longer_than_the_limit_is_dropped(tmp_path, capsys):
     writer = Writer(tmp_path, "r", start=False)
-    assert not writer.log("x" * (16 * 1024 * 1024))
+    assert not writer.log("x" * MAX_LINE)
     assert writer.log("short") and len(lines(only_file(tmp_path))) == 1
     assert "longer" in capsys.readouterr().err
 

@@ -8,10 +8,11 @@ import pwd
 
 import pytest
 
+from mlops_tui.contracts import experiment as contract_experiment
 from mlops_tui.contracts import govern
 from mlops_tui.contracts import run as contract_run
 from mlops_tui.door.context import Caller
-from mlops_tui.door.perform import ask
+from mlops_tui.door.perform import Wish, ask, perform
 
 
 def data(wire, run, part):
@@ -214,3 +215,53 @@ def test_a_place_for_artifacts_is_a_place(wire):
 def test_the_addresses_that_clients_print_lead_to_a_page_that_says_the_command(wire):
     status, page = wire.ask("GET", "/")
     assert status == 200 and b"mlops open " in page and b"http" not in page.lower().replace(b"<!doctype html>", b"")
+
+
+def test_a_name_that_was_taken_out_of_the_tags_comes_back_with_the_next_one(wire, run):
+    wire.post("runs/update", run_id=run, run_name="first")
+    for name in ("second", "third"):
+        wire.post("runs/delete-tag", run_id=run, key="mlflow.runName")
+        shown = wire.get("runs/get", run_id=run)["run"]
+        assert shown["info"]["run_name"] and not shown["data"].get("tags")
+        assert "No tag with name" in wire.refused("POST", "runs/delete-tag", run_id=run, key="mlflow.runName")[2]
+        if name == "second":
+            wire.post("runs/update", run_id=run, run_name=name)
+        else:
+            wire.post("runs/set-tag", run_id=run, key="mlflow.runName", value=name)
+        assert data(wire, run, "tags") == {"mlflow.runName": name}
+
+
+def test_an_address_keeps_what_stands_behind_its_question_mark(wire):
+    place = "s3://bucket/top/?key=a"
+    number = wire.post("experiments/create", name="elsewhere", artifact_location=place)["experiment_id"]
+    made = wire.post("runs/create", experiment_id=number, start_time=1)["run"]["info"]
+    assert made["artifact_uri"] == f"s3://bucket/top/{made['run_id']}/artifacts?key=a"
+    assert wire.get("artifacts/list", run_id=made["run_id"])["root_uri"] == made["artifact_uri"]
+    for sign, n in (("=", 1), ("!=", 0)):
+        wish = f"attributes.artifact_uri {sign} '{made['artifact_uri']}'"
+        assert len(wire.post("runs/search", experiment_ids=[number], filter=wish).get("runs", [])) == n
+
+
+def test_an_experiment_comes_back_with_runs_that_were_deleted_before_it(wire, run):
+    number = wire.post("experiments/create", name="gone")["experiment_id"]
+    runs = [wire.post("runs/create", experiment_id=number, start_time=i)["run"]["info"]["run_id"] for i in range(2)]
+    wire.post("runs/delete", run_id=runs[0])
+    wire.post("experiments/delete", experiment_id=number)
+    one = contract_experiment.OneExperiment(experiment="gone")
+    planned = perform(wire.house, "experiment.restore", one, Caller.system(), Wish(dry_run=True))
+    assert planned.warnings == ["1 run that was deleted before it come back too"]
+    wire.post("experiments/restore", experiment_id=number)
+    assert len(wire.post("runs/search", experiment_ids=[number])["runs"]) == 2
+
+
+def test_a_data_set_of_the_largest_size_is_kept(wire, run):
+    profile = "x" * 16_777_215
+    told = {"name": "big", "digest": "d", "source_type": "local", "source": "s", "profile": profile}
+    wire.post("runs/log-inputs", run_id=run, datasets=[{"dataset": told}])
+    assert wire.get("runs/get", run_id=run)["run"]["inputs"]["dataset_inputs"][0]["dataset"]["profile"] == profile
+
+
+def test_an_experiment_is_looked_for_by_a_number(wire):
+    for path in ("runs/search", "logged-models/search"):
+        assert "must be a valid integer" in wire.refused("POST", path, experiment_ids=["12abc"])[2]
+    assert "Experiment(name=Default) already exists" in wire.refused("POST", "experiments/create", name="Default")[2]
