@@ -1,4 +1,6 @@
-"""Searching many runs: ``search.py [runs] [folder]``, in the store by one thread, and over MLflow's API by raw HTTP.
+"""Searching many runs: ``search.py [runs] [folder]``, in the store by one thread, and over MLflow's API.
+
+The API is asked by raw HTTP, and by MLflow's own client in turns with a server that only sends the same bytes.
 
 A folder keeps the home between calls, so that it is filled once.
 Each run has 20 parameters and 20 metrics. Beside each median stands processor time, in which other work does not count.
@@ -9,11 +11,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,6 +31,7 @@ from mlops_tui.keys import open_keys
 from mlops_tui.store.listing import LISTINGS, Views
 from mlops_tui.store.session import Session
 from mlops_tui.store.store import Store
+from tests.benchmarks.mlflow_wire import NULL, free_port, serve
 
 EACH, BATCH, REPEAT = 20, 50_000, 9
 
@@ -119,11 +123,13 @@ def timed(store: Store, call: Callable[..., object], *given: object) -> str:
     return f"{wall[0]:9.1f} {statistics.median(wall[1:]):9.1f} {statistics.median(processor[1:]):9.1f}"
 
 
-def on_the_wire() -> None:
-    """Ask a real agent for pages of 100 whole runs over one kept connection."""
+def on_the_wire(folder: Path) -> None:
+    """Ask a real agent for pages of 100 whole runs over one kept connection, then through MLflow's client."""
+    bodies: dict[str, bytes] = {}
     with Client(home()) as client:
         process = psutil.Process(client.call("agent.status").pid)
-        wire = http.client.HTTPConnection(urlsplit(client.call("agent.url").url).netloc, timeout=60)
+        url = client.call("agent.url").url
+        wire = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         print(f"\n{'runs/search, 100':20}{'first':>10}{'wall':>10}{'processor':>10}{'kB':>8}   of the agent, ms")
         for name, text, order in WIRE:
             body = {"experiment_ids": list("01234"), "filter": text, "order_by": order, "max_results": 100}
@@ -135,13 +141,38 @@ def on_the_wire() -> None:
                 answer = wire.getresponse()
                 content = answer.read()
                 assert answer.status == 200, content
+                bodies[name] = content
                 wall.append(1000 * (time.perf_counter() - began))
                 used += (sum(process.cpu_times()[:2]) - before) * (turn > 0)
             figures = [wall[0], statistics.median(wall[1:]), 1000 * used / (len(wall) - 1)]
             print(
                 f"{name:20}{''.join(f'{one:10.1f}' for one in figures)}{len(content) / 1e3:8.0f}   {text}", flush=True
             )
+        through_client(url, bodies, folder)
         client.call("agent.stop")
+
+
+def through_client(url: str, bodies: Mapping[str, bytes], folder: Path) -> None:
+    """Ask through MLflow's client, in turns with a server that does nothing but send the same bytes."""
+    import mlflow
+
+    print(f"\n{f'MlflowClient {mlflow.__version__}':20}{'ours':>10}{'null':>10}{'ratio':>10}   medians, ms")
+    for name, text, order in WIRE:
+        (body := folder / "page.json").write_bytes(bodies[name])
+        port = free_port()
+        null = serve([sys.executable, "-c", NULL, str(port), str(body)], port, folder)
+        ours, theirs = (mlflow.MlflowClient(one) for one in (url, f"http://127.0.0.1:{port}"))
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(2 * REPEAT):
+            for one, took in zip((ours, theirs), times, strict=True):
+                began = time.perf_counter()
+                found = one.search_runs(list("01234"), text, max_results=100, order_by=order)
+                took.append(1000 * (time.perf_counter() - began))
+                assert len(found) == 100
+        os.killpg(null.pid, signal.SIGTERM)
+        null.wait()
+        medians = [statistics.median(took[1:]) for took in times]
+        print(f"{name:20}{medians[0]:10.1f}{medians[1]:10.1f}{medians[0] / medians[1]:10.2f}", flush=True)
 
 
 def main(runs: int, folder: Path) -> None:
@@ -156,7 +187,7 @@ def main(runs: int, folder: Path) -> None:
         view = timed(store, views.open, "default", OpenView(noun="run", filter=text, sort=sort))
         print(f"{name:20} {page} {view}   {text} {sort}", flush=True)
     store.close()
-    on_the_wire()
+    on_the_wire(folder)
 
 
 if __name__ == "__main__":
