@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from mlops_tui.contracts.operation import Answer, Request, operation
+from mlops_tui.contracts.operation import Answer, Request, Started, operation
 
 
 class Collect(Request, frozen=True):
@@ -17,24 +17,39 @@ class Collect(Request, frozen=True):
     ] = "30d"
 
 
-class Collected(Answer):
-    """What was removed; ``bytes`` is what the files took up on disk."""
+class Sweep(Request, frozen=True):
+    """Where to go on; empty at the beginning."""
 
-    runs: int
-    experiments: int
-    models: int
-    points: int
-    files: int
-    bytes: int
-    text: str
+    table: str = ""
+    below: int = -1
+
+
+class Swept(Answer):
+    """What one piece removed, where the next one begins, and how far the work is, 0 to 1; no table at the end."""
+
+    removed: int
+    what: str
+    table: str
+    below: int
+    share: float
 
 
 collect = operation(
     "gc.run",
     Collect,
-    Collected,
+    Started,
     permission="gc:run",
     effect="change",
+    kind="job",
     help="Remove deleted runs for good, and files that nothing refers to.",
     example="mlops gc --older-than 30d --dry-run",
+)
+sweep = operation(
+    "gc.sweep",
+    Sweep,
+    Swept,
+    permission="gc:run",
+    effect="append",
+    help="Remove a piece of what belonged to runs that are gone.",
+    internal=True,
 )

@@ -21,6 +21,7 @@ from mlops_tui.tracking import (
     plain,
     purge,
     read,
+    sweep,
 )
 from mlops_tui.tracking.exchange import give, take, take_logged
 from mlops_tui.tracking.exchange import operations as exchange
@@ -46,6 +47,7 @@ __all__ = [
     "plain",
     "purge",
     "read",
+    "sweep",
     "take",
     "take_logged",
 ]

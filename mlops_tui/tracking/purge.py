@@ -1,8 +1,9 @@
 """Removing for good: runs, experiments and logged models that were deleted, and artifacts that nothing refers to.
 
-What is deleted is only hidden and can be restored; this ends that. A run that a registered model version came from
-stays whole. An artifact goes when no room refers to it and nobody has stored it for a while: a worker stores a file
-first and commits what refers to it later, and storing what is there makes it young again.
+What is deleted is only hidden and can be restored; this ends that, at once. The points, lines, parameters and tags of
+what is gone may be millions: a job removes them piece by piece (:mod:`.sweep`). A run that a registered model version
+came from stays whole. An artifact goes when no room refers to it and nobody has stored it for a while: a worker stores
+a file first and commits what refers to it later, and storing what is there makes it young again.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any
 
 from mlops_tui.blobs import Blob
 from mlops_tui.contracts import gc as contract
-from mlops_tui.contracts.operation import Change, Plan
+from mlops_tui.contracts.operation import Change, Plan, Started
 from mlops_tui.core.clock import HOUR, SECOND
-from mlops_tui.core.errors import BadInput
+from mlops_tui.core.errors import BadInput, Refused
 from mlops_tui.core.figures import size
+from mlops_tui.core.ids import short
 from mlops_tui.door import Context, implements
 from mlops_tui.door.registry import REFERRERS
+from mlops_tui.jobs import start_job
 from mlops_tui.store.search.values import span
 from mlops_tui.store.session import Session
 
@@ -27,12 +30,11 @@ YOUNG_US = HOUR
 SHOWN = 200
 """Objects that a plan names one by one."""
 _OWNED = {
-    "param": "run", "tag": "object", "run_artifact": "run", "run_data": "run", "run_model": "run", "log_line": "owner",
-    "gate_result": "run_id", "imported": "run", "spool": "owner",
+    "run_artifact": "run", "run_data": "run", "run_model": "run", "gate_result": "run_id", "imported": "run",
+    "spool": "owner",
 }  # fmt: skip
-"""Tables with rows of a run, and the column that names it."""
-_ORPHANS = """
-    SELECT sid FROM series WHERE scope = 'run' AND last_ts < make_timestamp(?) AND owner NOT IN (SELECT id FROM run)"""
+"""Tables with a few rows of a run, and the column that names it."""
+WORKER = "mlops_tui.tracking.sweep_worker"
 
 
 @dataclass
@@ -77,17 +79,26 @@ class Collect:
             cli=shlex.join(["mlops", "gc", "--older-than", request.older_than]), data={"found": found},
         )  # fmt: skip
 
-    def apply(self, ctx: Context, request: contract.Collect, plan: Plan) -> contract.Collected:
-        """Delete the rows; the files go after the commit, so that a failure loses nothing."""
+    def apply(self, ctx: Context, request: contract.Collect, plan: Plan) -> Started:
+        """Delete the runs; the files go after the commit, so that a failure loses nothing, and the rest piece by piece.
+
+        Raises:
+            Refused: what an earlier call left is still being removed.
+        """
+        busy = "SELECT id FROM job WHERE kind = ? AND status IN ('queued', 'running')"
+        if (other := ctx.session.value(busy, [contract.collect.name])) is not None:
+            raise Refused("what was removed before is still being swept up", "", f"mlops job show {short(other)}")
         found: Found = plan.data["found"]
-        points = _delete(ctx, found)
+        _delete(ctx, found)
         ctx.after.append(lambda: _drop(ctx, found))
         if found.runs or found.experiments or found.models or found.blobs:
             ctx.emit("run", "gc", "removed", plan.text, "runs")
-        return contract.Collected(
-            runs=len(found.runs), experiments=len(found.experiments), models=len(found.models), points=points,
-            files=len(found.blobs), bytes=sum(blob.size for blob in found.blobs), text=plan.text,
-        )  # fmt: skip
+        told = {
+            "runs": len(found.runs), "experiments": len(found.experiments), "models": len(found.models),
+            "files": len(found.blobs), "bytes": sum(blob.size for blob in found.blobs),
+        }  # fmt: skip
+        job = start_job(ctx, kind=contract.collect.name, name="gc", module=WORKER, request=told)
+        return Started(job=job, text=plan.text)
 
 
 def _before(ctx: Context, older_than: str) -> int:
@@ -139,28 +150,26 @@ def _unreferenced(ctx: Context, found: Found) -> list[Blob]:
     return [blob for blob in old if blob.digest not in needed]
 
 
-def _delete(ctx: Context, found: Found) -> int:
-    """Delete every row of what goes, and points of runs that never were; return how many points."""
+def _delete(ctx: Context, found: Found) -> None:
+    """Delete what goes, and give what is large, also of runs that never were, to the sweep."""
     session, owners = ctx.session, [*found.runs, *found.models]
+    session.insert_columns("doomed", {"owner": owners})
     for table, column in _OWNED.items():
         _rows(session, table, column, owners)
     session.execute("UPDATE job SET run_id = NULL WHERE run_id IN (SELECT unnest(?::VARCHAR[]))", [found.runs])
     for column in ("src", "dst"):
         _rows(session, "link", column, [f"run:{run}" for run in found.runs])
-    sids = session.column(
-        "SELECT sid FROM series WHERE scope = 'run' AND owner IN (SELECT unnest(?::VARCHAR[]))", [owners]
-    ) + session.column(_ORPHANS, [min(found.before, ctx.now - YOUNG_US)])
-    points = 0
-    if sids:
-        points = int(session.value("SELECT count(*) FROM point WHERE sid IN (SELECT unnest(?::INTEGER[]))", [sids]))
-        for table in ("point", "series"):
-            session.execute(f"DELETE FROM {table} WHERE sid IN (SELECT unnest(?::INTEGER[]))", [sids])
-        ctx.house.series.forget()
-    _rows(session, "logged_metric", "model_id", found.models)
     for table, gone in (("run", found.runs), ("experiment", found.experiments), ("logged_model", found.models)):
         _rows(session, table, "id", gone)
+    _rows(session, "logged_metric", "model_id", found.models)
     _rows(session, "blob", "digest", [blob.digest for blob in found.blobs])
-    return points
+    # Of another scope they are found by nobody, and whoever logs to such a run yet gets series of its own.
+    session.execute(
+        """UPDATE series SET scope = 'gone' WHERE scope = 'run' AND (owner IN (SELECT unnest(?::VARCHAR[]))
+             OR (last_ts < make_timestamp(?) AND owner NOT IN (SELECT id FROM run)))""",
+        [owners, min(found.before, ctx.now - YOUNG_US)],
+    )
+    ctx.house.series.forget()
 
 
 def _rows(session: Session, table: str, column: str, values: list[Any]) -> None:

@@ -52,6 +52,6 @@ def test_what_was_removed_for_good_does_not_come_back(desk):
     run = job(desk)
     turn(desk)
     desk.call("run.delete", run=run)
-    assert desk.call("gc.run", older_than="0d").runs == 1
+    assert desk.call("gc.run", older_than="0d").text == "remove 1 run for good"
     turn(desk)
     assert desk.rows("SELECT count(*) FROM run")[0][0] == 0

@@ -8,10 +8,11 @@ import time
 import pytest
 
 from mlops_tui.core.clock import DAY, now_us
-from mlops_tui.core.errors import BadInput, NotFound
+from mlops_tui.core.errors import BadInput, NotFound, Refused
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door.registry import REFERRERS
 from mlops_tui.spool.files import keep
+from mlops_tui.tracking.sweep_worker import sweep
 
 
 @pytest.fixture
@@ -43,6 +44,22 @@ def age(desk, days=40):
         os.utime(path, (past, past))
 
 
+def collect(desk, **asked):
+    """Remove, and sweep as the worker does; return the plan's text and what was removed by table."""
+    text = desk.call("gc.run", **asked).text
+    desk.house.store.write(lambda s: s.execute("UPDATE job SET status = 'done'"))
+    return text, sweep({}, Worker(desk))
+
+
+class Worker:
+    """The job of a sweep whose client is the desk."""
+
+    def __init__(self, desk):
+        self.client, self.told = self, []
+        self.call = lambda name, request: desk.call(name, **request)
+        self.progress = self.told.append
+
+
 def count(desk, table, where="true"):
     return desk.rows(f"SELECT count(*) FROM {table} WHERE {where}")[0][0]
 
@@ -59,15 +76,16 @@ def test_a_deleted_run_goes_with_all_that_is_its_own(desk, made):
     plan = desk.plan("gc.run")
     assert plan.text.startswith("remove 1 run, 1 file (") and count(desk, "run") == 2
     assert {change.object for change in plan.changes} == {f"run:{gone}", "artifacts"}
-    done = desk.call("gc.run")
-    assert (done.runs, done.files, done.points) == (1, 1, 2) and contents(desk) == {"shared", "kept"}
+    text, removed = collect(desk)
+    assert text.startswith("remove 1 run, 1 file") and contents(desk) == {"shared", "kept"}
+    assert (removed["points"], removed["lines"], removed["series"]) == (2, 1, 1)
     for table, column in (("param", "run"), ("tag", "object"), ("log_line", "owner"), ("series", "owner")):
         assert count(desk, table, f"{column} = '{gone}'") == 0 < count(desk, table, f"{column} = '{kept}'"), table
     assert count(desk, "point") == 2 and desk.rows("SELECT digest FROM blob").__len__() == 2
     with pytest.raises(NotFound):
         desk.call("run.show", run=gone)
     assert desk.call("run.show", run=kept).metrics[0].n == 2
-    assert desk.call("gc.run").text == "nothing to remove"
+    assert collect(desk)[0] == "nothing to remove"
     assert made("again", a="gone") and contents(desk) == {"shared", "kept", "gone"}
 
 
@@ -100,7 +118,7 @@ def test_a_file_that_is_stored_again_is_young_again(desk, made):
     desk.call("run.delete", run="gone")
     age(desk)
     desk.house.blobs.put_bytes(b"text")  # a worker that will commit in a moment
-    assert desk.call("gc.run").files == 0 and contents(desk) == {"text"}
+    assert collect(desk)[0] == "remove 1 run for good" and contents(desk) == {"text"}
     age(desk)
     [digest] = desk.house.blobs.digests()
     before = time.time() - 86_400
@@ -134,7 +152,7 @@ def test_a_deleted_experiment_goes_when_its_runs_do(desk, made):
     desk.house.store.write(
         lambda s: s.execute("UPDATE experiment SET deleted = make_timestamp(?)", [now_us() - 60 * DAY])
     )
-    assert desk.call("gc.run").experiments == 1
+    assert "1 experiment" in collect(desk)[0]
     assert count(desk, "experiment") == 0
 
 
@@ -147,9 +165,34 @@ def test_points_of_runs_that_never_were_go_too(desk):
             desk.house.series.append(s, "run", stray.owner, ["loss"], [1], [now_us() - 90 * DAY], [1.0]),
         )
     )
-    assert desk.call("gc.run").points == 1
+    assert collect(desk)[1]["points"] == 1
     assert desk.rows("SELECT owner FROM series WHERE scope = 'run'") == [(stray.owner,)]
     stray.end("done")
+
+
+def test_many_rows_are_swept_in_pieces_and_a_sweep_that_was_killed_begins_anew(desk, made, monkeypatch):
+    kept = made("kept")
+    gone = [made(f"gone{n}") for n in range(3)]
+    for run in gone:
+        desk.call("run.delete", run=run)
+    age(desk)
+    monkeypatch.setattr("mlops_tui.tracking.sweep.PIECE", 2)
+    monkeypatch.setattr("mlops_tui.tracking.sweep.SERIES_PIECE", 2)
+    monkeypatch.setattr("mlops_tui.tracking.sweep_worker.TELL_S", -1)
+    desk.call("gc.run")
+    assert count(desk, "run") == 1 and count(desk, "point") == 8
+    with pytest.raises(Refused, match="still being swept"):
+        desk.call("gc.run")
+    for _ in range(2):
+        piece = desk.call("gc.sweep")  # each time from the beginning
+    assert piece.table == "point" and count(desk, "point") < 8
+    assert desk.run(owner=gone[0]).metrics({"loss": 3.0}, 3)  # its owner goes on: that is a series of its own
+    desk.take()
+    worker = Worker(desk)
+    assert sweep({"runs": 3}, worker)["runs"] == 3
+    assert worker.told and worker.told == sorted(worker.told)
+    assert desk.rows("SELECT owner, n FROM series WHERE scope = 'run' ORDER BY n") == [(gone[0], 1), (kept, 2)]
+    assert count(desk, "point") == 3 and count(desk, "log_line") == count(desk, "doomed") + 1 == 1
 
 
 def test_every_column_that_may_name_an_artifact_is_known(house):
