@@ -106,8 +106,10 @@ _EARLY = f"""
                FROM i JOIN label l ON {_SAME} WHERE l.seq <= $l GROUP BY ALL)
     SELECT {_SHOWN}, epoch_us(l.known) AS known_us, l.truth FROM i JOIN l ON l.rid = i.rid"""
 """New predictions with the labels that were there before them."""
+SLOT = f"least({SLOTS - 1}, 1 + floor(log2(greatest(latency, 1)) * {OCTAVE}))::INTEGER"
+"""The slot of a latency, in SQL."""
 _TOTALS = f"""
-    SELECT deployment_id, revision_no, least({SLOTS - 1}, 1 + floor(log2(greatest(latency, 1)) * {OCTAVE}))::INTEGER,
+    SELECT deployment_id, revision_no, {SLOT},
            count(*) FILTER (status = {MODEL_ERROR}), count(*)
     FROM inference
     WHERE seq > $i AND seq <= $i_end AND "row" = 0 AND status <> {CLIENT_ERROR} AND revision_no > 0 GROUP BY ALL"""

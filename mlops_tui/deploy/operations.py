@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from mlops_tui.deploy import (
     bundles,
+    curves,
     deployments,
     engine,
     evidence,
     fallback,
     inference,
+    load,
     reconcile,
     replay_operations,
     rollout_operations,
@@ -20,11 +22,13 @@ from mlops_tui.deploy import (
 
 __all__ = [
     "bundles",
+    "curves",
     "deployments",
     "engine",
     "evidence",
     "fallback",
     "inference",
+    "load",
     "reconcile",
     "replay_operations",
     "rollout_operations",

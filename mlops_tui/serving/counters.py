@@ -128,6 +128,21 @@ class Counters:
             self._map[:] = bytes(len(self._map))
             self._words[0] = _MAGIC
 
+    @classmethod
+    def seen(cls, path: Path) -> Counters | None:
+        """Return the counters of servers that run elsewhere, to read from; None when there are none yet.
+
+        The file is let go together with what is returned.
+        """
+        found = cls.__new__(cls)
+        try:
+            with open(path, "rb") as file:
+                found._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):  # no file, or an empty one
+            return None
+        found._words = memoryview(found._map).cast("Q")
+        return found if found._words[0] == _MAGIC else None
+
     def slot(self, index: int) -> Slot:
         """Return the words of a worker; the file must have been made with more slots than ``index``."""
         return Slot(self._words[SLOT * (index + 1) : SLOT * (index + 2)])
