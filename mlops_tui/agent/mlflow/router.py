@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlops_tui.door.house import House
     from mlops_tui.store.session import Session
 
+Req = TypeVar("Req", bound=Request)
 Ans = TypeVar("Ans", bound=Answer)
 HOST = "127.0.0.1"
 MAX_BODY = 64 * 1024 * 1024
@@ -67,7 +68,7 @@ class Call:
         listening = urlsplit(self.house.loopback.url).port if self.house.loopback and self.port else None
         return tcp_peer_pid((HOST, self.port), (HOST, listening)) if listening else 0
 
-    def perform(self, operation: Operation[Any, Ans], request: Request) -> Ans:
+    def perform(self, operation: Operation[Req, Ans], request: Req) -> Ans:
         """Perform one of our operations as the caller; each of one request has a request id of its own.
 
         Raises:

@@ -177,7 +177,7 @@ def restore(call: Call, ask: OneRun) -> None:
     with call.reading("run:read") as session:
         row = _row(call, session, run)
     if row["deleted"] is not None:
-        call.perform(contract.restore, contract.OneRun(run=run))
+        call.perform(contract.restore, contract.RestoreRun(run=run))
 
 
 @route("POST", "runs/delete-tag", DeleteTag)
