@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -24,6 +24,12 @@ def serve(
     token_file: Annotated[str, typer.Option(help="file with the token that clients must send")] = "",
     name: Annotated[str, typer.Option(help="the name in the address; default, the model's")] = "",
     signed_by: Annotated[str, typer.Option(help="public key, in hex, that must have signed the bundle")] = "",
+    python: Annotated[str, typer.Option(help="Python that runs torch and pyfunc models; default, this one")] = "",
+    memory_mb: Annotated[int | None, typer.Option(min=1, help="MB that the process of such a model may have")] = None,
+    load_s: Annotated[float | None, typer.Option(min=0.1, help="s until a model must be loaded; default 120")] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option(min=0.01, help="s until such a model must answer; default 30")
+    ] = None,
     log: Annotated[str, typer.Option(help="folder to log predictions in; default, none are")] = "",
 ) -> None:
     """Serve one model in the foreground, without a deployment; Ctrl-C drains and ends.
@@ -32,8 +38,14 @@ def serve(
     """
     wishes: Wishes = ctx.obj
     words = [f"--port={port}", f"--host={host}"]
-    given = {"workers": workers, "threads": threads, "token-file": token_file, "name": name, "log": log}
-    given["signed-by"] = signed_by
+    given: dict[str, Any] = {"workers": workers, "threads": threads, "token-file": token_file, "name": name, "log": log}
+    given |= {
+        "signed-by": signed_by,
+        "python": python,
+        "memory-mb": memory_mb,
+        "load-s": load_s,
+        "timeout-s": timeout_s,
+    }
     words += [f"--{key}={value}" for key, value in given.items() if value]
     words += ["--json"] if wishes.format in ("json", "jsonl") else []
     words += ["--verbose"] if wishes.verbose else []

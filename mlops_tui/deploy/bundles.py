@@ -16,7 +16,7 @@ from mlops_tui.deploy.find import find_deployment
 from mlops_tui.deploy.servable import place_of
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
-from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
+from mlops_tui.registry.versions import label, resolve_version
 from mlops_tui.serving.deployment import Revision
 
 WORKER = "mlops_tui.deploy.bundle_worker"
@@ -93,8 +93,7 @@ def _version(ctx: Context, reference: str) -> dict[str, Any]:
 def _revision(
     ctx: Context, identifier: str, no: int, name: str, version: dict[str, Any], weight: float, role: str
 ) -> dict[str, Any]:
-    refuse_unservable(version)
-    made = Revision(identifier, no, name, place_of(ctx.blobs, version), weight, role)
+    made = Revision(identifier, no, name, place_of(ctx.session, ctx.blobs, version), weight, role)
     found: dict[str, Any] = msgspec.to_builtins(made)
     return found
 

@@ -10,6 +10,7 @@ from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
 from mlops_tui.deploy import fallback, targets, traffic
+from mlops_tui.deploy.servable import model_of
 from mlops_tui.deploy.servers import Servers
 from mlops_tui.door import Caller, Context, House, act, every
 from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, read_routes, write_json
@@ -140,15 +141,13 @@ def _epoch(before: Published | None, servers: Servers) -> int:
 
 
 def _routes(session: Session, house: House, deployment: str, now: traffic.Traffic, lease: int | None) -> dict[str, Any]:
-    rows = session.dicts(
-        """SELECT r.id, r.no, r.label, v.digest FROM revision r JOIN model_version v ON v.id = r.version_id
-           WHERE r.deployment_id = ?""",
-        [deployment],
-    )
+    rows = session.dicts("SELECT id, no, label, version_id FROM revision WHERE deployment_id = ?", [deployment])
+    spare = fallback.current(session, deployment)
+    wanted = {one.no for one in now.split.shares} | {now.split.stable, spare.to}
     known = {
-        row["no"]: {**row, "model": {"digest": digest, "file": str(house.blobs.place(digest))}}
+        row["no"]: {**row, "model": model_of(session, house.blobs, row.pop("version_id"))}
         for row in rows
-        if (digest := row.pop("digest"))
+        if row["no"] in wanted
     }
     stable = {**known[now.split.stable], "weight": 100.0, "role": "stable"}
     routes = {
@@ -158,7 +157,7 @@ def _routes(session: Session, house: House, deployment: str, now: traffic.Traffi
         "lease_until": lease,
         "lease_revert": [stable] if lease else None,
     }
-    return fallback.into_routes(routes, fallback.current(session, deployment), known)
+    return fallback.into_routes(routes, spare, known)
 
 
 def _seen(row: dict[str, Any], servers: Servers) -> dict[str, Any]:

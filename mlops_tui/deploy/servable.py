@@ -9,24 +9,45 @@ import msgspec
 from mlops_tui.blobs import Blobs
 from mlops_tui.contracts import deploy as contract
 from mlops_tui.door import Context, implements
-from mlops_tui.registry.versions import refuse_unservable, resolve_version
-from mlops_tui.serving.deployment import Model
+from mlops_tui.registry.sources import files_of
+from mlops_tui.registry.versions import engine_of, label, resolve_version
+from mlops_tui.serving.deployment import Model, Part
+from mlops_tui.store.session import Session
 
 
 @implements(contract.servable)
 def servable(ctx: Context, request: contract.OneVersion) -> contract.Servable:
     """Tell where a version lies."""
     row = resolve_version(ctx.session, ctx.tenant, request.model)
-    refuse_unservable(row)
-    model = msgspec.to_builtins(place_of(ctx.blobs, row))
+    model = msgspec.to_builtins(place_of(ctx.session, ctx.blobs, row))
     return contract.Servable(id=row["id"], name=row["model"], label=f"v{row['version']}", model=model)
 
 
-def place_of(blobs: Blobs, row: dict[str, Any]) -> Model:
-    """Return where the model of a version lies.
+def place_of(session: Session, blobs: Blobs, row: dict[str, Any]) -> Model:
+    """Return where the model of a version lies, and what runs it.
 
     Args:
+        session: where to look.
         blobs: the store's artifacts.
         row: of the version.
+
+    Raises:
+        Refused: nothing runs it.
     """
-    return Model(str(blobs.place(row["digest"])), row["digest"])
+    engine = engine_of(row)
+    if row["format"] != "mlflow":
+        return Model(str(blobs.place(row["digest"])), row["digest"], engine)
+    parts = tuple(
+        Part(one["path"], str(blobs.place(one["digest"])), one["digest"]) for one in files_of(session, row["id"])
+    )
+    return Model(label(row), row["digest"], engine, parts)
+
+
+def model_of(session: Session, blobs: Blobs, version: str) -> dict[str, Any]:
+    """Return the same for a version's id, deleted or not, as it stands in a routes file."""
+    row = session.dict(
+        "SELECT v.*, m.name AS model FROM model_version v JOIN model m ON m.id = v.model_id WHERE v.id = ?", [version]
+    )
+    assert row is not None
+    found: dict[str, Any] = msgspec.to_builtins(place_of(session, blobs, row))
+    return found

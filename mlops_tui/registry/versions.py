@@ -22,6 +22,8 @@ SELECT v.* REPLACE (epoch_us(v.created) AS created, epoch_us(coalesce(v.updated,
 FROM model_version v JOIN model m ON m.id = v.model_id
 """
 refers("SELECT digest FROM model_version")
+TORCH = ("torchscript", "pt2")
+"""Formats of files that torch runs."""
 _LIVE = "m.deleted IS NULL AND v.deleted IS NULL"
 LATEST_GATES = """
 (SELECT * FROM gate_result QUALIFY row_number() OVER (PARTITION BY run_id, digest, gate ORDER BY ts DESC, id DESC) = 1)
@@ -113,17 +115,33 @@ def refuse_unservable(row: dict[str, Any]) -> None:
     """Return when our servers can run a version.
 
     Raises:
-        Refused: it is no ONNX file; the reason says what it is.
+        Refused: they cannot; the reason says what it is.
+    """
+    engine_of(row)
+
+
+def engine_of(row: dict[str, Any]) -> str:
+    """Return what runs a version: ``onnx`` in the server itself, ``torch`` or ``pyfunc`` in a process of its own.
+
+    Raises:
+        Refused: nothing does; the reason says what it is.
     """
     if row["format"] == "onnx":
-        return
+        return "onnx"
+    if row["format"] in TORCH:
+        return "torch"
+    flavors = msgspec.json.decode(row["signature"]).get("flavors", []) if row["format"] == "mlflow" else []
+    if "pytorch" in flavors:
+        return "torch"
+    if "python_function" in flavors:
+        return "pyfunc"
     kept = {
-        "mlflow": "it is an MLflow model without an ONNX file; mlflow models serve runs it",
+        "mlflow": f"it is an MLflow model that Python cannot run: {', '.join(flavors)}",
         "files": "it is a folder of files",
         "elsewhere": f"its files lie elsewhere: {row['source']}",
     }
     raise Refused(
-        f"{label(row)} is not served by us yet", kept.get(row["format"], f"it is {row['format']}"), "export it to ONNX"
+        f"{label(row)} cannot be served", kept.get(row["format"], f"it is {row['format']}"), "export it to ONNX"
     )
 
 

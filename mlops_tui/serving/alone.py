@@ -27,6 +27,7 @@ from mlops_tui.serving.sources import Source, find_source
 from mlops_tui.serving.supervisor import Supervisor
 
 _MOST_TOKEN = 4096
+_FACTS = ("workers", "threads", "python", "memory_mb", "load_s", "timeout_s")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", default="")
     parser.add_argument("--log", default="", help="folder of the inference log; default, none is kept")
     parser.add_argument("--signed-by", default="", help="public key whose signature a bundle must have")
+    parser.add_argument("--python", default="", help="the Python of an environment that has what the model needs")
+    parser.add_argument("--memory-mb", type=int, default=0, help="what the process of a model may have")
+    parser.add_argument("--load-s", type=float, default=0.0, help="seconds until a model must be loaded")
+    parser.add_argument("--timeout-s", type=float, default=0.0, help="seconds until a model must answer")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     return parser
@@ -115,7 +120,7 @@ def _source(wishes: argparse.Namespace, scratch: Path) -> Source:
 
 def _deployment(source: Source, wishes: argparse.Namespace) -> Deployment:
     facts: dict[str, Any] = msgspec.to_builtins(source.facts)
-    facts |= {key: given for key in ("workers", "threads") if (given := getattr(wishes, key))}
+    facts |= {key: given for key in _FACTS if (given := getattr(wishes, key))}
     return Deployment(
         deployment=source.name,
         name=source.name,

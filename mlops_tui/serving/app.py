@@ -205,7 +205,7 @@ class App:
         return {
             "name": self._name,
             "versions": [a.label for a in router.arms],
-            "platform": "onnxruntime_onnx",
+            "platform": arm.model.platform,
             "inputs": [tensor.metadata() for tensor in arm.model.inputs],
             "outputs": [tensor.metadata() for tensor in arm.model.output_tensors],
             "parameters": {"revision": arm.label, "features": list(arm.model.features), "traffic": _traffic(router)},

@@ -33,6 +33,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     ``token`` nobody is asked for one; runs over a millisecond go to ``slow_threads``, before which ``slow_queue`` may
     wait; ``allowed_hosts`` are Host names served besides loopback's and ``host``; times are in seconds. Workers of one
     that is ``alone`` leave when their supervisor dies: nobody would start another.
+    ``python`` runs models in processes of their own (empty: ours), with ``memory_mb`` megabytes each (0: four fifths of
+    the machine's); a model must be loaded within ``load_s``, and there a request answered within ``timeout_s``.
     """
 
     deployment: str
@@ -53,13 +55,17 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 75.0
     grace_s: float = 10.0
     alone: bool = False
+    python: str = ""
+    memory_mb: int = 0
+    load_s: float = 120.0
+    timeout_s: float = 30.0
 
     def digest(self) -> str:
         """Return what tells these facts from others; the port is not among them, as 0 becomes another number."""
         return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, port=0))).hexdigest()
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     """A file of a model that is a folder: its path in it, where it lies, and its digest if that is to be checked."""
 
     path: str
@@ -67,7 +73,7 @@ class Part(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
-class Model(msgspec.Struct, frozen=True):
+class Model(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a revision's model lies, and what runs it.
 
     Attributes:

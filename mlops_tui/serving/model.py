@@ -40,19 +40,28 @@ class Model:
 
     def __init__(self, data: bytes, threads: int = 1) -> None:
         self._session = _session(data, threads)
-        self.inputs = [_tensor(node) for node in self._session.get_inputs()]
-        self.output_tensors = [_tensor(node) for node in self._session.get_outputs()]
+        self._run = self._session._sess.run
+        self._describe(
+            [_tensor(node) for node in self._session.get_inputs()],
+            [_tensor(node) for node in self._session.get_outputs()],
+        )
+        shapes = self._warm_up()
+        probe = Probe(self.run, self.inputs, self.output_tensors)
+        self.joins, self._cost = probe.joins, probe.cost
+        self._lay_out(shapes, self._session.get_modelmeta().custom_metadata_map)
+
+    def _describe(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        """Note what it takes and gives."""
+        self.inputs, self.output_tensors = inputs, outputs
         self.output_names = [tensor.name for tensor in self.output_tensors]
         self._heads = [_head(tensor) for tensor in self.output_tensors]
         self._heads_of_shape: dict[tuple[int, tuple[int, ...]], bytes] = {}
         self._position = {name: i for i, name in enumerate(self.output_names)}
-        self._run = self._session._sess.run
         self._single = _single(self.inputs)
         self.warm_up_error = ""
-        shapes = self._warm_up()
-        probe = Probe(self.run, self.inputs, self.output_tensors)
-        self.joins, self._cost = probe.joins, probe.cost
-        meta = self._session.get_modelmeta().custom_metadata_map
+
+    def _lay_out(self, shapes: Sequence[Sequence[int]], meta: Mapping[str, str]) -> None:
+        """Choose the columns of the inference log; ``shapes`` are those of the outputs for one row."""
         self._feature_plan = _plan(self.inputs, [t.shape for t in self.inputs], self.inputs)
         if len(self._feature_plan) < len(self.inputs):
             self._feature_plan = []
@@ -60,6 +69,17 @@ class Model:
         self.features = _columns(self.inputs, self._feature_plan, meta.get("mlops.features", ""))
         self.outputs = _columns(self.output_tensors, self._output_plan, meta.get("mlops.outputs", ""))
         self.named = bool(self.features) and self.features != _columns(self.inputs, self._feature_plan, "")
+
+    platform = "onnxruntime_onnx"
+    """What the protocol calls the engine."""
+
+    @property
+    def condition(self) -> dict[str, Any]:
+        """What there is to know of the engine now: ``engine``, ``provider``, and what went wrong."""
+        return {"engine": "onnx", "provider": "cpu"}
+
+    def close(self) -> None:
+        """Let go of what the model holds; nobody asks it any more."""
 
     def check(self, feed: Feed) -> int:
         """Return how many rows the tensors hold, if they are what the model takes.

@@ -67,7 +67,7 @@ class Seat:
         self.started = time.monotonic()
         self.starts += 1
         self.child = subprocess.Popen(
-            command, cwd=folder, env=_environment(), stdin=subprocess.DEVNULL, pass_fds=[fd], close_fds=True
+            command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, pass_fds=[fd], close_fds=True
         )
         # Known before it says a word: a supervisor that comes next waits for it.
         pid = self.child.pid
@@ -155,10 +155,10 @@ def _told(host: str, port: int, error: OSError) -> MlopsError:
     return MlopsError(f"cannot listen on {host}:{port}", str(error.strerror or error), "choose another host or port")
 
 
-def _environment() -> dict[str, str]:
-    """Return what a worker is started with: one thread a library, no secrets, and this very package."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+def environment(threads: int = 1) -> dict[str, str]:
+    """Return what a process of ours is started with: so many threads a library, no secrets, and this very package."""
+    libraries = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     kept = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     root = str(Path(mlops_tui.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-    return {**kept, **threads, "PYTHONPATH": path}
+    return {**kept, **libraries, "PYTHONPATH": path}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 from mlops_tui.core.errors import BadInput, NotFound, Refused
 from mlops_tui.serving import bundle
 from mlops_tui.serving.bundle import ARCHIVES, Facts
-from mlops_tui.serving.deployment import Model, Revision
+from mlops_tui.serving.deployment import Model, Part, Revision
 
 
 class Source(NamedTuple):
@@ -46,9 +48,7 @@ def find_source(path: Path, scratch: Path, key: str = "") -> Source:
         return Source(told.name, found.revisions, told.facts, told.sticky, told.fallback, found.signed_by)
     if key:
         raise Refused(f"{path} is not signed", "it is no bundle", "mlops deploy bundle NAME makes one")
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder", "it is no bundle", "mlops deploy bundle NAME makes one")
-    return Source(named(path.stem), (_only(path.stem, Model(str(path.absolute()))),))
+    return Source(named(path.stem), (_only(path.stem, _model_at(path.absolute())),))
 
 
 def named(text: str) -> str:
@@ -58,3 +58,41 @@ def named(text: str) -> str:
 
 def _only(label: str, model: Model) -> Revision:
     return Revision("only", 1, label, model, 100.0)
+
+
+def _model_at(path: Path) -> Model:
+    """Return a model file or the folder of an MLflow model, with what runs it.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    if path.is_dir():
+        return _folder(path)
+    beside = path.with_suffix(".signature.json")
+    try:
+        said = json.loads(beside.read_bytes()) if beside.exists() else None
+    except ValueError as error:
+        raise BadInput(f"cannot read {beside}", str(error), "it says inputs and outputs: name, dtype, shape") from error
+    return Model(str(path), engine="torch" if zipfile.is_zipfile(path) else "onnx", signature=said)
+
+
+def _folder(path: Path) -> Model:
+    card = path / "MLmodel"
+    if not card.exists():
+        raise BadInput(
+            f"{path} is a folder", "it is no bundle and no MLflow model", "mlops deploy bundle NAME makes one"
+        )
+    import yaml
+
+    try:
+        flavors = yaml.safe_load(card.read_text())["flavors"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise BadInput(f"cannot read {card}", str(error)) from error
+    whole = list(path.rglob("*.onnx"))
+    if "onnx" in flavors and len(whole) == 1:
+        return Model(str(whole[0]))
+    engine = "torch" if "pytorch" in flavors else "pyfunc"
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    return Model(
+        str(path), engine=engine, parts=tuple(Part(one.relative_to(path).as_posix(), str(one)) for one in files)
+    )

@@ -61,6 +61,11 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     symbols: tuple[str | None, ...]
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its arrays."""
+        return DTYPES[self.datatype]
+
     def metadata(self) -> dict[str, Any]:
         """Return the tensor as the protocol's metadata shows it."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import mmap
 import os
 import re
-from collections.abc import Collection, Iterable
+import tarfile
+import tempfile
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from mlops_tui.core.errors import Conflict, NotFound
 from mlops_tui.core.paths import Home
 from mlops_tui.serving.deployment import Model
+
+if TYPE_CHECKING:
+    from mlops_tui.blobs import Blobs
 
 
 class Vault:
@@ -34,8 +42,33 @@ class Vault:
             Damaged: the artifact was changed.
         """
         if model.key not in self.files:
-            self.files[model.key] = self._sealed(model) if self._in_store(model) else _plain(model)
+            self.files[model.key] = (
+                self._packed(model)
+                if model.parts
+                else into_memory(*self._content(model.file, model.digest, self._blobs))
+            )
         return self.files[model.key]
+
+    def _packed(self, model: Model) -> int:
+        """Return the files of a folder as one memory file: a tar, which the model's own process unpacks."""
+        blobs = functools.cache(self._blobs)
+        with _unsized() as archive:
+            with tarfile.open(fileobj=archive, mode="w|") as tar:
+                for part in model.parts:
+                    member = tarfile.TarInfo(part.path)
+                    member.size, chunks = self._content(part.file, part.digest, blobs)
+                    tar.addfile(member, io.BufferedReader(_Chunks(chunks)))
+            archive.flush()
+            _freeze(archive.fileno())
+            return os.dup(archive.fileno())
+
+    def _content(self, file: str, digest: str, blobs: Callable[[], Blobs]) -> tuple[int, Iterable[bytes]]:
+        """Return the size and the bytes of a file, sealed or plain."""
+        kept = os.path.realpath(self._home.blobs) + os.sep
+        if digest and os.path.realpath(file).startswith(kept):
+            return blobs().size(digest), blobs().iter_chunks(digest)
+        data = _plain(file, digest)
+        return len(data), [data]
 
     def adopt(self, key: str, fd: int) -> None:
         """Take over a memory file that a worker has kept."""
@@ -49,11 +82,7 @@ class Vault:
         for key in self.files.keys() - keys:
             os.close(self.files.pop(key))
 
-    def _in_store(self, model: Model) -> bool:
-        blobs = os.path.realpath(self._home.blobs)
-        return bool(model.digest) and os.path.realpath(model.file).startswith(blobs + os.sep)
-
-    def _sealed(self, model: Model) -> int:
+    def _blobs(self) -> Blobs:
         from mlops_tui.blobs import Blobs
         from mlops_tui.core.config import load
         from mlops_tui.keys import open_keys, read_meta
@@ -61,20 +90,42 @@ class Vault:
         # Without this, opening keys would begin a new store.
         if read_meta(self._home) is None:
             raise NotFound(f"there is no store in {self._home.data}", "it holds the key of the model", "set MLOPS_HOME")
-        blobs = Blobs(self._home.blobs, open_keys(self._home, load(where=self._home)))
-        return into_memory(blobs.size(model.digest), blobs.iter_chunks(model.digest))
+        return Blobs(self._home.blobs, open_keys(self._home, load(where=self._home)))
 
 
-def _plain(model: Model) -> int:
+class _Chunks(io.RawIOBase):
+    """What comes in pieces, as a file that is read from its beginning to its end."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        super().__init__()
+        self._chunks, self._left = iter(chunks), memoryview(b"")
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as the next piece goes; 0 at the end."""
+        while not self._left:
+            piece = next(self._chunks, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        return size
+
+
+def _plain(file: str, digest: str) -> bytes:
     from blake3 import blake3
 
     try:
-        data = Path(model.file).read_bytes()
+        data = Path(file).read_bytes()
     except OSError as error:
-        raise NotFound(f"cannot read the model {model.file}", str(error.strerror or error)) from error
-    if re.fullmatch(r"[0-9a-f]{64}", model.digest) and (found := blake3(data).hexdigest()) != model.digest:
-        raise Conflict(f"{model.file} is not the model {model.digest[:12]}", f"its digest is {found[:12]}")
-    return into_memory(len(data), [data])
+        raise NotFound(f"cannot read the model {file}", str(error.strerror or error)) from error
+    if re.fullmatch(r"[0-9a-f]{64}", digest) and (found := blake3(data).hexdigest()) != digest:
+        raise Conflict(f"{file} is not the model {digest[:12]}", f"its digest is {found[:12]}")
+    return data
 
 
 def into_memory(size: int, chunks: Iterable[bytes]) -> int:
@@ -121,6 +172,13 @@ def _anonymous(size: int) -> int:
     shared.close()
     shared.unlink()
     return fd
+
+
+def _unsized() -> IO[bytes]:
+    """Return a file in memory that grows; where there is none, one on disk that has no name."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("mlops-model", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "wb")
+    return tempfile.TemporaryFile()
 
 
 def _freeze(fd: int) -> None:

@@ -27,7 +27,7 @@ import msgspec
 
 from mlops_tui import __version__
 from mlops_tui.core.clock import now_us
-from mlops_tui.core.errors import MlopsError
+from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.serving.app import App, Column
 from mlops_tui.serving.connection import Connection
 from mlops_tui.serving.control import Channel, Message
@@ -42,6 +42,7 @@ from mlops_tui.serving.deployment import (
     Routes,
     read_deployment,
 )
+from mlops_tui.serving.deployment import Model as ModelPlace
 from mlops_tui.serving.front import SWEEP_S, Front
 from mlops_tui.serving.inference_log import InferenceLog
 from mlops_tui.serving.model import Model
@@ -295,15 +296,39 @@ class Worker:
             _log.info("toggles: %s", ", ".join(self._toggles.definition.toggles) or "none")
 
     async def _load(self, routes: Routes) -> None:
-        """Load and warm what is new, beside the traffic."""
+        """Load and warm what is new, beside the traffic.
+
+        Raises:
+            BadInput: a model cannot be loaded, or not in time.
+        """
         loop = asyncio.get_running_loop()
-        for key in routes.models:
+        for key, model in routes.models.items():
             if key not in self._models:
-                data = await loop.run_in_executor(self._loader, from_memory, self._files[key])
-                model = await loop.run_in_executor(self._loader, Model, data, self._deployment.threads)
-                if model.warm_up_error:
-                    _log.warning("model %s refused a row of zeros: %s", key[:12], model.warm_up_error)
-                self._models[key] = model
+                loading = loop.run_in_executor(self._loader, self._loaded, model)
+                try:
+                    self._models[key] = await asyncio.wait_for(loading, self._deployment.load_s)
+                except TimeoutError:
+                    self._loader = ThreadPoolExecutor(1, "mlops-load")  # the other thread may never come back
+                    words = f"the model is not loaded after {self._deployment.load_s:g} s"
+                    raise BadInput(words, key[:12], "is it too large?") from None
+
+    def _loaded(self, model: ModelPlace) -> Model:
+        """Load one model; runs on the loader's thread."""
+        deployment, fd = self._deployment, self._files[model.key]
+        if model.engine == "onnx":
+            made = Model(from_memory(fd), deployment.threads)
+        else:
+            from mlops_tui.serving.remote import Wishes
+            from mlops_tui.serving.remote_model import RemoteModel
+
+            wishes = Wishes(
+                model.engine, bool(model.parts), model.signature, deployment.python, deployment.threads,
+                deployment.memory_mb << 20, deployment.load_s, deployment.timeout_s,
+            )  # fmt: skip
+            made = RemoteModel(model.key[:12], wishes, fd)
+        if made.warm_up_error:
+            _log.warning("model %s refused a row of zeros: %s", model.key[:12], made.warm_up_error)
+        return made
 
     def _router(self, routes: Routes, revisions: tuple[Revision, ...], fallback: str | None) -> Router:
         arms = [self._arm(revision) for revision in revisions]
@@ -329,7 +354,7 @@ class Worker:
         for key in self._files.keys() - wanted.keys():
             os.close(self._files.pop(key))
         for key in self._models.keys() - wanted.keys():
-            del self._models[key]
+            self._loader.submit(self._models.pop(key).close)
 
     # The end.
 
@@ -345,6 +370,8 @@ class Worker:
         deadline = time.monotonic() + self._deployment.grace_s
         while (self._front.connections or self._arriving) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
+        for model in self._models.values():
+            model.close()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -37,7 +37,15 @@ def test_a_folder_becomes_a_version_that_outlives_it(desk):
     assert desk.call("model.verify", model="work@1").text.startswith("work@1: 2 files")
     with pytest.raises(Refused, match="keeps its files"):
         desk.call("artifact.delete", of=made.id, place="MLmodel")
-    with pytest.raises(Refused, match="not served by us yet · it is an MLflow model without an ONNX file"):
+    said = desk.call("deploy.servable", model="work@1").model
+    assert said["engine"] == "pyfunc" and [one["path"] for one in said["parts"]] == ["MLmodel", "model.pkl"]
+    assert desk.plan("deploy.create", name="w", model="work@1").text == "serve work@1 as w"
+
+
+def test_a_flavour_that_python_cannot_run_is_not_served(desk):
+    run = folder(desk, **{"model/MLmodel": b"flavors: {mleap: {}}"})
+    make(desk, name="work", source=f"runs:/{run}/model")
+    with pytest.raises(Refused, match="cannot be served · it is an MLflow model that Python cannot run: mleap"):
         desk.call("deploy.create", name="w", model="work@1")
 
 

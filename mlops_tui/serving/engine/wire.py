@@ -1,0 +1,118 @@
+"""Tensors over a Unix socket: a JSON header, then the bytes of each tensor as they lie in memory."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Message = dict[str, Any]
+
+DTYPES = {
+    "BOOL": "?", "UINT8": "u1", "UINT16": "u2", "UINT32": "u4", "UINT64": "u8", "INT8": "i1", "INT16": "i2",
+    "INT32": "i4", "INT64": "i8", "FP16": "f2", "FP32": "f4", "FP64": "f8",
+}  # fmt: skip
+TEXT = "BYTES"
+"""Strings: each with its length before it, four bytes little-endian."""
+
+_NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
+_LENGTH = struct.Struct("<I")
+_MAX_HEADER = 1 << 24
+
+
+def datatype(array: Array) -> str:
+    """Return what a protocol calls the type of an array.
+
+    Raises:
+        TypeError: tensors cannot have it.
+    """
+    if array.dtype.kind in "OUS":
+        return TEXT
+    try:
+        return _NAMES[array.dtype.newbyteorder("=")]
+    except KeyError:
+        raise TypeError(f"arrays of {array.dtype} are no tensors") from None
+
+
+def send(sock: socket.socket, message: Message, tensors: Mapping[str, Array] | None = None) -> None:
+    """Send a message with its tensors.
+
+    Raises:
+        OSError: the other end is gone, or did not read in time.
+        TypeError: an array is no tensor.
+    """
+    listed: list[Any] = []
+    blobs: list[bytes | memoryview] = []
+    for name, array in (tensors or {}).items():
+        kind = datatype(array)
+        blob = _text(array) if kind == TEXT else _plain(array, DTYPES[kind])
+        listed.append([name, kind, list(array.shape), len(blob)])
+        blobs.append(blob)
+    head = json.dumps({**message, "tensors": listed}).encode()
+    parts = [memoryview(_LENGTH.pack(len(head)) + head), *(memoryview(blob) for blob in blobs if len(blob))]
+    while parts:
+        sent = sock.sendmsg(parts[:64])
+        while parts and sent >= len(parts[0]):
+            sent -= len(parts.pop(0))
+        if sent:
+            parts[0] = parts[0][sent:]
+
+
+def receive(sock: socket.socket) -> tuple[Message, dict[str, Array]]:
+    """Wait for a message and return it with its tensors.
+
+    Raises:
+        EOFError: the other end is gone.
+        TimeoutError: it says nothing for as long as the socket waits.
+    """
+    size = _LENGTH.unpack(_exactly(sock, _LENGTH.size))[0]
+    if size > _MAX_HEADER:
+        raise EOFError
+    message = json.loads(_exactly(sock, size))
+    tensors = {}
+    for name, kind, shape, length in message.pop("tensors"):
+        data = _exactly(sock, length)
+        if kind == TEXT:
+            tensors[name] = _strings(data).reshape(shape)
+        else:
+            tensors[name] = np.frombuffer(data, DTYPES[kind]).reshape(shape)
+    return message, tensors
+
+
+def _exactly(sock: socket.socket, size: int) -> bytearray:
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size:
+        try:
+            got = sock.recv_into(view[at:])
+        except ConnectionError as error:
+            raise EOFError from error
+        if not got:
+            raise EOFError
+        at += got
+    return data
+
+
+def _plain(array: Array, code: str) -> memoryview:
+    """Return the bytes of an array, row-major and in the byte order of this machine, as does the other end."""
+    return np.ascontiguousarray(array, code).reshape(-1).view(np.uint8).data
+
+
+def _text(array: Array) -> bytes:
+    parts = [str(value).encode("utf-8", "replace") for value in array.ravel().tolist()]
+    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+
+
+def _strings(data: bytearray) -> Array:
+    found, at = [], 0
+    while at < len(data):
+        size = _LENGTH.unpack_from(data, at)[0]
+        found.append(data[at + 4 : at + 4 + size].decode())
+        at += 4 + size
+    return np.array(found, np.object_)
