@@ -15,6 +15,7 @@ from mlops_tui.serving.problem import Answer, Problem
 _T = TypeVar("_T")
 _ANY_WRAPPER = 47
 _BEYOND = 1 << 62
+MAX_ID = 256
 COMPRESS_FROM = 1400
 JSON_BODY, OCTETS, CSV = "application/json", "application/octet-stream", "text/csv"
 _PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -134,8 +135,8 @@ def checked_id(given: str | None) -> str | None:
     """Return the id that a client gave its request, if it gave one.
 
     Raises:
-        Problem: it is longer than 256 bytes.
+        Problem: it is longer than ``MAX_ID`` characters.
     """
-    if given is not None and len(given) > 64 and len(given.encode("utf-8", "replace")) > 256:
-        raise Problem("the request id is longer than 256 bytes")
+    if given is not None and len(given) > MAX_ID:
+        raise Problem(f"the request id is longer than {MAX_ID} characters")
     return given

@@ -13,12 +13,19 @@ from typing import Any
 import numpy as np
 
 from mlops_tui import __version__
+from mlops_tui.serving.bodies import MAX_ID
 from mlops_tui.serving.model import Model
 from mlops_tui.serving.tensors import DTYPES, Tensor
 
 _ROWS = (1, 2, 3)
 _MOST_VALUES = 4096
 _Schema = dict[str, Any]
+_LIMITS: dict[int, _Schema] = {
+    # From half a step above the largest number on, rounding gives infinity.
+    2: {"exclusiveMinimum": -65520.0, "exclusiveMaximum": 65520.0},
+    4: {"exclusiveMinimum": -(2 - 2**-24) * 2.0**127, "exclusiveMaximum": (2 - 2**-24) * 2.0**127},
+    8: {"minimum": -sys.float_info.max, "maximum": sys.float_info.max},
+}
 _TEXT = """Open Inference Protocol v2 and MLflow's scoring protocol.
 
 Requests of one to three rows are described; more are taken likewise, up to the limit of the body's size. Bodies may be
@@ -101,8 +108,8 @@ def _infer(model: Model) -> _Schema:
     outputs = [
         {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}} for name in model.output_names
     ]
-    asked = {"type": "array", "minItems": 1, "maxItems": 1, "items": {"anyOf": outputs}}
-    common = {"id": {"type": "string", "maxLength": 64, "pattern": "^[ -~]*$"}, "outputs": asked}
+    asked = {"type": ["array", "null"], "maxItems": 1, "items": {"anyOf": outputs}}
+    common = {"id": {"type": ["string", "null"], "maxLength": MAX_ID}, "outputs": asked}
     return {
         "anyOf": [
             {"type": "object", "required": ["inputs"], "properties": {**common, "inputs": inputs}}
@@ -139,6 +146,8 @@ def _array(items: _Schema, size: int) -> _Schema:
 
 def _nested(tensor: Tensor, rows: int) -> _Schema:
     schema = _value(tensor)
+    more = {"number": ["boolean", "null"], "integer": ["boolean"]}.get(schema["type"], [])
+    schema["type"] = [schema["type"], *more]
     for size in reversed(_shape(tensor, rows)):
         schema = _array(schema, size)
     return schema
@@ -151,25 +160,23 @@ def _value(tensor: Tensor) -> _Schema:
     if dtype.kind == "O":
         return {"type": "string"}
     if dtype.kind == "f":
-        most = min(float(np.finfo(dtype).max), sys.float_info.max)
-        return {"type": "number", "minimum": -most, "maximum": most}
+        return {"type": "number", **_LIMITS[dtype.itemsize]}
     limits = np.iinfo(dtype)
     return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
 
 
 def _table(model: Model) -> _Schema:
     """Tensors by name: of MLflow's four shapes the one that every model takes."""
-    shapes = []
-    for rows in _ROWS:
-        by_name = {t.name: _nested(t, rows) for t in model.inputs}
-        given: _Schema = {
-            "type": "object",
-            "required": list(by_name),
-            "properties": by_name,
-            "additionalProperties": False,
-        }
-        shapes.append({"type": "object", "required": ["inputs"], "properties": {"inputs": given}})
-    return {"anyOf": [{**shape, "additionalProperties": False} for shape in shapes]}
+    if len(model.inputs) == 1 and model.inputs[0].shape[:1] == (-1,):
+        (only,) = model.inputs
+        nested = _nested(only, 1)
+        return _named({only.name: {"type": "array", "minItems": 1, "items": nested["items"]}})
+    return {"anyOf": [_named({t.name: _nested(t, rows) for t in model.inputs}) for rows in _ROWS]}
+
+
+def _named(tensors: _Schema) -> _Schema:
+    given = {"type": "object", "required": list(tensors), "properties": tensors, "additionalProperties": False}
+    return {"type": "object", "required": ["inputs"], "properties": {"inputs": given}}
 
 
 # Answers.

@@ -48,6 +48,7 @@ ONNX_TYPES = {
 _LITTLE = {name: dtype.newbyteorder("<") for name, dtype in DTYPES.items()}
 _KINDS: dict[str, type] = {"b": bool, "u": int, "i": int, "f": float, "O": str}
 _FLAT = {kind: msgspec.json.Decoder(list[type_]) for kind, type_ in _KINDS.items()}  # type: ignore[valid-type]
+_NUMBERS = msgspec.json.Decoder(list[int | float])
 _NESTED = msgspec.json.Decoder(list[Any])
 _SIMD_FROM = 1024
 _U32 = struct.Struct("<I")
@@ -118,7 +119,23 @@ def _is_flat(raw: bytes, dtype: np.dtype[Any]) -> bool:
 def _flat(raw: bytes, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "f" and len(raw) > _SIMD_FROM:
         return _Simd.floats(raw).astype(dtype)
-    return np.array(_FLAT[dtype.kind].decode(raw), dtype)
+    try:
+        return np.array(_FLAT[dtype.kind].decode(raw), dtype)
+    except msgspec.ValidationError:
+        if dtype.kind not in "iu":
+            raise
+        return np.array(_whole(_NUMBERS.decode(raw)), dtype)
+
+
+def _whole(values: Sequence[float]) -> list[int]:
+    """Return numbers as integers: to JSON, 2.0 is one.
+
+    Raises:
+        ValueError: one is not whole.
+    """
+    if broken := next((v for v in values if type(v) is float and not v.is_integer()), None):
+        raise ValueError(f"{broken} is not whole")
+    return [int(v) for v in values]
 
 
 class _Simd:
@@ -145,6 +162,8 @@ def _nested(raw: bytes, dtype: np.dtype[Any], shape: list[int]) -> Array:
     if kind is float:
         if not all(type(v) is float or type(v) is int for v in flat):
             raise ValueError("not all are numbers")
+    elif kind is int and all(type(v) is int or type(v) is float for v in flat):
+        flat = _whole(flat)
     elif not all(type(v) is kind for v in flat):
         raise ValueError(f"not all are {kind.__name__}")
     return np.array(flat, dtype)

@@ -128,3 +128,12 @@ def test_what_is_wrong_in_bytes_is_the_clients_mistake(
 
 def test_json_has_no_nan_and_says_null() -> None:
     assert to_json(np.array([1, np.nan, np.inf], np.float32)) == b"[1.0,null,null]"
+
+
+def test_whole_numbers_are_integers_however_they_are_written() -> None:
+    for raw in (b"[1, 2.0, 3e2]", b"[[1], [2.0], [3e2]]"):
+        shape = [3] if raw[1:2] != b"[" else [3, 1]
+        assert from_json("x", "INT32", shape, raw).ravel().tolist() == [1, 2, 300]
+    for raw in (b"[1, 2.5]", b"[[1], [2.5]]", b"[1, true]", b"[1, 1e300]"):
+        with pytest.raises(Problem):
+            from_json("x", "INT32", [2] if raw[1:2] != b"[" else [2, 1], raw)
