@@ -29,7 +29,9 @@ def shipped() -> list[Migration]:
     """Return the migrations of this program in order."""
     folder = files("mlops_tui.store") / "migrations"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return [Migration(int(name[:4]), name, (folder / name).read_text()) for name in names]
+    steps = [Migration(int(name[:4]), name, (folder / name).read_text()) for name in names]
+    assert len({step.no for step in steps}) == len(steps), f"a number stands twice: {names}"
+    return steps
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, before: Callable[[], None] = lambda: None) -> int:
