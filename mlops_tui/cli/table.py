@@ -74,6 +74,10 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "tail": ("mlops_tui.cli.watch:tail", "Follow a run's log until the run ends."),
         "watch": ("mlops_tui.cli.watch:watch", "Follow a run's metrics in place until the run ends."),
     },
+    "rollout": {
+        "watch": ("mlops_tui.cli.rollout:watch", "Follow a rollout until it is over."),
+        "schema": ("mlops_tui.cli.rollout:schema", "Print the JSON schema of a rollout file."),
+    },
     "plugin": {"new": ("mlops_tui.cli.plugin:new", "Write the skeleton of a plugin that passes its own test.")},
 }
 """Verbs of a noun that are no operations."""

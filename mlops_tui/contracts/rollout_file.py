@@ -158,3 +158,16 @@ def schema() -> dict[str, Any]:
     """Return the JSON schema of a rollout file."""
     told = msgspec.json.schema(RolloutFile)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mlops-tui rollout", **told}
+
+
+def main() -> None:
+    """Write the schema beside this file, where ``mlops rollout schema`` reads it."""
+    import json
+    from pathlib import Path
+
+    text = json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+    Path(__file__).with_name("rollout.schema.json").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

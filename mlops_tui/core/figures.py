@@ -48,6 +48,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value:.{digits}f} %"
 
 
+def odds(log_e: float) -> str:
+    """Return an e-value, given as its natural log, as the odds against chance that it is; beyond a million is that."""
+    return ">1e6" if log_e > math.log(1e6) else number(math.exp(log_e))
+
+
 def size(value: float | int | None) -> str:
     """Return bytes in the unit that keeps them short."""
     if value is None:

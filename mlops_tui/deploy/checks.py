@@ -10,9 +10,10 @@ import numpy as np
 
 from mlops_tui.contracts.rollout import Check
 from mlops_tui.contracts.rollout_file import Drift, Harm, Limit, Spec, seconds
+from mlops_tui.core.figures import odds
 from mlops_tui.deploy.series import ENOUGH_TO_SCALE, MS, Scale, of_harm, of_limit
 from mlops_tui.stats import harm, threshold
-from mlops_tui.stats.harm import Counts, HarmSpec, odds
+from mlops_tui.stats.harm import Counts, HarmSpec
 
 WORDS = {"error": "model errors", "wrong": "wrong predictions", "latency": "latency", "score": "drift of the score"}
 Found = Mapping[str, tuple[Scale | None, Counts]]

@@ -173,7 +173,7 @@ def _check_steps(strategy: str, steps: tuple[Step, ...]) -> None:
     if sorted(set(weights)) != weights:
         raise _bad_steps(weights)
     kinds = [one.kind for one in steps]
-    if "shadow" in kinds and "weight" in kinds[: kinds.index("shadow")]:
+    if "weight" in kinds and "shadow" in kinds[kinds.index("weight") :]:
         raise BadInput("a shadow step comes before the first weight", "its answers would be nobody's", SEE)
     if strategy in ("blue-green", "recreate") and set(kinds) - ({"approve"} if strategy == "blue-green" else set()):
         raise BadInput(f"{strategy} has no step {kinds[0]}", "it moves all traffic at once", "strategy: canary")

@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlops_tui.core.errors import BadInput
+from mlops_tui.core.figures import odds
 
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """How many times as bad the canary might be: the alternatives that the evidence of harm mixes, evenly."""
@@ -49,12 +50,12 @@ Floats = NDArray[np.float64]
 
 
 class Counts:
-    """What each look of a check added, in order.
+    """What each look of a check added, in order; of one rollout, or of many at once.
 
     Args:
-        bad_c: badness of the canary, shape (looks,) or (marks, looks); ``bad_s`` of stable likewise.
+        bad_c: badness of the canary, shape (looks,), or (marks, looks); ``bad_s`` of stable likewise.
         bad_s: of stable.
-        n_c: units of the canary, shape (looks,).
+        n_c: units of the canary, shape (looks,). For many rollouts (rollouts, looks), and marks come before these.
         n_s: units of stable.
 
     Raises:
@@ -63,14 +64,15 @@ class Counts:
 
     def __init__(self, bad_c: ArrayLike, bad_s: ArrayLike, n_c: ArrayLike, n_s: ArrayLike) -> None:
         self.n_c, self.n_s = np.asarray(n_c, np.float64), np.asarray(n_s, np.float64)
-        shape = (-1, self.n_c.size)
-        self.bad_c = np.asarray(bad_c, np.float64).reshape(shape) if self.n_c.size else np.zeros((1, 0))
-        self.bad_s = np.asarray(bad_s, np.float64).reshape(shape) if self.n_c.size else np.zeros((1, 0))
+        self.bad_c, self.bad_s = (self._by_mark(np.asarray(bad, np.float64)) for bad in (bad_c, bad_s))
         for bad, n in ((self.bad_c, self.n_c), (self.bad_s, self.n_s)):
             if (bad < 0).any() or (bad > n * (1 + 1e-9)).any():
                 raise BadInput(
                     "a look has impossible counts", f"{bad.tolist()} of {n.tolist()}", "count each unit once"
                 )
+
+    def _by_mark(self, bad: Floats) -> Floats:
+        return bad if bad.ndim > self.n_c.ndim else bad[None]
 
 
 class HarmSpec(msgspec.Struct, frozen=True):
@@ -231,8 +233,3 @@ def _sentence(result: HarmResult, spec: HarmSpec) -> str:
 
 def _count(badness: float) -> str:
     return f"{badness:,.0f}" if badness == int(badness) else f"{badness:,.1f}"
-
-
-def odds(log_value: float) -> str:
-    """Write an e-value as people read it: ``20``, ``0.4``, ``1e+12``."""
-    return f"{math.exp(min(log_value, 700)):.3g}"

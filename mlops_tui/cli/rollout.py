@@ -1,0 +1,113 @@
+"""``mlops rollout watch`` and ``mlops rollout schema``; the other verbs are operations of the agent."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from importlib.resources import files
+from typing import Annotated, Any
+
+import typer
+
+from mlops_tui.cli import cells
+from mlops_tui.cli.call import connect
+from mlops_tui.cli.options import Wishes
+from mlops_tui.cli.render import render
+from mlops_tui.contracts import rollout as contract
+from mlops_tui.core.errors import ExitCode, MlopsError
+from mlops_tui.core.figures import odds
+from mlops_tui.core.printable import clean
+from mlops_tui.core.states import SYMBOLS, tone
+
+EVENTS = 5
+"""Transitions that are shown, the newest."""
+
+
+def schema(ctx: typer.Context) -> None:
+    """Print the JSON schema of a rollout file.
+
+    Editors that know JSON schemas complete and check the file by it; mlops rollout start --file reads it.
+    """
+    sys.stdout.write(files("mlops_tui.contracts").joinpath("rollout.schema.json").read_text())
+
+
+def watch(
+    ctx: typer.Context,
+    rollout: Annotated[str, typer.Argument(help="deployment, or the beginning or end of a rollout's id")],
+    every: Annotated[float, typer.Option(min=0.1, help="seconds between looks")] = 1.0,
+) -> int:
+    """Follow a rollout until it is over: its step, its evidence as e-values, and why it stands where it does.
+
+    On a terminal the lines are drawn over; elsewhere a line is printed for each transition. The exit code is 0 when
+    the new version got all traffic.
+    """
+    wishes: Wishes = ctx.obj
+    limit = time.monotonic() + wishes.timeout if wishes.timeout else float("inf")
+    live = sys.stdout.isatty() and wishes.format == "table"
+    drawn, told = 0, 0
+    with connect(wishes) as client:
+        while True:
+            found = client.call(contract.status, contract.RolloutRef(rollout=rollout))
+            rollout = found.id
+            if live:
+                drawn = _draw(lines_of(found), drawn)
+            elif wishes.format == "table":
+                told = _tell(found, told)
+            if found.ended is not None:
+                if wishes.format != "table":
+                    render(found, "rollout.status", wishes)
+                return int(ExitCode.OK if found.state == "Succeeded" else ExitCode.FAILURE)
+            if time.monotonic() + every > limit:
+                raise MlopsError("the rollout is not over within the time given", "it goes on", "leave out --timeout")
+            time.sleep(every)
+
+
+def lines_of(found: Any) -> list[str]:
+    """Return a rollout as lines: where it stands, why, the evidence of each check, what happened last."""
+    head = f"{found.deployment} · {found.stable} → {found.canary} · {found.strategy}"
+    stands = f"{SYMBOLS[tone(found.state)]} {found.state} · {track(found)}"
+    lines = [head, stands, f"  {found.why}"]
+    if found.checks:
+        lines.append(
+            f"  {'check':<18} {'stable':>18} {'new version':>18} {'harm e':>8} {'safe e':>8} {'needed':>8}  verdict"
+        )
+    for one in found.checks:
+        stable, canary = _share(one.bad_stable, one.n_stable), _share(one.bad_canary, one.n_canary)
+        name = one.event if one.kind == "harm" else f"{one.kind} {one.event}"
+        evidence = f"{odds(one.log_e_harm):>8} {odds(one.log_e_safe):>8} {odds(one.log_needed):>8}"
+        lines.append(f"  {name:<18} {stable:>18} {canary:>18} {evidence}  {one.text.partition(':')[0]}")
+    lines += [
+        f"  {cells.shown('time', one.ts)}  {one.state:<12} {one.weight:>4g} %  {one.text}"
+        for one in found.events[-EVENTS:]
+    ]
+    return [clean(line) for line in lines]
+
+
+def track(found: Any) -> str:
+    """Return the steps of a rollout with the one where it stands in brackets: ``5 % [25 %] 50 % 100 %``."""
+    stops = [*(step.text for step in found.steps), "100 %"]
+    at = len(stops) - 1 if found.state in ("Promoting", "Baking", "Succeeded") else found.step
+    return " ".join(f"[{stop}]" if number == at else stop for number, stop in enumerate(stops))
+
+
+def _share(bad: float, n: int) -> str:
+    return f"{bad / n:.2%} of {n:,}" if n else "–"
+
+
+def _draw(lines: list[str], drawn: int) -> int:
+    """Draw lines over those that were drawn before and return how many there are."""
+    room = shutil.get_terminal_size()
+    lines = lines[: max(2, room.lines - 2)]
+    back = f"\x1b[{drawn}A" if drawn else ""
+    sys.stdout.write(back + "".join(f"\x1b[2K{line[: room.columns - 1]}\n" for line in lines) + "\x1b[J")
+    sys.stdout.flush()
+    return len(lines)
+
+
+def _tell(found: Any, told: int) -> int:
+    """Print the transitions that are new and return how many there were in all."""
+    for one in found.events[told:]:
+        words = clean(f"{one.state:<12} {one.weight:>4g} %  {one.text} · {one.actor}")
+        print(f"{cells.shown('time', one.ts)}  {words}", flush=True)
+    return len(found.events)
