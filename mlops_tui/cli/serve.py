@@ -24,6 +24,8 @@ def serve(
     token_file: Annotated[str, typer.Option(help="file with the token that clients must send")] = "",
     name: Annotated[str, typer.Option(help="the name in the address; default, the model's")] = "",
     signed_by: Annotated[str, typer.Option(help="public key, in hex, that must have signed the bundle")] = "",
+    provider: Annotated[str, typer.Option(help="where ONNX models run: cpu, cuda or tensorrt")] = "",
+    provider_policy: Annotated[str, typer.Option(help="without that GPU: require (refuse) or prefer (CPU)")] = "",
     python: Annotated[str, typer.Option(help="Python that runs torch and pyfunc models; default, this one")] = "",
     memory_mb: Annotated[int | None, typer.Option(min=1, help="MB that the process of such a model may have")] = None,
     load_s: Annotated[float | None, typer.Option(min=0.1, help="s until a model must be loaded; default 120")] = None,
@@ -41,6 +43,8 @@ def serve(
     given: dict[str, Any] = {"workers": workers, "threads": threads, "token-file": token_file, "name": name, "log": log}
     given |= {
         "signed-by": signed_by,
+        "provider": provider,
+        "provider-policy": provider_policy,
         "python": python,
         "memory-mb": memory_mb,
         "load-s": load_s,

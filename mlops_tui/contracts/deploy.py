@@ -31,6 +31,16 @@ class CreateDeployment(Request, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="port on loopback; 0: a free one")] = 0
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     environment: Annotated[str, Meta(description="local, staging or prod")] = "local"
+    threads: Annotated[int, Meta(ge=1, le=256, description="threads that one request may use")] = 1
+    provider: Annotated[str, Meta(description="where ONNX models run: cpu, cuda or tensorrt")] = "cpu"
+    provider_policy: Annotated[
+        str, Meta(description="without that GPU: require refuses the model, prefer serves it on the CPU and says so")
+    ] = "prefer"
+    gpu_memory_mb: Annotated[int, Meta(ge=0, description="MB of a GPU a model may have; 0: what it seems to need")] = 0
+    python: Annotated[str, Meta(description="Python that runs torch and pyfunc models; empty: the agent's")] = ""
+    memory_mb: Annotated[int, Meta(ge=0, description="MB that such a model may have; 0: four fifths of all")] = 0
+    load_s: Annotated[float, Meta(gt=0, description="seconds until a model must be loaded")] = 120.0
+    timeout_s: Annotated[float, Meta(gt=0, description="seconds until such a model must answer")] = 30.0
 
 
 class Kill(Request, frozen=True):
@@ -58,7 +68,11 @@ class SetFallback(Request, frozen=True):
 
 
 class Revision(msgspec.Struct, kw_only=True):
-    """A model version inside a deployment, with its share of the traffic and its figures since it began."""
+    """A model version inside a deployment, with its share of the traffic and its figures since it began.
+
+    ``engine`` (onnx, torch, pyfunc) and ``provider`` (cpu, cuda, tensorrt) are those that it really has; ``condition``
+    says what is wrong with them, if anything.
+    """
 
     id: str
     no: int
@@ -72,6 +86,9 @@ class Revision(msgspec.Struct, kw_only=True):
     errors: int
     p50_ms: float | None
     p95_ms: float | None
+    engine: str = ""
+    provider: str = ""
+    condition: str = ""
 
 
 class Deployment(Answer):

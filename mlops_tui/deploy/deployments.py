@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+import msgspec
 
 from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.listing import Column
@@ -17,11 +20,17 @@ from mlops_tui.deploy.servers import Servers
 from mlops_tui.door import Context, implements, keeps_awake
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
 from mlops_tui.serving.seats import refuse_foreign
+from mlops_tui.serving.session import POLICIES, PROVIDERS
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
 
 ENVIRONMENTS = ("local", "staging", "prod")
 HOST = "127.0.0.1"
+SERVING = (
+    "threads", "provider", "provider_policy", "gpu_memory_mb", "python", "memory_mb", "load_s", "timeout_s",
+)  # fmt: skip
+"""Facts of a deployment that its servers alone need."""
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(contract.CreateDeployment)}
 LOG_BYTES = 1 << 22
 _SHARES = """(
     SELECT string_agg(r.label || ' ' || round((s.share->>'weight')::DOUBLE)::INTEGER || '%', '  ' ORDER BY r.no)
@@ -78,12 +87,16 @@ class CreateDeployment:
         _check_place(ctx, request)
         version = resolve_version(ctx.session, ctx.tenant, request.model)
         refuse_unservable(version)
+        facts = _facts(request)
         return Plan(
             operation="deploy.create",
             object=f"deploy:{request.name}",
             text=f"serve {label(version)} as {request.name}",
-            changes=[Change(object=f"deploy:{request.name}", field="serves", after=label(version))],
-            data={"version": version},
+            changes=[
+                Change(object=f"deploy:{request.name}", field="serves", after=label(version)),
+                *(Change(object=f"deploy:{request.name}", field=name, after=value) for name, value in facts.items()),
+            ],
+            data={"version": version, "facts": facts},
         )
 
     def apply(self, ctx: Context, request: contract.CreateDeployment, plan: Plan) -> contract.Deployment:
@@ -99,6 +112,7 @@ class CreateDeployment:
             host=HOST,
             port=request.port,
             workers=request.workers,
+            facts=msgspec.json.encode(plan.data["facts"]).decode(),
             status="starting",
             text="starting",
             boot="",
@@ -110,6 +124,23 @@ class CreateDeployment:
         traffic.shift(ctx, identifier, traffic.all_to(no), "create", ctx.caller.reason)
         ctx.emit("deploy", identifier, "created", plan.text, f"deploy:{request.name}")
         return shown(ctx, find_deployment(ctx.session, ctx.tenant, identifier))
+
+
+def _facts(request: contract.CreateDeployment) -> dict[str, Any]:
+    """Return what a person wants otherwise than the servers do by default.
+
+    Raises:
+        BadInput: there is no such provider or policy, or the Python is none.
+    """
+    for name, known in (("provider", tuple(PROVIDERS)), ("provider_policy", POLICIES)):
+        if getattr(request, name) not in known:
+            raise BadInput(
+                f"there is no {name.replace('_', ' ')} {getattr(request, name)!r}", "", "one of: " + ", ".join(known)
+            )
+    if request.python and not os.access(request.python, os.X_OK):
+        raise BadInput(f"{request.python} is no Python", "it cannot be run", "give the path of one")
+    asked = {name: getattr(request, name) for name in SERVING}
+    return {name: value for name, value in asked.items() if value != _DEFAULTS[name]}
 
 
 def _check_place(ctx: Context, request: contract.CreateDeployment) -> None:
@@ -196,14 +227,16 @@ def shown(ctx: Context, row: dict[str, Any]) -> contract.Deployment:
         actor=row["actor"],
         generation=now.generation if now else 0,
         acknowledged=row["acknowledged"],
-        revisions=_revisions(ctx.session, row, now),
+        revisions=_revisions(ctx, row, now),
         rollout=under_way[0]["id"] if under_way else None,
         text=toggles.switched_off(ctx.session, ctx.tenant, row["name"]) or row["text"],
         fallback=fallback.current(ctx.session, row["id"]).text(labels_of(ctx.session, row["id"])),
     )
 
 
-def _revisions(session: Session, row: dict[str, Any], now: traffic.Traffic | None) -> list[contract.Revision]:
+def _revisions(ctx: Context, row: dict[str, Any], now: traffic.Traffic | None) -> list[contract.Revision]:
+    session = ctx.session
+    engines = Servers(ctx.home.deployments / row["id"]).state.get("models", {})
     shares = {share.no: share for share in now.split.shares} if now else {}
     totals = {
         no: Figures(*figures)
@@ -217,7 +250,23 @@ def _revisions(session: Session, row: dict[str, Any], now: traffic.Traffic | Non
            WHERE r.deployment_id = ? ORDER BY r.no""",
         [row["id"]],
     )
-    return [_revision(one, shares.get(one["no"]), totals.get(one["no"]) or Figures(0, 0, []), row) for one in found]
+    return [
+        _revision(
+            {**one, **_engine(engines.get(one["id"], {}))}, shares.get(one["no"]),
+            totals.get(one["no"]) or Figures(0, 0, []), row,
+        )
+        for one in found
+    ]  # fmt: skip
+
+
+def _engine(said: dict[str, Any]) -> dict[str, str]:
+    """Return what a person wants to know of an engine."""
+    words = [said["why"]] if said.get("why") else []
+    if said.get("state", "ready") != "ready":
+        words.append({"open": "crashed too often, left alone for a while"}.get(said["state"], "being started again"))
+    if said.get("restarts"):
+        words.append(f"started again {said['restarts']} times")
+    return {"engine": said.get("engine", ""), "provider": said.get("provider", ""), "condition": "; ".join(words)}
 
 
 def _revision(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
+import msgspec
+
 from mlops_tui.contracts.deploy import Deployment
 from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import MlopsError
@@ -72,6 +74,7 @@ def _tend(house: House, row: dict[str, Any]) -> None:
     if not (folder / DEPLOYMENT).exists():
         facts = {name: row[name] for name in ("name", "host", "port", "workers")}
         spool = str(house.home.spool / row["id"])
+        facts |= msgspec.json.decode(row["facts"] or "{}")
         write_json(folder / DEPLOYMENT, {"deployment": row["id"], **facts, "spool": spool}, durable=True)
     servers = Servers(folder)
     _write_routes(house, row["id"], servers)

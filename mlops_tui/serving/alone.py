@@ -23,11 +23,12 @@ from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.core.printable import clean
 from mlops_tui.serving.alone_words import ask, told
 from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, Deployment, Model, Revision, Routes, write_json
+from mlops_tui.serving.session import POLICIES, PROVIDERS
 from mlops_tui.serving.sources import Source, find_source
 from mlops_tui.serving.supervisor import Supervisor
 
 _MOST_TOKEN = 4096
-_FACTS = ("workers", "threads", "python", "memory_mb", "load_s", "timeout_s")
+_FACTS = ("workers", "threads", "provider", "provider_policy", "python", "memory_mb", "load_s", "timeout_s")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", default="")
     parser.add_argument("--log", default="", help="folder of the inference log; default, none is kept")
     parser.add_argument("--signed-by", default="", help="public key whose signature a bundle must have")
+    parser.add_argument("--provider", default="", choices=("", *PROVIDERS))
+    parser.add_argument("--provider-policy", default="", choices=("", *POLICIES))
     parser.add_argument("--python", default="", help="the Python of an environment that has what the model needs")
     parser.add_argument("--memory-mb", type=int, default=0, help="what the process of a model may have")
     parser.add_argument("--load-s", type=float, default=0.0, help="seconds until a model must be loaded")

@@ -46,6 +46,7 @@ def ask(deployment: Deployment, port: int) -> dict[str, Any]:
         "name": deployment.name,
         "versions": body["versions"],
         "platform": body["platform"],
+        "provider": body["parameters"].get("provider", ""),
         "inputs": body["inputs"],
         "outputs": body["outputs"],
         "features": body["parameters"].get("features", []),
@@ -57,8 +58,8 @@ def ask(deployment: Deployment, port: int) -> dict[str, Any]:
 def told(said: dict[str, Any], source: Source, deployment: Deployment) -> str:
     """Return the same for a person."""
     workers = "1 worker" if deployment.workers == 1 else f"{deployment.workers} workers"
-    version = ", ".join(said["versions"])
-    lines = [f"{source.name} · {version} · {said['url']} · {workers} · {said['platform']} · Ctrl-C drains and ends"]
+    runs = f"{said['platform']} on {said['provider']}"
+    lines = [" · ".join([source.name, *said["versions"], said["url"], workers, runs, "Ctrl-C drains and ends"])]
     for side in ("inputs", "outputs"):
         lines += [f"  {side[:-1]:7} {_tensor(one)}" for one in said[side]]
     if said["features"]:

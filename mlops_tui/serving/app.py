@@ -208,7 +208,12 @@ class App:
             "platform": arm.model.platform,
             "inputs": [tensor.metadata() for tensor in arm.model.inputs],
             "outputs": [tensor.metadata() for tensor in arm.model.output_tensors],
-            "parameters": {"revision": arm.label, "features": list(arm.model.features), "traffic": _traffic(router)},
+            "parameters": {
+                "revision": arm.label,
+                "features": list(arm.model.features),
+                "traffic": _traffic(router),
+                **arm.model.condition,
+            },
         }
 
     def _openapi(self, envelope: Envelope, body: bytes) -> Answer:

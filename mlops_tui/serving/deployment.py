@@ -33,6 +33,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     ``token`` nobody is asked for one; runs over a millisecond go to ``slow_threads``, before which ``slow_queue`` may
     wait; ``allowed_hosts`` are Host names served besides loopback's and ``host``; times are in seconds. Workers of one
     that is ``alone`` leave when their supervisor dies: nobody would start another.
+    ``provider`` and ``provider_policy`` are those of :class:`mlops_tui.serving.session.Wish`, with ``gpu_memory_mb``.
     ``python`` runs models in processes of their own (empty: ours), with ``memory_mb`` megabytes each (0: four fifths of
     the machine's); a model must be loaded within ``load_s``, and there a request answered within ``timeout_s``.
     """
@@ -55,6 +56,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 75.0
     grace_s: float = 10.0
     alone: bool = False
+    provider: str = "cpu"
+    provider_policy: str = "prefer"
+    gpu_memory_mb: int = 0
     python: str = ""
     memory_mb: int = 0
     load_s: float = 120.0

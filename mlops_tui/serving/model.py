@@ -11,9 +11,9 @@ import numpy as np
 import orjson
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.core.runtime import onnxruntime
 from mlops_tui.serving.probe import LONG_S, Probe
 from mlops_tui.serving.problem import Problem
+from mlops_tui.serving.session import Session, Wish
 from mlops_tui.serving.tensors import DTYPES, ONNX_TYPES, Array, Tensor
 
 MAX_LOGGED_COLUMNS = 4096
@@ -32,23 +32,23 @@ class Model:
 
     Args:
         data: the ONNX file.
-        threads: how many threads one request may use.
+        wish: where and how it is to run; default, one thread of the CPU.
 
     Raises:
         BadInput: it is not a model, or it takes or gives something else than tensors.
+        Refused: it must run on a GPU, and does not.
     """
 
-    def __init__(self, data: bytes, threads: int = 1) -> None:
-        self._session = _session(data, threads)
-        self._run = self._session._sess.run
+    def __init__(self, data: bytes, wish: Wish | None = None) -> None:
+        self._session = Session(data, wish or Wish())
+        self._run = self._session.run
         self._describe(
-            [_tensor(node) for node in self._session.get_inputs()],
-            [_tensor(node) for node in self._session.get_outputs()],
+            [_tensor(node) for node in self._session.inputs], [_tensor(node) for node in self._session.outputs]
         )
         shapes = self._warm_up()
         probe = Probe(self.run, self.inputs, self.output_tensors)
         self.joins, self._cost = probe.joins, probe.cost
-        self._lay_out(shapes, self._session.get_modelmeta().custom_metadata_map)
+        self._lay_out(shapes, self._session.metadata)
 
     def _describe(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         """Note what it takes and gives."""
@@ -75,11 +75,13 @@ class Model:
 
     @property
     def condition(self) -> dict[str, Any]:
-        """What there is to know of the engine now: ``engine``, ``provider``, and what went wrong."""
-        return {"engine": "onnx", "provider": "cpu"}
+        """What there is to know of the engine: where it runs, and why not where it was wished."""
+        said = {"engine": "onnx", "provider": self._session.provider}
+        return {**said, "why": self._session.why} if self._session.why else said
 
     def close(self) -> None:
         """Let go of what the model holds; nobody asks it any more."""
+        self._session.close()
 
     def check(self, feed: Feed) -> int:
         """Return how many rows the tensors hold, if they are what the model takes.
@@ -158,22 +160,6 @@ class Model:
         except Exception as error:
             self.warm_up_error = str(error)[:500]
             return [t.shape for t in self.output_tensors]
-
-
-def _session(data: bytes, threads: int) -> Any:
-    ort = onnxruntime()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Its errors come as exceptions; on standard error they would come once a request.
-    options.log_severity_level = 4
-    # A spinning thread halves the throughput of a machine whose cores have other work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise BadInput("the model cannot be loaded", str(error)[:500], "is it a whole ONNX file?") from error
 
 
 def _tensor(node: Any) -> Tensor:

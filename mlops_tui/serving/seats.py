@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import mlops_tui
 from mlops_tui.core.errors import Conflict, MlopsError
@@ -38,6 +39,7 @@ class Seat:
         self.channel: Channel | None = None
         self.at: Generation | None = None
         self.reverted = False
+        self.conditions: dict[str, dict[str, Any]] = {}
         self.leaving = False
         self.starts = 0
         self.failures = 0
@@ -88,6 +90,7 @@ class Seat:
         self.start_at = time.monotonic() + delay
         self.child, self.process, self.channel, self.at = None, None, None, None
         self.leaving = self.reverted = False
+        self.conditions = {}
 
     def end(self) -> None:
         """Kill the process, if it lives, and collect it."""

@@ -159,6 +159,9 @@ class Supervisor:
 
     def told(self, seat: Seat, message: Message) -> None:
         """Note what a worker serves, or why it does not."""
+        if message["op"] == "condition":
+            seat.conditions = message["models"]
+            return
         at = (int(message["at"][0]), int(message["at"][1]))
         if message["op"] == "refused":
             self._refuse(at, message["why"])
@@ -256,6 +259,7 @@ class Supervisor:
                 for s in self._fleet.seats
             ],
             "columns": self._columns.listed(),
+            "models": self._conditions(),
         }
         if state != self._published:
             try:
@@ -263,6 +267,17 @@ class Supervisor:
                 self._published = state
             except MlopsError as error:
                 _log.error("%s", error)
+
+    def _conditions(self) -> dict[str, dict[str, Any]]:
+        """Return how each revision's engine fares, by its id: of several workers the one that fares worst."""
+        found: dict[str, dict[str, Any]] = {}
+        for revision in self._current.everyone if self._current is not None else ():
+            told = [one for seat in self._fleet.seats if (one := seat.conditions.get(revision.model.key))]
+            if told:
+                found[revision.id] = min(
+                    told, key=lambda one: (one.get("state", "ready") == "ready", not one.get("why"))
+                )
+        return found
 
 
 def _signature(path: Path) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ import msgspec
 from mlops_tui import __version__
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import BadInput, MlopsError
+from mlops_tui.core.paths import home
 from mlops_tui.serving.app import App, Column
 from mlops_tui.serving.connection import Connection
 from mlops_tui.serving.control import Channel, Message
@@ -49,6 +50,7 @@ from mlops_tui.serving.model import Model
 from mlops_tui.serving.pool import Pool
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.seats import BACKLOG, accept_all
+from mlops_tui.serving.session import Wish
 from mlops_tui.serving.toggling import switches
 from mlops_tui.serving.unseal import from_memory
 from mlops_tui.spool.process import this_process
@@ -96,7 +98,12 @@ class Worker:
         self._channel: Channel | None = None
         self._retry_at = 0.0
         self._files: dict[str, int] = {}
+        self._told: dict[str, dict[str, Any]] = {}
         self._models: dict[str, Model] = {}
+        self._wish = Wish(
+            deployment.threads, deployment.provider, deployment.provider_policy, deployment.gpu_memory_mb << 20,
+            home().cache / "engines",
+        )  # fmt: skip
         self._columns: dict[str, int] = {}
         self._known: list[Column] = []
         self._plan: _Plan | None = None
@@ -157,6 +164,7 @@ class Worker:
         if self._plan is not None and self._plan.overdue:
             self._revert(self._plan)
         self._follow_toggles()
+        self._tell_conditions()
         if self._channel is None:
             self._connect()
 
@@ -178,7 +186,7 @@ class Worker:
         except OSError:
             sock.close()
             return
-        self._channel = channel
+        self._channel, self._told = channel, {}
         asyncio.get_running_loop().add_reader(sock.fileno(), self._hear)
 
     def _hello(self) -> Message:
@@ -232,6 +240,15 @@ class Worker:
             self._slot[Gauge.EPOCH], self._slot[Gauge.GENERATION] = epoch, generation
             self._slot[Gauge.REVERTED] = int(self._plan.reverted)
             self._say({"op": "serving", "at": [epoch, generation], "reverted": self._plan.reverted})
+            self._told = {}
+            self._tell_conditions()
+
+    def _tell_conditions(self) -> None:
+        """Say how the engines fare, when that is news."""
+        conditions = {key: model.condition for key, model in self._models.items()}
+        if conditions != self._told and self._channel is not None:
+            self._told = conditions
+            self._say({"op": "condition", "models": conditions})
 
     # Routes.
 
@@ -316,7 +333,7 @@ class Worker:
         """Load one model; runs on the loader's thread."""
         deployment, fd = self._deployment, self._files[model.key]
         if model.engine == "onnx":
-            made = Model(from_memory(fd), deployment.threads)
+            made = Model(from_memory(fd), self._wish)
         else:
             from mlops_tui.serving.remote import Wishes
             from mlops_tui.serving.remote_model import RemoteModel

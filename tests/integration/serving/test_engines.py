@@ -202,6 +202,9 @@ def test_a_model_that_breaks_its_process_harms_nobody_else(make, kit, hostile):
     server.serving(2)
     assert ask(666, "") == (200, 666.0)
     assert server.state["workers"][0]["restarts"] == 0
+    engines = server.until(lambda state: state["models"]["rev-2"].get("state") != "ready")["models"]
+    assert engines["rev-1"] == {"engine": "onnx", "provider": "cpu"}
+    assert (engines["rev-2"]["engine"], engines["rev-2"]["restarts"]) == ("pyfunc", 1)
 
 
 def test_a_folder_is_packed_whole(tmp_path):

@@ -1,11 +1,13 @@
 """Deployments through the door: created, refused, shown, listed, rolled back, removed."""
 
+import json
 import socket
 
 import pytest
 
 from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
 from mlops_tui.deploy import reconcile, traffic
+from mlops_tui.spool.process import this_process
 
 
 def test_a_new_deployment_gives_its_one_revision_everything(stage):
@@ -135,3 +137,22 @@ def test_the_end_of_the_log_is_read(stage):
     (folder / "server.log").write_text("".join(f"line {n}\n" for n in range(500)))
     found = stage.call("deploy.logs", deployment="census", lines=2)
     assert (found.lines, found.last) == (["line 498", "line 499"], 2)
+
+
+def test_how_models_are_to_run_is_kept_and_how_they_do_is_shown(stage):
+    stage.model()
+    with pytest.raises(BadInput, match="no provider 'gpu'"):
+        stage.call("deploy.create", name="census", model="census@1", provider="gpu")
+    with pytest.raises(BadInput, match="is no Python"):
+        stage.call("deploy.create", name="census", model="census@1", python="/no/python")
+    made = stage.call("deploy.create", name="census", model="census@1", provider="cuda", threads=2)
+    facts = stage.value("SELECT facts FROM deployment")
+    assert json.loads(facts) == {"provider": "cuda", "threads": 2}
+    assert made.revisions[0].engine == ""
+    folder = stage.house.home.deployments / made.id
+    folder.mkdir(mode=0o700)
+    said = {"engine": "pyfunc", "provider": "cpu", "why": "no GPU", "state": "open", "restarts": 3}
+    (folder / "state.json").write_text(json.dumps({"process": this_process(), "models": {made.revisions[0].id: said}}))
+    (shown,) = stage.call("deploy.show", deployment="census").revisions
+    assert (shown.engine, shown.provider) == ("pyfunc", "cpu")
+    assert shown.condition == "no GPU; crashed too often, left alone for a while; started again 3 times"
