@@ -33,6 +33,11 @@ def serve(
         float | None, typer.Option(min=0.01, help="s until such a model must answer; default 30")
     ] = None,
     log: Annotated[str, typer.Option(help="folder to log predictions in; default, none are")] = "",
+    sample: Annotated[float, typer.Option(min=0, max=1, help="share of the requests in the log")] = 1.0,
+    redact: Annotated[str, typer.Option(help="columns that the log leaves out, separated by commas")] = "",
+    tls_cert: Annotated[str, typer.Option(help="certificate chain in PEM: https instead of http")] = "",
+    tls_key: Annotated[str, typer.Option(help="its key")] = "",
+    tls_client_ca: Annotated[str, typer.Option(help="authority in PEM whose certificate clients must have")] = "",
 ) -> None:
     """Serve one model in the foreground, without a deployment; Ctrl-C drains and ends.
 
@@ -50,7 +55,7 @@ def serve(
         "load-s": load_s,
         "timeout-s": timeout_s,
     }
-    words += [f"--{key}={value}" for key, value in given.items() if value]
+    words += [f"--{key}={value}" for key, value in given.items() if value not in (None, "")]
     words += ["--json"] if wishes.format in ("json", "jsonl") else []
     words += ["--verbose"] if wishes.verbose else []
     if _is_path(source):

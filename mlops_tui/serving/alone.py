@@ -26,6 +26,7 @@ from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, Deployment, Model, 
 from mlops_tui.serving.session import POLICIES, PROVIDERS
 from mlops_tui.serving.sources import Source, find_source
 from mlops_tui.serving.supervisor import Supervisor
+from mlops_tui.serving.tls import Context, Tls
 
 _MOST_TOKEN = 4096
 _FACTS = ("workers", "threads", "provider", "provider_policy", "python", "memory_mb", "load_s", "timeout_s")
@@ -59,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--token-file", default="")
     parser.add_argument("--log", default="", help="folder of the inference log; default, none is kept")
+    parser.add_argument("--sample", type=float, default=1.0, help="share of the requests in the log")
+    parser.add_argument("--redact", default="", help="columns that the log leaves out, separated by commas")
+    parser.add_argument("--tls-cert", default="", help="certificate chain in PEM")
+    parser.add_argument("--tls-key", default="", help="its key")
+    parser.add_argument("--tls-client-ca", default="", help="authority whose certificate clients must have")
     parser.add_argument("--signed-by", default="", help="public key whose signature a bundle must have")
     parser.add_argument("--provider", default="", choices=("", *PROVIDERS))
     parser.add_argument("--provider-policy", default="", choices=("", *POLICIES))
@@ -132,9 +138,28 @@ def _deployment(source: Source, wishes: argparse.Namespace) -> Deployment:
         port=wishes.port,
         log_predictions=bool(wishes.log),
         token=_token(Path(wishes.token_file)) if wishes.token_file else None,
+        tls=_tls(wishes),
+        log_sample=wishes.sample,
+        redact=tuple(name.strip() for name in wishes.redact.split(",") if name.strip()),
         alone=True,
         **facts,
     )
+
+
+def _tls(wishes: argparse.Namespace) -> Tls | None:
+    """Return the TLS files that were named, once they have been tried.
+
+    Raises:
+        BadInput: one is missing or cannot be used.
+    """
+    if not (wishes.tls_cert or wishes.tls_key or wishes.tls_client_ca):
+        return None
+    if not (wishes.tls_cert and wishes.tls_key):
+        raise BadInput("TLS needs a certificate and its key", "", "--tls-cert FILE --tls-key FILE")
+    client_ca = str(Path(wishes.tls_client_ca).absolute()) if wishes.tls_client_ca else None
+    found = Tls(str(Path(wishes.tls_cert).absolute()), str(Path(wishes.tls_key).absolute()), client_ca)
+    Context(found)
+    return found
 
 
 def _token(path: Path) -> str:

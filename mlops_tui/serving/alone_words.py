@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import shlex
+import ssl
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,14 @@ from mlops_tui.serving.sources import Source
 _ASK_S = 10.0
 _WIDE = 4096
 """Values in an example at most: a wider row is shown by its shape alone."""
+_UNKNOWN: dict[str, Any] = {
+    "versions": [],
+    "platform": "clients need a certificate",
+    "inputs": [],
+    "outputs": [],
+    "parameters": {},
+}
+"""What can be said of a server that this process may not ask either."""
 
 
 def ask(deployment: Deployment, port: int) -> dict[str, Any]:
@@ -24,21 +33,10 @@ def ask(deployment: Deployment, port: int) -> dict[str, Any]:
         MlopsError: it does not answer.
     """
     path = f"/v2/models/{quote(deployment.name)}"
-    headers = {"Authorization": f"Bearer {deployment.token}"} if deployment.token else {}
-    line = http.client.HTTPConnection(_reached(deployment.host), port, timeout=_ASK_S)
-    try:
-        line.request("GET", path, headers=headers)
-        answer = line.getresponse()
-        body = json.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise MlopsError("the server does not answer", str(error)) from error
-    finally:
-        line.close()
-    if answer.status != 200:
-        raise MlopsError("the server does not say what it serves", str(body.get("error", body)))
+    body = _UNKNOWN if deployment.tls and deployment.tls.client_ca else _about(deployment, port, path)
     host = f"[{deployment.host}]" if ":" in deployment.host else deployment.host
-    url = f"http://{host}:{port}"
-    example = _example(body["inputs"])
+    url = f"{'https' if deployment.tls else 'http'}://{host}:{port}"
+    example = _example(body["inputs"]) if body["inputs"] else None
     return {
         "schema": "serve/1",
         "url": url,
@@ -53,6 +51,33 @@ def ask(deployment: Deployment, port: int) -> dict[str, Any]:
         "example": example,
         "curl": _curl(url + path + "/infer", example, bool(deployment.token)) if example else None,
     }
+
+
+def _about(deployment: Deployment, port: int, path: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {deployment.token}"} if deployment.token else {}
+    line = _line(deployment, port)
+    try:
+        line.request("GET", path, headers=headers)
+        answer = line.getresponse()
+        body = json.loads(answer.read())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise MlopsError("the server does not answer", str(error)) from error
+    finally:
+        line.close()
+    if answer.status != 200:
+        raise MlopsError("the server does not say what it serves", str(body.get("error", body)))
+    found: dict[str, Any] = body
+    return found
+
+
+def _line(deployment: Deployment, port: int) -> http.client.HTTPConnection:
+    host = _reached(deployment.host)
+    if deployment.tls is None:
+        return http.client.HTTPConnection(host, port, timeout=_ASK_S)
+    # This process has just been told which certificate to use, and asks the server that it started itself.
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=_ASK_S, context=trusting)
 
 
 def told(said: dict[str, Any], source: Source, deployment: Deployment) -> str:

@@ -24,6 +24,7 @@ from mlops_tui.serving.predict import Predictor
 from mlops_tui.serving.problem import JSON, Answer, Problem, safe
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.table import Invocation
+from mlops_tui.serving.tokens import Tokens
 
 Column = tuple[int, str, str]
 _Headers = Mapping[bytes, bytes]
@@ -51,12 +52,20 @@ class App:
         counters: the deployment's counters.
         slot: this worker's slot in them.
         log: where predictions go, or None.
+        tokens: who may ask; None: who has the deployment's token, if it has one.
     """
 
-    def __init__(self, deployment: Deployment, counters: Counters, slot: Slot, log: InferenceLog | None) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        counters: Counters,
+        slot: Slot,
+        log: InferenceLog | None,
+        tokens: Tokens | None = None,
+    ) -> None:
         self._name = deployment.name
         self._counters, self._slot = counters, slot
-        self._guard = Guard(deployment.host, deployment.allowed_hosts, deployment.token)
+        self._guard = Guard(deployment.host, deployment.allowed_hosts, tokens or Tokens(None, deployment.token))
         self._columns: Sequence[Column] = ()
         self.predictor = Predictor(slot, log, deployment.max_body)
         infer: _Endpoint = ("POST", partial(self.predictor.submit, Inference, None))
@@ -219,7 +228,7 @@ class App:
     def _openapi(self, envelope: Envelope, body: bytes) -> Answer:
         router = self._router()
         versions = [arm.label for arm in router.arms]
-        return _json(document(self._name, router.lead.model, versions, self._guard.asks))
+        return _json(document(self._name, router.lead.model, versions, self._guard.tokens.asked))
 
     def _metrics(self, envelope: Envelope, body: bytes) -> Answer:
         return exposition(self._counters, self._name, self._columns)

@@ -17,11 +17,13 @@ from typing import Any
 import msgspec
 
 from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotFound
+from mlops_tui.serving.tls import Tls
 
 DEPLOYMENT, ROUTES, STATE = "deployment.json", "routes.json", "state.json"
 TOGGLES = "toggles.json"
 SHORTEST_S = 0.001
 """The shortest time limit of a run: what takes less runs in the event loop and cannot be cut short."""
+TOKENS = "tokens.json"
 COUNTERS, CONTROL, LOCK = "counters.bin", "control.sock", "supervisor.lock"
 Generation = tuple[int, int]
 
@@ -36,6 +38,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     ``provider`` and ``provider_policy`` are those of :class:`mlops_tui.serving.session.Wish`, with ``gpu_memory_mb``.
     ``python`` runs models in processes of their own (empty: ours), with ``memory_mb`` megabytes each (0: four fifths of
     the machine's); a model must be loaded within ``load_s``, and there a request answered within ``timeout_s``.
+    ``log_sample`` is the share of requests in the inference log, by their id; columns named in ``redact`` are written
+    there as missing.
     """
 
     deployment: str
@@ -63,6 +67,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: int = 0
     load_s: float = 120.0
     timeout_s: float = 30.0
+    tls: Tls | None = None
+    log_sample: float = 1.0
+    redact: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Return what tells these facts from others; the port is not among them, as 0 becomes another number."""

@@ -74,6 +74,10 @@ class Front:
                 self.heads.clear()
             self.heads[head] = Known(entry, size)
 
+    def forget_heads(self) -> None:
+        """Read every head anew: who may ask has changed."""
+        self.heads.clear()
+
     def render(self, answer: Answer, connection: bytes = b"", head_only: bool = False) -> list[bytes]:
         """Return an answer as HTTP; large bodies stay a piece of their own.
 

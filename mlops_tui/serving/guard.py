@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from mlops_tui.serving.problem import Problem
+from mlops_tui.serving.tokens import Tokens
 
 _OPEN = frozenset({"/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 _REMEMBERED = 256
@@ -25,21 +25,16 @@ class Guard:
     Args:
         host: the name or address that the server is bound to.
         allowed: further host names.
-        token: what ``Authorization`` must carry, as a bearer or as a Basic password; None asks for nothing.
+        tokens: one of which ``Authorization`` must carry, as a bearer or as a Basic password, if they are asked for.
     """
 
-    def __init__(self, host: str, allowed: Iterable[str] = (), token: str | None = None) -> None:
+    def __init__(self, host: str, allowed: Iterable[str] = (), tokens: Tokens | None = None) -> None:
         self._names = {"localhost", host.lower(), *(name.lower() for name in allowed)}
         self._any_address = not is_loopback(host)
         if self._any_address:
             self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        self._token = token.encode() if token else None
+        self.tokens = tokens or Tokens(None)
         self._hosts: dict[bytes, bool] = {}
-
-    @property
-    def asks(self) -> bool:
-        """Tell whether requests need a token."""
-        return self._token is not None
 
     def check(self, path: str, headers: Mapping[bytes, bytes]) -> None:
         """Let a request pass or refuse it. Health is open to whoever reaches the port, so that probes need no token.
@@ -55,7 +50,7 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None and not self._known(origin.partition(b"://")[2]):
             raise Problem("requests from foreign pages are refused", 403)
-        if self._token is not None and path not in _OPEN and not self._holds(headers.get(b"authorization", b"")):
+        if self.tokens.asked and path not in _OPEN and not self._holds(headers.get(b"authorization", b"")):
             raise Problem("a token is needed", 401, ((b"www-authenticate", b'Bearer realm="mlops"'),))
 
     def _known(self, host: bytes) -> bool:
@@ -76,7 +71,6 @@ class Guard:
         return self._any_address and _address(name) is not None
 
     def _holds(self, authorization: bytes) -> bool:
-        assert self._token is not None
         scheme, _, value = authorization.partition(b" ")
         if scheme.lower() == b"basic":
             try:
@@ -85,7 +79,7 @@ class Guard:
                 return False
         elif scheme.lower() != b"bearer":
             return False
-        return hmac.compare_digest(value.strip(), self._token)
+        return self.tokens.holds(value.strip())
 
 
 def is_loopback(name: str) -> bool:

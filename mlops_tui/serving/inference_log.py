@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
 
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import MlopsError
@@ -49,13 +51,29 @@ class Budget:
         return True
 
 
+class Keeping(NamedTuple):
+    """What of the requests is kept: a share of them, by their id, and all of their columns but some.
+
+    The same id is always kept or never: on a shadow, at another server, when it is sent again.
+    """
+
+    share: float = 1.0
+    redacted: frozenset[str] = frozenset()
+
+    def keeps(self, ident: bytes) -> bool:
+        """Tell whether a request is among the sample."""
+        return self.share >= 1.0 or crc32(ident) < self.share * 2**32
+
+
 class Stream:
     """The open segment of one set of columns, and what waits to be written to it."""
 
-    __slots__ = ("header", "opened", "pending", "rows", "writer")
+    __slots__ = ("header", "hidden_features", "hidden_outputs", "opened", "pending", "rows", "writer")
 
     def __init__(self, header: Header) -> None:
         self.header = header
+        self.hidden_features = [i for i, name in enumerate(header.features) if name in header.redacted]
+        self.hidden_outputs = [i for i, name in enumerate(header.outputs) if name in header.redacted]
         self.writer: SegmentWriter | None = None
         self.opened = 0.0
         self.pending: list[bytes] = []
@@ -70,10 +88,12 @@ class InferenceLog:
         deployment: the deployment's id, for the header.
         limit: bytes of segments that may lie in the folder, all workers together.
         slot: where written and dropped rows are counted.
+        keeping: what is kept of the requests.
     """
 
-    def __init__(self, folder: Path, deployment: str, limit: int, slot: Slot) -> None:
+    def __init__(self, folder: Path, deployment: str, limit: int, slot: Slot, keeping: Keeping | None = None) -> None:
         self._folder, self._deployment, self._slot = folder, deployment, slot
+        self.keeping = keeping or Keeping()
         self._started, self._n = now_us(), 0
         self._streams: dict[tuple[tuple[str, ...], tuple[str, ...]], Stream] = {}
         self._waiting: list[Stream] = []
@@ -85,7 +105,9 @@ class InferenceLog:
         """Return where records with these columns go; models of equal columns share it."""
         key = (features, outputs)
         if key not in self._streams:
-            self._streams[key] = Stream(Header(self._deployment, features, outputs))
+            hidden = tuple(sorted(self.keeping.redacted.intersection(features + outputs)))
+            header = Header(self._deployment, features, outputs, share=self.keeping.share, redacted=hidden)
+            self._streams[key] = Stream(header)
         return self._streams[key]
 
     def add(self, stream: Stream, record: bytes, rows: int) -> None:

@@ -1,9 +1,9 @@
 """Binary segments of the inference log: the format, its writer and its reader.
 
-A segment is ``MLOPSEG1``, a little-endian u32, that many bytes of JSON ``{deployment, features, outputs, dtype}``,
-then records: the 30 bytes of ``RECORD`` (total length with itself, time in µs, revision number, status, flags, latency
-in µs, rows, and the sizes of what follows), the request id in UTF-8, the features and the outputs, both float32 and
-row-major. A record says by its own sizes how many features and outputs a row has: all that the header names, or none.
+A segment is ``MLOPSEG1``, a little-endian u32, that many bytes of JSON (a ``Header``), then records: the 30 bytes of
+``RECORD`` (total length with itself, time in µs, revision number, status, flags, latency in µs, rows, and the sizes of
+what follows), the request id in UTF-8, the features and the outputs, both float32 and row-major. A record says by its
+own sizes how many features and outputs a row has: all that the header names, or none.
 """
 
 from __future__ import annotations
@@ -36,12 +36,17 @@ SHADOW = 1
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a segment says about itself: its deployment and the names of its columns."""
+    """What a segment says about itself: its deployment and the names of its columns.
+
+    ``share`` is the part of the requests that is kept, ``redacted`` names the columns whose values are not.
+    """
 
     deployment: str
     features: tuple[str, ...]
     outputs: tuple[str, ...]
     dtype: str = "float32"
+    share: float = 1.0
+    redacted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

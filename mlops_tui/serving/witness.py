@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from time import perf_counter_ns, time_ns
 
+import numpy as np
+
 from mlops_tui.serving.call import Failure, Ticket
 from mlops_tui.serving.counters import Count, Gauge, Slot
 from mlops_tui.serving.inference_log import InferenceLog
@@ -67,9 +69,10 @@ class Witness:
     def unreadable(self, router: Router, ident: str, started: int) -> None:
         """Note a request that nobody could read: revision 0, no rows."""
         self._slot.count(0, Count.CLIENT_ERROR)
-        if self._log is not None and (stream := router.lead.stream) is not None:
+        log, stream = self._log, router.lead.stream
+        if log is not None and stream is not None and log.keeping.keeps(ident.encode()):
             spent = (perf_counter_ns() - started) // 1000
-            self._log.add(stream, record(time_ns() // 1000, 0, CLIENT_ERROR, 0, spent, 0, ident.encode()), 0)
+            log.add(stream, record(time_ns() // 1000, 0, CLIENT_ERROR, 0, spent, 0, ident.encode()), 0)
 
     def flush(self) -> None:
         """Bring the log to the disk's cache; to be called before answers leave, so that no answered row is unlogged."""
@@ -88,11 +91,14 @@ class Witness:
     ) -> None:
         """Give each request its record: its rows of the tensors, which all of them share."""
         log, stream, every = self._log, arm.stream, sum(rows)
-        if log is None or stream is None or not tickets[0].logged:
+        if log is None or stream is None:
             return
         try:
             features = arm.model.feature_bytes(feed, every) if feed else b""
             outputs = arm.model.output_bytes(arrays, every) if arrays else b""
+            if stream.header.redacted:
+                features = _without(features, every, stream.hidden_features)
+                outputs = _without(outputs, every, stream.hidden_outputs)
         except Exception as error:
             # Whatever a model gives that has no place in the log: its answer goes out all the same.
             self._slot.add(Gauge.LOG_DROPPED_ROWS, every)
@@ -104,8 +110,9 @@ class Witness:
         for ticket, n in zip(tickets, rows, strict=True):
             end = at + n
             ident, spent = ticket.ident.encode("utf-8", "replace"), (now - ticket.started) // 1000
-            own = features[at * wide : end * wide], outputs[at * deep : end * deep]
-            log.add(stream, record(ts, arm.no, status, flags, spent, n, ident, *own), n)
+            if ticket.logged and log.keeping.keeps(ident):
+                own = features[at * wide : end * wide], outputs[at * deep : end * deep]
+                log.add(stream, record(ts, arm.no, status, flags, spent, n, ident, *own), n)
             at = end
 
     def _warn(self, arm: Arm, ident: str, failure: Exception) -> None:
@@ -114,3 +121,12 @@ class Witness:
         if (now := perf_counter_ns()) - self._warned_at >= _WARN_NS:
             _logger.warning("%d failures; revision %s on request %s: %s", self._silent, arm.label, ident, failure)
             self._silent, self._warned_at = 0, now
+
+
+def _without(data: bytes, rows: int, hidden: Sequence[int]) -> bytes:
+    """Return columns with some of them missing in every row."""
+    if not hidden or not data:
+        return data
+    table = np.frombuffer(data, np.float32).reshape(rows, -1).copy()
+    table[:, hidden] = np.nan
+    return table.tobytes()

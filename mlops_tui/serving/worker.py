@@ -38,6 +38,7 @@ from mlops_tui.serving.deployment import (
     COUNTERS,
     DEPLOYMENT,
     TOGGLES,
+    TOKENS,
     Deployment,
     Revision,
     Routes,
@@ -45,13 +46,15 @@ from mlops_tui.serving.deployment import (
 )
 from mlops_tui.serving.deployment import Model as ModelPlace
 from mlops_tui.serving.front import SWEEP_S, Front
-from mlops_tui.serving.inference_log import InferenceLog
+from mlops_tui.serving.inference_log import InferenceLog, Keeping
 from mlops_tui.serving.model import Model
 from mlops_tui.serving.pool import Pool
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.seats import BACKLOG, accept_all
 from mlops_tui.serving.session import Wish
+from mlops_tui.serving.tls import HANDSHAKE_S, Context
 from mlops_tui.serving.toggling import switches
+from mlops_tui.serving.tokens import Tokens
 from mlops_tui.serving.unseal import from_memory
 from mlops_tui.spool.process import this_process
 from mlops_tui.toggles.watching import Watched
@@ -93,8 +96,11 @@ class Worker:
         self._slot = self._counters.slot(slot)
         self._log: InferenceLog | None = None
         if deployment.log_predictions:
-            self._log = InferenceLog(Path(deployment.spool), deployment.deployment, spool_bytes, self._slot)
-        self._app = App(deployment, self._counters, self._slot, self._log)
+            keeping = Keeping(deployment.log_sample, frozenset(deployment.redact))
+            self._log = InferenceLog(Path(deployment.spool), deployment.deployment, spool_bytes, self._slot, keeping)
+        self._tokens = Tokens(folder / TOKENS, deployment.token)
+        self._tls = Context(deployment.tls) if deployment.tls is not None else None
+        self._app = App(deployment, self._counters, self._slot, self._log, self._tokens)
         self._channel: Channel | None = None
         self._retry_at = 0.0
         self._files: dict[str, int] = {}
@@ -138,13 +144,20 @@ class Worker:
         if self._server is None and not self._stop.is_set():
             loop = asyncio.get_running_loop()
             sock = socket.socket(fileno=os.dup(self._listener.fileno()))
-            self._server = await loop.create_server(lambda: Connection(self._front), sock=sock, backlog=BACKLOG)
+            self._server = await loop.create_server(
+                lambda: Connection(self._front), sock=sock, backlog=BACKLOG, **self._secured()
+            )
+
+    def _secured(self) -> dict[str, Any]:
+        return {} if self._tls is None else {"ssl": self._tls.ssl, "ssl_handshake_timeout": HANDSHAKE_S}
 
     def _take_in(self, accepted: Iterable[socket.socket]) -> None:
         """Serve connections that somebody else accepted."""
         loop = asyncio.get_running_loop()
         for sock in accepted:
-            task = loop.create_task(loop.connect_accepted_socket(lambda: Connection(self._front), sock))
+            task = loop.create_task(
+                loop.connect_accepted_socket(lambda: Connection(self._front), sock, **self._secured())
+            )
             self._arriving.add(task)
             task.add_done_callback(self._arriving.discard)
 
@@ -165,6 +178,10 @@ class Worker:
             self._revert(self._plan)
         self._follow_toggles()
         self._tell_conditions()
+        if self._tokens.look():
+            self._front.forget_heads()
+        if self._tls is not None:
+            self._tls.look()
         if self._channel is None:
             self._connect()
 

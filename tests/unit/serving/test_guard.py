@@ -7,6 +7,7 @@ import pytest
 
 from mlops_tui.serving.guard import Guard
 from mlops_tui.serving.problem import Problem
+from mlops_tui.serving.tokens import Tokens
 
 
 def status(guard: Guard, path: str = "/v2", **headers: str) -> int:
@@ -59,7 +60,7 @@ def test_a_request_without_host_and_one_from_a_foreign_page() -> None:
 
 
 def test_the_token_as_bearer_or_password_and_open_health() -> None:
-    guard = Guard("127.0.0.1", token="s3cret")
+    guard = Guard("127.0.0.1", tokens=Tokens(None, "s3cret"))
     basic = base64.b64encode(b"me:s3cret").decode()
     assert status(guard, host="localhost") == 401
     assert status(guard, host="localhost", authorization="Bearer s3cret") == 200

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from mlops_tui.serving import inference_log
 from mlops_tui.serving.counters import SLOT, Gauge, Slot
-from mlops_tui.serving.inference_log import InferenceLog
+from mlops_tui.serving.inference_log import InferenceLog, Keeping
 from mlops_tui.serving.segments import SegmentName, read_segment, record
 
 ROW = record(1_000, 1, 0, 0, 5, 1, b"r", b"abcd", b"efgh")
@@ -100,3 +102,18 @@ def test_a_folder_that_cannot_be_made_drops_rows_and_raises_nothing(tmp_path: Pa
     log.add(log.stream(("a",), ("y",)), ROW, 2)
     log.flush()
     assert slot[Gauge.LOG_ROWS] == 2
+
+
+def test_a_sample_goes_by_the_id_and_redacted_columns_are_missing(make_bench: Any, onnx_models: Any) -> None:
+    bench = make_bench()
+    bench.log.keeping = Keeping(0.25, frozenset({"X_1", "score", "unknown"}))
+    bench.route(bench.arm(1, onnx_models.summing()))
+    for n in range(400):
+        bench.infer([[n, 2, 3]], id=f"r-{n}")
+    (path,) = bench.spool.glob("*.seg")
+    batch = read_segment(path)
+    assert 60 < len(batch.request_id) < 140 and (batch.header.share, batch.header.redacted) == (0.25, ("X_1", "score"))
+    assert np.isnan(batch.features[:, 1]).all() and np.isnan(batch.outputs[:, 1]).all()
+    assert [f"r-{int(n)}" for n in batch.features[:, 0]] == batch.request_id and (batch.outputs[:, 0] == 3).all()
+    again = {ident for ident in batch.request_id if bench.log.keeping.keeps(ident.encode())}
+    assert len(again) == len(batch.request_id)
