@@ -38,6 +38,8 @@ from mlops_tui.plugins.loader import key_sources
 from mlops_tui.store.store import Store
 
 log = logging.getLogger(__name__)
+_CATCH_UP_S = 1.0
+"""Seconds for which a starting agent reads what lies there before it answers."""
 
 
 class Agent:
@@ -85,6 +87,7 @@ class Agent:
         Args:
             ready: called once the socket listens.
         """
+        self._catch_up()
         listener = _bind(self.house.home)
         ingesting = threading.Thread(target=self._ingest_loop, name="ingest", daemon=True)
         ingesting.start()
@@ -147,6 +150,15 @@ class Agent:
     def _counted_on(self) -> bool:
         """Tell whether somebody listens, or was given the address."""
         return bool(self.house.feed.readers or self.house.loopback.asked)
+
+    def _catch_up(self) -> None:
+        """Take in what was written while there was no agent, for a while: who starts one asks for that first."""
+        until = time.monotonic() + _CATCH_UP_S
+        try:
+            while self.ingestor.turn() and time.monotonic() < until:
+                continue
+        except Exception:
+            log.exception("ingestion failed; it will be tried again")
 
     def _ingest_loop(self) -> None:
         pause = 0.02

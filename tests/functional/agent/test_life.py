@@ -52,6 +52,23 @@ def test_a_client_starts_the_agent_and_is_told_of_the_new_key(home, stop):
     assert os.getsid(client.hello.pid) != os.getsid(0), "a closed terminal does not take it along"
 
 
+LOG_RUNS = """
+import mlops_tui as mlops
+for number in range(40):
+    with mlops.start_run(experiment="life", name=str(number)) as run:
+        for step in range(2000):
+            run.log({"loss": 1.0}, step=step)
+"""
+
+
+def test_the_first_answer_knows_what_was_logged_without_an_agent(home, stop):
+    subprocess.run([sys.executable, "-c", LOG_RUNS], capture_output=True, timeout=60, check=True)
+    with pytest.raises(Unreachable):
+        Client(home, start=False)
+    listed = Client(home).call("run.list")
+    assert listed.total == 40 and {row[3] for row in listed.rows} == {"done"}
+
+
 def test_clients_that_come_at_once_start_one_agent(home, stop):
     with ThreadPoolExecutor(6) as pool:
         pids = set(pool.map(lambda _: Client(home).hello.pid, range(6)))
