@@ -11,6 +11,7 @@ from mlops_tui.tui.hub import News
 from mlops_tui.tui.screens import arrange
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.views import ViewSource
+from mlops_tui.tui.widgets.listed import Listed
 from mlops_tui.tui.widgets.prompt import Prompt
 from mlops_tui.tui.widgets.table import Table
 from mlops_tui.tui.work import start
@@ -122,15 +123,23 @@ class Browser(Face):
 
     def on_table_filter_asked(self, event: Table.FilterAsked) -> None:
         """Ask for a filter at the foot of the screen."""
-        table = event.table
+        self._ask_filter(event.table, event.table.filter)
 
+    def _ask_filter(self, table: Listed, text: str, wrong: tuple[str, int] | None = None) -> None:
         def done(text: str) -> None:
             table.focus()
-            table.set_filter(text)
+            start(self, self._filter, table, text, group=f"open-{id(table)}", replace=True)
 
         names = [f"{column.name}:" for column in table.columns]
         hint = "status:done auc>0.9 ~resnet -word started>-2h; empty shows all"
-        self.mount(Prompt("/", table.filter, done, hint=hint, words=names))
+        self.mount(Prompt("/", text, done, hint=hint, words=names, wrong=wrong))
+
+    async def _filter(self, table: Listed, text: str) -> None:
+        """Filter a list; where that cannot be read, ask again with a caret under the place."""
+        text = text.strip()
+        if problem := await table.try_filter(text):
+            reason = problem.what.removeprefix("cannot read the filter: ")
+            self._ask_filter(table, text, (reason, max(0, problem.why.rpartition("\n")[2].find("^"))))
 
     async def on_table_opened(self, event: Table.Opened) -> None:
         """Open the row's object."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
-from mlops_tui.core.errors import MlopsError, NotFound
+from mlops_tui.core.errors import BadInput, MlopsError, NotFound
 from mlops_tui.tui.text import line
 from mlops_tui.tui.views import PAGE, Source, Window
 from mlops_tui.tui.widgets.panel import Panel
@@ -238,6 +238,18 @@ class Listed(Panel):
         self.filter = text.strip()
         self.retitle()
         self.open_anew()
+
+    async def try_filter(self, text: str) -> BadInput | None:
+        """Filter the list; where the text cannot be read, the list stays as it was and the reason is returned."""
+        before, self.filter = self.filter, text.strip()
+        await self.reopen()
+        problem = self.problem
+        if not isinstance(problem, BadInput):
+            return None
+        self.filter = before
+        self.show_problem(None)
+        self.retitle()
+        return problem
 
     def renew(self) -> None:
         """Take in all news; the cursor stays on its line."""

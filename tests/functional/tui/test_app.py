@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from textual.widgets import Input
 
-from mlops_tui.core.errors import Unreachable
+from mlops_tui.core.errors import BadInput, Unreachable
 from mlops_tui.tui import keys
 from mlops_tui.tui.widgets.dialog import Choices, Dialog
 from mlops_tui.tui.widgets.lines import Lines
@@ -103,6 +103,24 @@ async def test_the_prompt_takes_the_place_of_the_keys_and_gives_it_back(open_app
         await pilot.press("escape")
         await settle(pilot, 0.1)
         assert "q quit" in screen_text(app)[-1] and not app.screen.query(Prompt)
+
+
+async def test_a_filter_that_cannot_be_read_is_asked_again_with_a_caret(open_app, scripted, screen_text, settle):
+    door = scripted()
+    async with open_app(door, size=(80, 24)) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        table = app.face.query_one("#runs", Table)
+        door.rows.fail = BadInput("cannot read the filter: '>' is not a number", "auc>>3\n    ^", "")
+        await pilot.press("slash", *"auc>>3", "enter")
+        await settle(pilot)
+        foot = screen_text(app)[-2:]
+        assert foot[0].startswith(" / auc>>3") and foot[1].startswith("       ^ '>' is not a number")
+        assert table.filter == "" and table.total == 300 and app.screen.query_one(Input).cursor_position == 4
+        door.rows.fail = None
+        await pilot.press("backspace", "enter")
+        await settle(pilot)
+        assert table.filter == "auc>3" and not app.screen.query(Prompt)
 
 
 async def test_slash_filters_the_list_and_escape_takes_the_filter_back(open_app, scripted, settle):
