@@ -21,6 +21,7 @@ from mlops_tui.contracts import (
     rollout,
     run,
     toggle,
+    token,
     undo,
     version,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "rollout",
     "run",
     "toggle",
+    "token",
     "undo",
     "version",
 ]

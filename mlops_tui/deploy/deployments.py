@@ -28,9 +28,13 @@ ENVIRONMENTS = ("local", "staging", "prod")
 HOST = "127.0.0.1"
 SERVING = (
     "threads", "provider", "provider_policy", "gpu_memory_mb", "python", "memory_mb", "load_s", "timeout_s",
+    "log_sample", "redact",
 )  # fmt: skip
 """Facts of a deployment that its servers alone need."""
-_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(contract.CreateDeployment)}
+_DEFAULTS = {
+    field.name: field.default_factory() if callable(field.default_factory) else field.default
+    for field in msgspec.structs.fields(contract.CreateDeployment)
+}
 LOG_BYTES = 1 << 22
 _SHARES = """(
     SELECT string_agg(r.label || ' ' || round((s.share->>'weight')::DOUBLE)::INTEGER || '%', '  ' ORDER BY r.no)

@@ -18,6 +18,7 @@ from mlops_tui.deploy import (
     servable,
     toggle_operations,
     toggles,
+    tokens,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "servable",
     "toggle_operations",
     "toggles",
+    "tokens",
 ]
