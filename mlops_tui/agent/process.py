@@ -60,8 +60,7 @@ class Agent:
         keys = open_keys(home, config, key_sources())
         self.notice = keys.announcement
         memory_mb = int(config.get("agent.memory_mb")) or min(1000, memory_total() * 15 // 100 // 2**20)
-        cpus = os.cpu_count() or 1
-        threads = min(cpus, max(2, min(4, cpus // 2)))  # two halve a curve of a million points; ingestion feels none
+        threads = max(1, min(4, (os.cpu_count() or 1) // 2))
         store = Store(home.store, keys.store_key if keys.mode != "off" else None, memory_mb=memory_mb, threads=threads)
         open_rooms()
         self.store_id = keys.meta.store_id

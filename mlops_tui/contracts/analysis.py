@@ -139,7 +139,7 @@ class ExportRequest(Request, frozen=True):
     order_by: Annotated[list[str], Meta(description="'metrics.auc DESC', or -auc")] = msgspec.field(
         default_factory=list
     )
-    limit: Annotated[int, Meta(ge=1, le=100_000, description="runs at most")] = 10_000
+    limit: Annotated[int, Meta(ge=1, le=1_000_000, description="runs at most")] = 10_000
 
 
 class Exported(File):

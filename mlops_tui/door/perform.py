@@ -11,7 +11,7 @@ import msgspec
 from mlops_tui.contracts.operation import Answer, Effect, Kind, Operation, Plan, Request, Started, find
 from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotAllowed, Refused
 from mlops_tui.door.context import Caller, Context, act
-from mlops_tui.door.registry import IMPLEMENTATIONS
+from mlops_tui.door.registry import IMPLEMENTATIONS, LIMITS_S
 
 if TYPE_CHECKING:
     from mlops_tui.door.house import House
@@ -64,7 +64,7 @@ def perform(house: House, name: str, request: Request, caller: Caller, wish: Wis
         raise BadInput(f"{name} is not available in this agent", "its room is not loaded", "mlops agent status")
     if operation.effect is Effect.CHANGE:
         return _change(house, operation, code, request, caller, wish or Wish())
-    with house.store.read() as session:
+    with house.store.read(LIMITS_S[name]) as session:
         house.guard.check(session, caller, operation.permission)
         answer: Answer = code(Context(house, caller, session), request)
         return answer

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlops_tui.contracts.operation import Answer, Effect, Operation, Plan, Request
+from mlops_tui.store.store import READ_LIMIT_S
 
 if TYPE_CHECKING:
     from mlops_tui.door.context import Context
@@ -35,6 +36,7 @@ SegmentAbsorber = Callable[["Context", str, Any], None]
 KeepsAwake = Callable[["Session"], bool]
 
 IMPLEMENTATIONS: dict[str, Any] = {}
+LIMITS_S: dict[str, float] = {}
 ABSORBERS: dict[str, list[Absorber]] = {}
 PREPARERS: dict[str, list[Preparer]] = {}
 POINT_ABSORBERS: list[PointAbsorber] = []
@@ -46,10 +48,14 @@ SCHEDULES: dict[str, Schedule] = {}
 Made = TypeVar("Made")
 
 
-def implements(operation: Operation[Any, Any]) -> Callable[[Made], Made]:
+def implements(operation: Operation[Any, Any], *, limit_s: float = READ_LIMIT_S) -> Callable[[Made], Made]:
     """Register the code of an operation.
 
     A read or append is a function ``(ctx, request) -> answer``; a change is a class with ``plan`` and ``apply``.
+
+    Args:
+        operation: its declaration.
+        limit_s: seconds after which what a read or append asks the store is given up.
     """
 
     def register(made: Made) -> Made:
@@ -61,6 +67,7 @@ def implements(operation: Operation[Any, Any]) -> Callable[[Made], Made]:
             IMPLEMENTATIONS[operation.name] = made()  # type: ignore[operator]
         else:
             IMPLEMENTATIONS[operation.name] = made
+            LIMITS_S[operation.name] = limit_s
         return made
 
     return register

@@ -10,6 +10,9 @@ import numpy as np
 
 from mlops_tui.store.session import Session
 
+LONG = 200_000
+"""Points from which on the halves of a curve are read at once."""
+
 
 class SeriesBook:
     """Integer ids of series, handed out by the writer. One a store; used on the writer thread only.
@@ -220,11 +223,11 @@ def curve(
         part: first and last step that are wanted, both included; None, as far as there are any.
     """
     row = session.row(
-        "SELECT sid, nonfinite FROM series WHERE scope = ? AND owner = ? AND key = ?", [scope, owner, key]
+        "SELECT sid, nonfinite, n FROM series WHERE scope = ? AND owner = ? AND key = ?", [scope, owner, key]
     )
     if row is None:
         return None
-    sid, nonfinite = row
+    sid, nonfinite, n = row
     low, high = session.row("SELECT min(step), max(step) FROM point WHERE sid = ?", [sid]) or (None, None)
     first, last = part
     if low is not None:
@@ -233,21 +236,18 @@ def curve(
         return {name: [] for name in ("step", "ts", "min", "max", "mean")} | {"n": [0]}
     # Steps may be nanoseconds: their product with the number of buckets must fit into 64 bits.
     shift = max(0, (high - low).bit_length() - 40)
-    rows = session.rows(
-        f"""
+    width = ((high - low) >> shift) + 1
+    sql = f"""
         SELECT max(step), epoch_us(max(ts)), {_EXTREMES_OF_FINITE if nonfinite else _EXTREMES}, count(*) FROM point
-        WHERE sid = $sid {"" if part == (None, None) else "AND step BETWEEN $low AND $high"}
-        GROUP BY ((step - $low) >> $shift) * $points // $width ORDER BY 1
-        """,
-        {
-            "sid": sid,
-            "low": low,
-            "shift": shift,
-            "points": points,
-            "width": ((high - low) >> shift) + 1,
-            **({} if part == (None, None) else {"high": high}),
-        },
-    )
+        WHERE sid = $sid AND step BETWEEN $begin AND $end
+        GROUP BY ((step - $low) >> $shift) * $points // $width ORDER BY 1"""
+    asked = {"sid": sid, "low": low, "shift": shift, "points": points, "width": width, "begin": low, "end": high}
+    # Where the first bucket of the second half begins.
+    middle = low + (-(-(points // 2) * width // points) << shift)
+    if n < LONG or middle >= high:
+        rows = session.rows(sql, asked)
+    else:
+        rows = session.twice(sql, {**asked, "end": middle - 1}, {**asked, "begin": middle})
     columns = list(zip(*rows, strict=True))
     return {
         "step": list(columns[0]),

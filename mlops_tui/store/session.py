@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,22 @@ class Session:
     def column(self, sql: str, params: Params = ()) -> list[Any]:
         """Return the first column of every row."""
         return [row[0] for row in self.rows(sql, params)]
+
+    def twice(self, sql: str, one: Params, other: Params) -> list[tuple[Any, ...]]:
+        """Return the rows of a question asked twice at once, the second time beside this transaction.
+
+        What is large is so answered in half the time, where another core has nothing to do.
+        """
+        with ThreadPoolExecutor(1) as beside:
+            second = beside.submit(self._beside, sql, other)
+            return self.rows(sql, one) + second.result()
+
+    def _beside(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
+        session = Session(self.cursor)
+        try:
+            return session.rows(sql, params)
+        finally:
+            session.close()
 
     def columns(self, sql: str, params: Params = ()) -> Named:
         """Return every row as numpy columns by name; a column with nulls is a masked array."""

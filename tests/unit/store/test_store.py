@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import shutil
 import threading
 
@@ -115,6 +116,32 @@ def test_series_keep_ieee_values_and_extremes(store):
         shown = curve(session, "run", "r", "loss", 3)
         assert shown["min"][-1] == -2.0 and shown["max"][0] == 1.0 and shown["n"] == [6] and len(shown["step"]) == 3
         assert curve(session, "run", "r", "none", 3) is None
+
+
+def test_a_curve_whose_halves_are_read_at_once_is_the_same(store, monkeypatch):
+    book, chance = SeriesBook(), random.Random(5)
+    spans = [(0, 1), (0, 50), (-7, 1000), (10**18, 10**18 + 10**15), (-(2**61), 2**62), (2**63 - 40, 2**63 - 1)]
+    for number, (low, high) in enumerate(spans):
+        steps = [low, high, *(chance.randint(low, high) for _ in range(60))]
+        values = [chance.choice([chance.random(), math.nan]) if number % 2 else chance.random() for _ in steps]
+
+        def put(session, owner=f"r{number}", steps=steps, values=values):
+            book.append(session, "run", owner, ["x"] * len(steps), steps, range(len(steps)), values)
+
+        store.write(put)
+
+    def all_curves():
+        with store.read() as session:
+            return [
+                curve(session, "run", f"r{number}", "x", points, part)
+                for number, (low, high) in enumerate(spans)
+                for points in (1, 2, 3, 7, 500)
+                for part in ((None, None), (low + (high - low) // 3, None), (low, low))
+            ]
+
+    whole = all_curves()
+    monkeypatch.setattr("mlops_tui.store.series.LONG", 0)
+    assert repr(all_curves()) == repr(whole) and sum(one["n"][0] for one in whole[::3]) == 62 * len(spans) * 5
 
 
 def test_a_series_has_its_id_to_itself_whatever_was_deleted_forgotten_or_rolled_back(store, monkeypatch):

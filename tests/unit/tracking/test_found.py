@@ -7,6 +7,7 @@ import io
 import json
 import math
 
+import msgspec
 import pytest
 
 from mlops_tui.core.errors import BadInput
@@ -98,4 +99,36 @@ def test_parquet_keeps_kinds_and_nan(sweep, tmp_path):
     found = {row[1]: dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()}
     assert math.isnan(found["lr0.1-3"]["metrics.loss"]) and found["now"]["metrics.loss"] is None
     assert found["now"]['params.odd "key"'] == "x" and found["now"]["ended"] is None
+    assert not list((sweep.house.home.store / "tmp").iterdir())
+
+
+def test_a_table_written_in_pieces_is_the_same(sweep, tmp_path, monkeypatch):
+    import duckdb
+
+    sweep.run(name="last", params={"LR": "upper", "empty": "", "quoted": 'a "b",\nc'})
+    sweep.take()
+
+    def made(form):
+        return sweep.call("run.export", form=form, order_by=["name"]).content
+
+    whole = {form: made(form) for form in ("csv", "json", "parquet")}
+    monkeypatch.setattr("mlops_tui.tracking.wide.PIECE", 5)
+    assert made("csv") == whole["csv"] and made("json") == whole["json"]
+    for name, content in (("whole", whole["parquet"]), ("pieces", made("parquet"))):
+        (tmp_path / name).write_bytes(content)
+    both = [duckdb.sql(f"SELECT * FROM read_parquet('{tmp_path}/{name}')") for name in ("whole", "pieces")]
+    assert both[0].columns == both[1].columns and repr(both[0].fetchall()) == repr(both[1].fetchall())
+    rows = list(csv.DictReader(io.StringIO(whole["csv"].decode(), newline="")))
+    assert [row["name"] for row in rows] == sorted(row["name"] for row in rows) and len(rows) == 13
+    [last] = [row for row in rows if row["name"] == "last"]
+    assert (last["params.LR"], last["params.lr"], last["params.quoted"]) == ("upper", "", 'a "b",\nc')
+    assert [name for name in last if name.startswith("params.")] == sorted(
+        name for name in last if name.startswith("params.")
+    )
+    found = sweep.call("run.search", order_by=["name"]).runs
+    assert json.loads(whole["json"]) == msgspec.to_builtins(found), "JSON says the same as a search"
+    monkeypatch.setattr("mlops_tui.tracking.wide.MOST_COLUMNS", 3)
+    with pytest.raises(BadInput, match="fit into no table"):
+        made("csv")
+    assert sweep.call("run.export", filter="name:nobody").content.count(b"\n") == 1
     assert not list((sweep.house.home.store / "tmp").iterdir())
