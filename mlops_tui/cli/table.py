@@ -15,6 +15,7 @@ NOUNS: dict[str, str] = {
     "version": "Model versions, one by one.",
     "logged": "Logged models: what runs made, before anybody registers it.",
     "artifact": "Artifacts: files of runs and models, by folder.",
+    "profile": "Serving profiles: how models are best served here, measured.",
     "gate": "Gates: what a model must meet before it is registered.",
     "lineage": "Lineage: what came from where.",
     "deploy": "Deployments: models being served.",
@@ -98,6 +99,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "model",
         "version",
         "gate",
+        "profile",
         "lineage",
     ),
     "Serve and watch": (

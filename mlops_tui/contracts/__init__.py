@@ -22,6 +22,7 @@ from mlops_tui.contracts import (
     run,
     toggle,
     token,
+    tuning,
     undo,
     version,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "run",
     "toggle",
     "token",
+    "tuning",
     "undo",
     "version",
 ]

@@ -29,7 +29,11 @@ class CreateDeployment(Request, frozen=True):
     model: Annotated[str, Meta(description="model@version or model@alias")]
     target: Annotated[str, Meta(description="where: local, or a place that a plugin brings")] = "local"
     port: Annotated[int, Meta(ge=0, le=65535, description="port on loopback; 0: a free one")] = 0
-    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    workers: Annotated[int, Meta(ge=0, le=64, description="processes that answer; 0: as tuned, else 1")] = 0
+    profile: Annotated[
+        str,
+        Meta(description="what tuning found for this machine: auto (the newest), latency, throughput, memory, none"),
+    ] = "auto"
     environment: Annotated[str, Meta(description="local, staging or prod")] = "local"
     threads: Annotated[int, Meta(ge=1, le=256, description="threads that one request may use")] = 1
     provider: Annotated[str, Meta(description="where ONNX models run: cpu, cuda or tensorrt")] = "cpu"
@@ -113,6 +117,7 @@ class Deployment(Answer):
     rollout: str | None
     text: str
     fallback: str = ""
+    profile: str = ""
 
 
 class DeployLog(Request, frozen=True):

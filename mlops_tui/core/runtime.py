@@ -15,3 +15,17 @@ def onnxruntime() -> Any:
     import onnxruntime
 
     return onnxruntime
+
+
+def quantisation() -> Any:
+    """Import the runtime's quantisation tools and return them.
+
+    Raises:
+        ImportError: onnx is not installed.
+    """
+    onnxruntime()
+    from onnxruntime import quantization
+    from onnxruntime.quantization import shape_inference
+
+    assert shape_inference
+    return quantization

@@ -11,9 +11,9 @@ from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.contracts.run import LogLines
-from mlops_tui.core.errors import BadInput, Conflict
+from mlops_tui.core.errors import BadInput, Conflict, NotFound
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import fallback, rollouts, targets, toggles, traffic
+from mlops_tui.deploy import fallback, rollouts, targets, toggles, traffic, tuned
 from mlops_tui.deploy.evidence import Figures, quantile_ms
 from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.servers import Servers
@@ -92,20 +92,23 @@ class CreateDeployment:
         version = resolve_version(ctx.session, ctx.tenant, request.model)
         refuse_unservable(version)
         facts = _facts(request)
+        found, warnings = _tuned(ctx, request, version)
+        as_tuned = f", tuned for {found.name}: {found.setting.name}" if found else ""
         return Plan(
             operation="deploy.create",
             object=f"deploy:{request.name}",
-            text=f"serve {label(version)} as {request.name}",
+            text=f"serve {label(version)} as {request.name}{as_tuned}",
             changes=[
                 Change(object=f"deploy:{request.name}", field="serves", after=label(version)),
                 *(Change(object=f"deploy:{request.name}", field=name, after=value) for name, value in facts.items()),
             ],
-            data={"version": version, "facts": facts},
+            warnings=warnings,
+            data={"version": version, "facts": facts, "tuned": found},
         )
 
     def apply(self, ctx: Context, request: contract.CreateDeployment, plan: Plan) -> contract.Deployment:
         """Write the intent down."""
-        identifier = uuid7()
+        identifier, found = uuid7(), plan.data["tuned"]
         ctx.session.insert(
             "deployment",
             id=identifier,
@@ -115,8 +118,10 @@ class CreateDeployment:
             environment=request.environment,
             host=HOST,
             port=request.port,
-            workers=request.workers,
+            workers=request.workers or (found.setting.workers if found else 1),
             facts=msgspec.json.encode(plan.data["facts"]).decode(),
+            profile=request.profile,
+            tuned=msgspec.json.encode(found.setting).decode() if found else "",
             status="starting",
             text="starting",
             boot="",
@@ -145,6 +150,31 @@ def _facts(request: contract.CreateDeployment) -> dict[str, Any]:
         raise BadInput(f"{request.python} is no Python", "it cannot be run", "give the path of one")
     asked = {name: getattr(request, name) for name in SERVING}
     return {name: value for name, value in asked.items() if value != _DEFAULTS[name]}
+
+
+def _tuned(
+    ctx: Context, request: contract.CreateDeployment, version: dict[str, Any]
+) -> tuple[tuned.Profile | None, list[str]]:
+    """Return the profile that holds for a version on this machine, and what is to be said about it.
+
+    Raises:
+        BadInput: there is no profile of that name.
+        NotFound: it was asked for by name and was not measured here.
+    """
+    if request.profile == tuned.NONE or (request.profile == tuned.AUTO and request.target != targets.LOCAL):
+        return None, []
+    if request.profile not in (tuned.AUTO, *tuned.PROFILES):
+        raise BadInput(f"there is no profile {request.profile!r}", "", "auto, none, " + ", ".join(tuned.PROFILES))
+    host = tuned.this_machine(ctx.session).fingerprint
+    found = tuned.profile_for(ctx.session, version["digest"], host, request.profile)
+    if found is None and request.profile != tuned.AUTO:
+        raise NotFound(
+            f"{label(version)} was not tuned for {request.profile} on a machine like this",
+            tuned.elsewhere(ctx.session, version["digest"], host),
+            f"mlops model tune {label(version)} --profile {request.profile}",
+        )
+    note = "" if found else tuned.elsewhere(ctx.session, version["digest"], host)
+    return found, [note] if note else []
 
 
 def _check_place(ctx: Context, request: contract.CreateDeployment) -> None:
@@ -234,6 +264,7 @@ def shown(ctx: Context, row: dict[str, Any]) -> contract.Deployment:
         revisions=_revisions(ctx, row, now),
         rollout=under_way[0]["id"] if under_way else None,
         text=toggles.switched_off(ctx.session, ctx.tenant, row["name"]) or row["text"],
+        profile=tuned.words(row),
         fallback=fallback.current(ctx.session, row["id"]).text(labels_of(ctx.session, row["id"])),
     )
 

@@ -11,7 +11,7 @@ from mlops_tui.contracts.deploy import Deployment
 from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
-from mlops_tui.deploy import fallback, targets, traffic
+from mlops_tui.deploy import fallback, targets, traffic, tuned
 from mlops_tui.deploy.servable import model_of
 from mlops_tui.deploy.servers import Servers
 from mlops_tui.door import Caller, Context, House, act, every
@@ -72,7 +72,7 @@ def refusal(house: House, deployment: str) -> str:
 def _tend(house: House, row: dict[str, Any]) -> None:
     folder = private_dir(house.home.deployments / row["id"])
     if not (folder / DEPLOYMENT).exists():
-        facts = {name: row[name] for name in ("name", "host", "port", "workers")}
+        facts = {name: row[name] for name in ("name", "host", "port", "workers")} | tuned.facts_of(row["tuned"] or "")
         spool = str(house.home.spool / row["id"])
         facts |= msgspec.json.decode(row["facts"] or "{}")
         write_json(folder / DEPLOYMENT, {"deployment": row["id"], **facts, "spool": spool}, durable=True)
@@ -144,11 +144,13 @@ def _epoch(before: Published | None, servers: Servers) -> int:
 
 
 def _routes(session: Session, house: House, deployment: str, now: traffic.Traffic, lease: int | None) -> dict[str, Any]:
-    rows = session.dicts("SELECT id, no, label, version_id FROM revision WHERE deployment_id = ?", [deployment])
+    rows = session.dicts(
+        "SELECT id, no, label, version_id, variant FROM revision WHERE deployment_id = ?", [deployment]
+    )
     spare = fallback.current(session, deployment)
     wanted = {one.no for one in now.split.shares} | {now.split.stable, spare.to}
     known = {
-        row["no"]: {**row, "model": model_of(session, house.blobs, row.pop("version_id"))}
+        row["no"]: {**row, "model": model_of(session, house.blobs, row.pop("version_id"), row.pop("variant") or "")}
         for row in rows
         if row["no"] in wanted
     }

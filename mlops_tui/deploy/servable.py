@@ -43,11 +43,20 @@ def place_of(session: Session, blobs: Blobs, row: dict[str, Any]) -> Model:
     return Model(label(row), row["digest"], engine, parts)
 
 
-def model_of(session: Session, blobs: Blobs, version: str) -> dict[str, Any]:
-    """Return the same for a version's id, deleted or not, as it stands in a routes file."""
+def model_of(session: Session, blobs: Blobs, version: str, variant: str = "") -> dict[str, Any]:
+    """Return the same for a version's id, deleted or not, as it stands in a routes file.
+
+    Args:
+        session: where to look.
+        blobs: the store's artifacts.
+        version: id of the version.
+        variant: artifact that is served in place of the version's file; empty: the file itself.
+    """
     row = session.dict(
         "SELECT v.*, m.name AS model FROM model_version v JOIN model m ON m.id = v.model_id WHERE v.id = ?", [version]
     )
     assert row is not None
     found: dict[str, Any] = msgspec.to_builtins(place_of(session, blobs, row))
+    if variant and found["digest"] == row["digest"] and row["format"] == "onnx":
+        found |= {"digest": variant, "file": str(blobs.place(variant))}
     return found

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from mlops_tui.core.ids import uuid7
+from mlops_tui.deploy import tuned
 from mlops_tui.door import Context
 from mlops_tui.store.session import Session
 
@@ -139,6 +140,7 @@ def add_revision(ctx: Context, deployment: str, version: dict[str, Any]) -> int:
         no=no,
         version_id=version["id"],
         label=f"{version['model']}-{label}" if label in labels else label,
+        variant=tuned.variant_for(ctx.session, deployment, version["digest"]),
         created_us=ctx.now,
     )
     ctx.link(f"deployment:{deployment}", "serves", f"model_version:{version['id']}")

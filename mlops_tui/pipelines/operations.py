@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mlops_tui.pipelines import gate_operations
+from mlops_tui.pipelines import gate_operations, tune_operations
 
-__all__ = ["gate_operations"]
+__all__ = ["gate_operations", "tune_operations"]

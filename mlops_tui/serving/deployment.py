@@ -21,6 +21,8 @@ from mlops_tui.serving.tls import Tls
 
 DEPLOYMENT, ROUTES, STATE = "deployment.json", "routes.json", "state.json"
 TOGGLES = "toggles.json"
+LONGEST_MS = 1000.0
+"""The longest that requests may be made to wait for others."""
 SHORTEST_S = 0.001
 """The shortest time limit of a run: what takes less runs in the event loop and cannot be cut short."""
 TOKENS = "tokens.json"
@@ -33,7 +35,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     ``spool`` is the folder of its inference log; ``max_body`` is in bytes, also after decompression; without a
     ``token`` nobody is asked for one; runs over a millisecond go to ``slow_threads``, before which ``slow_queue`` may
-    wait; ``allowed_hosts`` are Host names served besides loopback's and ``host``; times are in seconds. Workers of one
+    wait; requests wait ``gather_ms`` for others to run with (0, nearly always best: only for a turn of the loop);
+    ``allowed_hosts`` are Host names served besides loopback's and ``host``; times are in seconds. Workers of one
     that is ``alone`` leave when their supervisor dies: nobody would start another.
     ``provider`` and ``provider_policy`` are those of :class:`mlops_tui.serving.session.Wish`, with ``gpu_memory_mb``.
     ``python`` runs models in processes of their own (empty: ours), with ``memory_mb`` megabytes each (0: four fifths of
@@ -53,6 +56,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     threads: int = 1
+    gather_ms: float = 0.0
     slow_threads: int = 2
     slow_queue: int = 64
     header_timeout_s: float = 10.0
@@ -183,6 +187,7 @@ def read_deployment(folder: Path) -> Deployment:
         and 1 <= found.workers <= 64
         and found.max_body > 0
         and found.threads > 0
+        and 0 <= found.gather_ms <= LONGEST_MS
         and found.slow_threads > 0
     ):
         raise BadInput(f"{folder / DEPLOYMENT} asks for what cannot be", "port 0-65535, workers 1-64, max_body above 0")

@@ -65,6 +65,7 @@ class Front:
         self._begins: dict[tuple[int, Headers], bytes] = {}
         self._waiting: list[Carrier] = []
         self._shadow_due = False
+        self._gather_s = deployment.gather_ms / 1000
         self.sweep()
 
     def learn(self, head: bytes, entry: Entry, size: int) -> None:
@@ -123,7 +124,10 @@ class Front:
     def owes(self, connection: Carrier) -> None:
         """Note that a connection has answers to send at the end of this turn of the loop."""
         if not self._waiting:
-            self.loop.call_soon(self.deliver)
+            if self._gather_s:
+                self.loop.call_later(self._gather_s, self.deliver)
+            else:
+                self.loop.call_soon(self.deliver)
         self._waiting.append(connection)
 
     def deliver(self) -> None:
