@@ -31,7 +31,7 @@ class Model:
     are the model's own. ``joins`` tells whether rows of several requests may run together.
 
     Args:
-        data: the ONNX file.
+        data: the ONNX file: its content, or its path, which spares a copy.
         wish: where and how it is to run; default, one thread of the CPU.
 
     Raises:
@@ -39,7 +39,7 @@ class Model:
         Refused: it must run on a GPU, and does not.
     """
 
-    def __init__(self, data: bytes, wish: Wish | None = None) -> None:
+    def __init__(self, data: bytes | str, wish: Wish | None = None) -> None:
         self._session = Session(data, wish or Wish())
         self._run = self._session.run
         self._describe(

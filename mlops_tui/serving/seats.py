@@ -38,6 +38,7 @@ class Seat:
         self.process: ProcessId | None = None
         self.channel: Channel | None = None
         self.at: Generation | None = None
+        self.loaded: Generation | None = None
         self.reverted = False
         self.conditions: dict[str, dict[str, Any]] = {}
         self.leaving = False
@@ -88,7 +89,7 @@ class Seat:
         self.failures = 0 if expected or lived > _SETTLED_S else self.failures + 1
         delay = 0.0 if self.failures <= 1 else min(_BACK_OFF_S * 2.0 ** (self.failures - 1), _BACK_OFF_MOST_S)
         self.start_at = time.monotonic() + delay
-        self.child, self.process, self.channel, self.at = None, None, None, None
+        self.child, self.process, self.channel, self.at, self.loaded = None, None, None, None, None
         self.leaving = self.reverted = False
         self.conditions = {}
 

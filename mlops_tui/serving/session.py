@@ -7,6 +7,7 @@ at. What runs on a GPU is unit-tested against the runtime's interface and has no
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ class Session:
     """A model that the runtime has loaded.
 
     Args:
-        data: the ONNX file.
+        data: the ONNX file: its content, or its path, which spares a copy.
         wish: where and how it is to run.
 
     Attributes:
@@ -65,7 +66,7 @@ class Session:
         Refused: the GPU is required and cannot be had.
     """
 
-    def __init__(self, data: bytes, wish: Wish) -> None:
+    def __init__(self, data: bytes | str, wish: Wish) -> None:
         self.provider, self.why = CPU, ""
         self.device: int | None = None
         self._reserved = 0
@@ -85,12 +86,12 @@ class Session:
         # Past the checks of the Python wrapper, which ours have made already.
         self.run = self._session._sess.run if self.provider == CPU else self.run_bound
 
-    def _on_gpu(self, data: bytes, wish: Wish) -> Any:
+    def _on_gpu(self, data: bytes | str, wish: Wish) -> Any:
         ort = onnxruntime()
         if PROVIDERS[wish.provider] not in (have := ort.get_available_providers()):
             self.why = f"this runtime has only {', '.join(_NAMES.get(one, one) for one in have)}"
             return None
-        need = wish.memory or gpu.guess(len(data))
+        need = wish.memory or gpu.guess(os.path.getsize(data) if isinstance(data, str) else len(data))
         try:
             device = gpu.choose(need)
         except gpu.NoRoom as error:
@@ -127,7 +128,7 @@ class Session:
             self.device = None
 
 
-def _providers(data: bytes, wish: Wish, device: int, need: int) -> list[Any]:
+def _providers(data: bytes | str, wish: Wish, device: int, need: int) -> list[Any]:
     """Return the providers to try, with their options, the wished one first."""
     cuda = {
         "device_id": device,
@@ -146,13 +147,14 @@ def _providers(data: bytes, wish: Wish, device: int, need: int) -> list[Any]:
     return listed
 
 
-def engine_cache(base: Path, data: bytes, device: int) -> Path:
+def engine_cache(base: Path, data: bytes | str, device: int) -> Path:
     """Return where the engines of a model lie: none that was built for another GPU, driver or runtime is taken."""
     machine = re.sub(r"[^A-Za-z0-9.]+", "-", f"{gpu.describe(device)} ort {onnxruntime().__version__}")
-    return base / blake3(data).hexdigest()[:32] / machine
+    content = Path(data).read_bytes() if isinstance(data, str) else data
+    return base / blake3(content).hexdigest()[:32] / machine
 
 
-def _created(data: bytes, threads: int, providers: list[Any]) -> Any:
+def _created(data: bytes | str, threads: int, providers: list[Any]) -> Any:
     ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

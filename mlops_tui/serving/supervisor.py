@@ -166,6 +166,10 @@ class Supervisor:
         if message["op"] == "refused":
             self._refuse(at, message["why"])
             return
+        if message["op"] == "loaded":
+            seat.loaded = at
+            self._switch_when_all_have()
+            return
         seat.at, seat.reverted = at, message["reverted"]
         if seat.reverted:
             self._reverted = at
@@ -173,12 +177,14 @@ class Supervisor:
             self._current, self._candidate, self._refused = self._candidate, None, None
             self._floor = max(self._floor, at)
             self._vault.keep(self._current.models)
+            self._tell_all("switch", at)
             _log.info("routes %s are served", at)
 
     def lost(self, seat: Seat, expected: bool) -> None:
         """Give up new routes when a worker dies over them: those before are known to be good."""
         if self._candidate is not None and self._current is not None and not expected:
             self._refuse(self._candidate.at, "a worker died while it was taking the routes in")
+        self._switch_when_all_have()
 
     # Routes.
 
@@ -222,6 +228,22 @@ class Supervisor:
         _log.error("routes %s refused: %s", at, why)
         if self._candidate is not None and self._candidate.at == at:
             self._candidate = None
+            self._tell_all("drop", at)
+
+    def _switch_when_all_have(self) -> None:
+        """Let every worker that serves go over to new routes in the same moment: when the last one has loaded them."""
+        if self._candidate is not None and (serving := self._fleet.serving):
+            at = self._candidate.at
+            if all(at in (seat.loaded, seat.at) for seat in serving):
+                self._tell_all("switch", at)
+
+    def _tell_all(self, op: str, at: Generation) -> None:
+        for seat in self._fleet.serving:
+            assert seat.channel is not None
+            try:
+                seat.channel.send({"op": op, "at": list(at)})
+            except OSError:
+                _log.warning("worker %d does not listen", seat.number)
 
     def _order(self, seat: Seat) -> None:
         """Tell a worker what to serve."""
@@ -234,7 +256,7 @@ class Supervisor:
             if routes is not None:
                 files = [self._vault.open(model) for model in routes.models.values()]
                 order |= {"routes": msgspec.to_builtins(routes), "models": list(routes.models)}
-                order["reverted"] = self._reverted == routes.at
+                order |= {"reverted": self._reverted == routes.at, "together": self._candidate is not None}
             seat.channel.send(order, files)
         except (OSError, MlopsError) as error:
             _log.error("cannot send routes to worker %d: %s", seat.number, error)

@@ -152,6 +152,12 @@ def into_memory(size: int, chunks: Iterable[bytes]) -> int:
     return fd
 
 
+def place_of(fd: int) -> bytes | str:
+    """Return where a reader finds a memory file without a copy of it: a path on Linux, else the content."""
+    path = f"/proc/self/fd/{fd}"
+    return path if os.path.exists(path) else from_memory(fd)
+
+
 def from_memory(fd: int) -> bytes:
     """Return the content of a memory file."""
     # Linux before 6.7 refuses to share a frozen file, even for reading.

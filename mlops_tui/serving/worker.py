@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -17,6 +18,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +57,7 @@ from mlops_tui.serving.session import Wish
 from mlops_tui.serving.tls import HANDSHAKE_S, Context
 from mlops_tui.serving.toggling import switches
 from mlops_tui.serving.tokens import Tokens
-from mlops_tui.serving.unseal import from_memory
+from mlops_tui.serving.unseal import place_of
 from mlops_tui.spool.process import this_process
 from mlops_tui.toggles.watching import Watched
 
@@ -114,8 +116,9 @@ class Worker:
         self._known: list[Column] = []
         self._plan: _Plan | None = None
         self._toggles = Watched(folder / TOGGLES)
-        self._loader = ThreadPoolExecutor(1, "mlops-load")
+        self._loader = self._new_loader()
         self._orders: asyncio.Queue[Message] = asyncio.Queue()
+        self._words: asyncio.Queue[Message] = asyncio.Queue()
         self._server: asyncio.Server | None = None
         self._arriving: set[asyncio.Task[Any]] = set()
 
@@ -229,8 +232,11 @@ class Worker:
                     self._stop.set()
                 elif message["op"] == "accept":
                     self._take_in(socket.socket(fileno=fd) for fd in files)
+                elif message["op"] in ("switch", "drop"):
+                    self._words.put_nowait(message)
                 else:
                     self._orders.put_nowait(message)
+                    self._words.put_nowait({"op": "newer", "at": None})
         except EOFError:
             asyncio.get_running_loop().remove_reader(self._channel.sock.fileno())
             self._channel.close()
@@ -290,6 +296,8 @@ class Worker:
                     raise MlopsError("the lease ran out and was reverted")
                 return
             await self._load(routes)
+            if plan is not None and order.get("together") and not await self._agreed(routes):
+                return
         except Exception as error:
             self._refuse(routes, error)
             return
@@ -329,6 +337,26 @@ class Worker:
             self._app.predictor.switches = switches(self._deployment.name, self._toggles.definition, router)
             _log.info("toggles: %s", ", ".join(self._toggles.definition.toggles) or "none")
 
+    async def _agreed(self, routes: Routes) -> bool:
+        """Wait until every worker has loaded the routes, so that all go over in one moment; False: others are coming.
+
+        Raises:
+            MlopsError: another worker could not take them in, or the supervisor is gone: those before stay in force.
+        """
+        while not self._words.empty():
+            self._words.get_nowait()
+        self._say({"op": "loaded", "at": list(routes.at)})
+        while self._orders.empty():
+            try:
+                word = await asyncio.wait_for(self._words.get(), self._deployment.load_s)
+            except TimeoutError:
+                raise MlopsError("nobody said that every worker has loaded them") from None
+            if word["op"] == "switch" and tuple(word["at"]) == routes.at:
+                return True
+            if word["op"] == "drop" and tuple(word["at"]) == routes.at:
+                raise MlopsError("another worker could not take them in")
+        return False
+
     async def _load(self, routes: Routes) -> None:
         """Load and warm what is new, beside the traffic.
 
@@ -338,19 +366,24 @@ class Worker:
         loop = asyncio.get_running_loop()
         for key, model in routes.models.items():
             if key not in self._models:
-                loading = loop.run_in_executor(self._loader, self._loaded, model)
+                executor = self._loader if model.engine == "onnx" else None
+                loading = loop.run_in_executor(executor, self._loaded, model)
                 try:
                     self._models[key] = await asyncio.wait_for(loading, self._deployment.load_s)
                 except TimeoutError:
-                    self._loader = ThreadPoolExecutor(1, "mlops-load")  # the other thread may never come back
+                    self._loader = self._new_loader()  # the other thread may never come back
                     words = f"the model is not loaded after {self._deployment.load_s:g} s"
                     raise BadInput(words, key[:12], "is it too large?") from None
+
+    def _new_loader(self) -> ThreadPoolExecutor:
+        """Return a thread that loads models; it gives way to requests unless the runtime's own threads would too."""
+        return ThreadPoolExecutor(1, "mlops-load", _give_way if self._deployment.threads == 1 else None)
 
     def _loaded(self, model: ModelPlace) -> Model:
         """Load one model; runs on the loader's thread."""
         deployment, fd = self._deployment, self._files[model.key]
         if model.engine == "onnx":
-            made = Model(from_memory(fd), self._wish)
+            made = Model(place_of(fd), self._wish)
         else:
             from mlops_tui.serving.remote import Wishes
             from mlops_tui.serving.remote_model import RemoteModel
@@ -433,6 +466,12 @@ def main(argv: list[str] | None = None) -> int:
 
     uvloop.run(worker.run())
     return 0
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread: on Linux it belongs to a thread, and is inherited by those it starts."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _more_files() -> None:

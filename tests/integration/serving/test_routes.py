@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 import pytest
 
 from mlops_tui.core.clock import now_us
+from mlops_tui.serving.counters import Counters, Gauge
+from mlops_tui.serving.deployment import COUNTERS
 
 
 def split(server: Any, kit: Any, n: int, header: str | None = None) -> list[str]:
@@ -262,3 +266,26 @@ def test_new_routes_are_seen_within_a_fifth_of_a_second(make: Any, kit: Any, sig
         server.serving(generation)
         waited.append(time.monotonic() - began)
     assert sorted(waited)[5] < 0.25
+
+
+def test_workers_go_over_together_when_the_last_one_has_loaded(make: Any, kit: Any) -> None:
+    server = make(workers=2)
+    server.routes(1, server.revision(1, kit.linear(0.0)))
+    server.start()
+    slow = server.workers[1]
+    shown = Counters(server.folder / COUNTERS, 2)
+    os.kill(slow, signal.SIGSTOP)
+    try:
+        server.routes(2, server.revision(2, kit.linear(100.0)))
+        time.sleep(0.7)
+        assert [slot[Gauge.GENERATION] for slot in shown.slots] == [1, 1]
+    finally:
+        os.kill(slow, signal.SIGCONT)
+    server.serving(2)
+    assert [slot[Gauge.GENERATION] for slot in shown.slots] == [2, 2]
+    os.kill(slow, signal.SIGSTOP)
+    server.routes(3, server.revision(3, kit.linear(200.0)))
+    time.sleep(0.3)
+    os.kill(slow, signal.SIGKILL)
+    refused = server.until(lambda s: s["refused"])["refused"]
+    assert "a worker died" in refused["why"] and shown.slots[0][Gauge.GENERATION] == 2
