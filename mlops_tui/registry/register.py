@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mlops_tui.blobs import Damaged
+from mlops_tui.blobs import Blob, Damaged
 from mlops_tui.contracts import model as contract
 from mlops_tui.contracts.operation import Done, Plan
 from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotFound, Refused
@@ -76,7 +76,7 @@ class Register:
             signature=_json(plan.data["signature"]), created_us=ctx.now,
             actor=ctx.caller.name, metrics=_json(metrics), metric=metric, value=metrics.get(metric),
         )  # fmt: skip
-        put_file(ctx, identifier, file["path"].rpartition("/")[2], file["digest"], file["size"])
+        put_file(ctx, identifier, file["path"].rpartition("/")[2], Blob(file["digest"], file["size"]), ctx.now)
         ctx.link(f"model_version:{identifier}", "made_by", f"run:{run['id']}")
         ctx.emit("model", model, "registered", f"{request.name}@{plan.data['version']} registered", plan.object)
         return shown(session, [resolve_version(session, ctx.tenant, identifier)])[0]

@@ -113,10 +113,15 @@ class Log(Event, tag="log", kw_only=True):
 
 
 class Artifact(Event, tag="artifact", kw_only=True):
-    """A file was kept: ``path`` is its name in the run, ``file`` where it lies now. Check with ``files.kept_file``."""
+    """A file was kept: ``path`` is its name in the run.
+
+    ``file`` is where it lies now, to be checked with ``files.kept_file``; or its content is among the blobs already, as
+    that of a client's upload is, and ``digest`` names it.
+    """
 
     path: str
-    file: str
+    file: str = ""
+    digest: str = ""
     size: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 

@@ -18,6 +18,7 @@ from mlops_tui.spool import files
 from mlops_tui.spool.records import Artifact
 from mlops_tui.spool.text import logical_path
 from mlops_tui.store.session import Session
+from mlops_tui.tracking.files import put_file
 from mlops_tui.tracking.find import elsewhere
 from mlops_tui.tracking.spooled import unread
 
@@ -37,6 +38,8 @@ def seal_ahead(house: House, owner: str, records: list[Artifact]) -> None:
     if house.read(partial(elsewhere, owner=owner)):
         return
     for record in records:
+        if record.digest:
+            continue
         with suppress(Refused, BadInput, NotFound):  # told when the record is absorbed
             kept = _kept(house.home.spool, owner, record)
             _sealed[kept] = house.blobs.put_file(kept)
@@ -49,11 +52,11 @@ def artifacts(ctx: Context, owner: str, records: list[Artifact]) -> None:
         return
     for record in records:
         try:
-            kept = _kept(ctx.home.spool, owner, record)
+            blob = _stored(ctx, record) if record.digest else _sealed_of(ctx, owner, record)
         except (Refused, BadInput, NotFound) as error:
             _set_aside(ctx, owner, record, error)
         else:
-            _take(ctx, owner, record, kept)
+            put_file(ctx, owner, record.path, blob, record.t)
 
 
 @every(30.0, "tracking.leftovers")
@@ -76,26 +79,38 @@ def _kept(spool: Path, owner: str, record: Artifact) -> Path:
     Raises:
         Refused: it is no kept file, or not what the record says.
     """
-    if logical_path(record.path) != record.path:
-        raise Refused(f"{record.path!r:.80} is no name for an artifact")
+    _check_name(record)
     path = files.kept_file(spool, owner, record.file)
     if (size := path.stat().st_size) != record.size:
         raise Refused(f"{path.name} has {size:,} bytes, its record says {record.size:,}")
     return path
 
 
-def _take(ctx: Context, owner: str, record: Artifact, kept: Path) -> None:
+def _stored(ctx: Context, record: Artifact) -> Blob:
+    """Return the content that a record names by its digest.
+
+    Raises:
+        Refused: its path is no name.
+        BadInput: the digest is none.
+        NotFound: there is no such content.
+    """
+    _check_name(record)
+    if not ctx.blobs.exists(record.digest):
+        raise NotFound(f"there is no artifact {record.digest[:12]}")
+    return Blob(record.digest, record.size)
+
+
+def _sealed_of(ctx: Context, owner: str, record: Artifact) -> Blob:
+    """Seal the copy that a record names, if that was not done ahead; it goes once the transaction stands."""
+    kept = _kept(ctx.home.spool, owner, record)
     blob = _sealed.pop(kept, None) or ctx.blobs.put_file(kept)
-    session, at = ctx.session, [owner, record.path]
     ctx.after.append(lambda: files.remove(kept))
-    session.execute(
-        "INSERT INTO blob VALUES (?, ?, 'artifact', make_timestamp(?)) ON CONFLICT DO NOTHING",
-        [blob.digest, blob.size, ctx.now],
-    )
-    later = session.value("SELECT max(epoch_us(ts)) FROM run_artifact WHERE run = ? AND path = ?", at) or 0
-    if record.t >= later:
-        session.execute("DELETE FROM run_artifact WHERE run = ? AND path = ?", at)
-        session.insert("run_artifact", run=owner, path=record.path, digest=blob.digest, size=blob.size, ts_us=record.t)
+    return blob
+
+
+def _check_name(record: Artifact) -> None:
+    if logical_path(record.path) != record.path:
+        raise Refused(f"{record.path!r:.80} is no name for an artifact")
 
 
 def _set_aside(ctx: Context, owner: str, record: Artifact, error: MlopsError) -> None:

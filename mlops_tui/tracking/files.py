@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from mlops_tui.blobs import Blob
 from mlops_tui.contracts import artifact as contract
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
@@ -49,7 +50,7 @@ def keep(ctx: Context, request: contract.KeepFile) -> Done:
 
     def write(ctx: Context) -> Place:
         at = writable(ctx.session, find_place(ctx.session, ctx.tenant, request.of, request.path))
-        put_file(ctx, at.owner, at.path, request.digest, request.size)
+        put_file(ctx, at.owner, at.path, Blob(request.digest, request.size), ctx.now)
         return at
 
     at = act(ctx.house, ctx.caller, write)
@@ -114,15 +115,22 @@ def stored_at(session: Session, at: Place) -> tuple[str, int]:
     raise NotFound(f"there is no artifact {at.path}", "", "mlops artifact list shows what is there")
 
 
-def put_file(ctx: Context, owner: str, path: str, digest: str, size: int) -> None:
-    """Let a blob lie at a path of an owner, in the caller's transaction."""
+def put_file(ctx: Context, owner: str, path: str, blob: Blob, ts: int) -> None:
+    """Let a blob lie at a path of an owner since a moment (µs); what was put there later stays.
+
+    Both happen in the caller's transaction.
+    """
     ctx.session.execute(
-        "INSERT INTO blob VALUES (?, ?, 'artifact', make_timestamp(?)) ON CONFLICT DO NOTHING", [digest, size, ctx.now]
+        "INSERT INTO blob VALUES (?, ?, 'artifact', make_timestamp(?)) ON CONFLICT DO NOTHING",
+        [blob.digest, blob.size, ctx.now],
     )
-    if ctx.session.row("SELECT 1 FROM run_artifact WHERE run = ? AND path = ?", [owner, path]):
+    before = ctx.session.row("SELECT epoch_us(ts) FROM run_artifact WHERE run = ? AND path = ?", [owner, path])
+    if before and before[0] > ts:
+        return
+    if before:
         gone = "DELETE FROM run_artifact WHERE run = ? AND path = ?"
         ctx.session.change("run_artifact", [owner], gone, [owner, path])
-    ctx.session.insert("run_artifact", run=owner, path=path, digest=digest, size=size, ts_us=ctx.now)
+    ctx.session.insert("run_artifact", run=owner, path=path, digest=blob.digest, size=blob.size, ts_us=ts)
 
 
 _WITHIN = "run = ? AND (? = '' OR path = ? OR starts_with(path, ? || '/'))"

@@ -9,26 +9,30 @@ from __future__ import annotations
 import mimetypes
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from unicodedata import normalize
 from urllib.parse import quote, unquote
 
 from mlops_tui.agent.mlflow.coding import Ask
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
+from mlops_tui.agent.mlflow.journal import Known
 from mlops_tui.agent.mlflow.names import as_stored
 from mlops_tui.agent.mlflow.registry_json import version_row
 from mlops_tui.agent.mlflow.router import Call, Reply, route
 from mlops_tui.agent.mlflow.runs import OneRun
+from mlops_tui.blobs import Blob
 from mlops_tui.contracts import artifact as contract
 from mlops_tui.contracts.artifact import ROOT
+from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.registry.make import download_address
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.files import entries, stored_at, writable
 from mlops_tui.tracking.places import Place, find_place, top_of
 
+T = TypeVar("T")
 PROXIES = ("/api/2.0/mlflow-artifacts/artifacts", "/ajax-api/2.0/mlflow-artifacts/artifacts")
 PIECE = 1 << 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -75,7 +79,7 @@ def put(call: Call, ask: AtPath) -> dict[str, Any]:
 
 def _taken(call: Call, of: str, path: str) -> dict[str, Any]:
     with call.reading("run:write") as session:
-        writable(session, find_place(session, call.caller.tenant, of, path))
+        at = writable(session, find_place(session, call.caller.tenant, of, path))
     with call.house.blobs.writer() as writer:
         try:
             for piece in call.body:
@@ -85,8 +89,22 @@ def _taken(call: Call, of: str, path: str) -> dict[str, Any]:
                 "BAD_REQUEST", f"the client went away before the end of {path}: nothing was kept"
             ) from error
         blob = writer.finish()
-    call.perform(contract.keep, contract.KeepFile(of=of, path=path, digest=blob.digest, size=blob.size))
+    keep_at(call, at, blob)
     return {}
+
+
+def keep_at(call: Call, at: Place, blob: Blob) -> None:
+    """Let a blob lie at a place of which was found out that its caller may put files there.
+
+    What belongs to a run or a logged model goes into the journal like everything that is logged: no upload waits for
+    a transaction of its own.
+    """
+    if at.kind in ("run", "logged"):
+        record = {"v": 1, "e": "artifact", "t": now_us(), "path": at.path, "digest": blob.digest, "size": blob.size}
+        call.journal.append(Known(at.owner, deleted=False, params={}), record)
+    else:
+        kept = contract.KeepFile(of=ROOT, path=at.path, digest=blob.digest, size=blob.size)
+        call.perform(contract.keep, kept)
 
 
 def get(call: Call, ask: AtPath) -> Reply:
@@ -104,6 +122,7 @@ def listed(call: Call, ask: AtPath) -> dict[str, Any]:
 
 def delete(call: Call, ask: AtPath) -> None:
     """Delete a file or a folder; what is not there is no mistake."""
+    call.journal.drain()
     try:
         call.perform(contract.delete, contract.Folder(of=ROOT, place=plain(ask.path)))
     except NotFound:
@@ -182,14 +201,26 @@ def entries_json(call: Call, of: str, path: str) -> dict[str, Any]:
     Raises:
         WireError: the path leads out of its owner.
     """
-    with call.reading("run:read") as session:
-        at = _at(call, session, of, path)
+
+    def look(session: Session, at: Place) -> dict[str, Any]:
         found = [
             {"path": one.path, "is_dir": one.folder, **({"file_size": one.size} if one.size else {})}
             for one in entries(session, at)
         ]
-        top = top_of(session, at)
-    return {"root_uri": top, **({"files": found} if found else {})}
+        return {"root_uri": top_of(session, at), **({"files": found} if found else {})}
+
+    return _looked(call, of, path, look)
+
+
+def _looked(call: Call, of: str, path: str | None, look: Callable[[Session, Place], T]) -> T:
+    """Return what is found at a place, once all that was put there is taken in."""
+    with call.reading("run:read") as session:
+        at = _at(call, session, of, path)
+        if not call.journal.owes(at.owner):
+            return look(session, at)
+    call.journal.drain(at.owner)
+    with call.reading("run:read") as session:
+        return look(session, at)
 
 
 def plain(path: str | None) -> str:
@@ -227,14 +258,16 @@ def file_at(call: Call, of: str, path: str | None) -> tuple[str, str, int]:
     Raises:
         WireError: there is none.
     """
-    with call.reading("run:read") as session:
-        at = _at(call, session, of, path)
+
+    def look(session: Session, at: Place) -> tuple[str, str, int]:
         try:
             return at.path, *stored_at(session, at)
         except NotFound as error:
             raise missing(f"No such artifact: '{at.path}'") from error
         except BadInput as error:
             raise invalid(f"Artifact path refers to a directory, not a file: '{at.path}'") from error
+
+    return _looked(call, of, path, look)
 
 
 def _sent(call: Call, of: str, path: str | None) -> Reply:

@@ -48,7 +48,7 @@ class Known:
 class Journal:
     """The spool file of this agent for all runs of the wire, and the table of those runs.
 
-    Appending happens on the event loop alone; reading and draining on any thread.
+    What is checked against the table of runs is appended on the event loop alone; the rest happens on any thread.
     """
 
     def __init__(self, house: House) -> None:
@@ -105,6 +105,10 @@ class Journal:
             self._written += len(lines)
             self._wrote_at = time.monotonic()
             self._ends[run.id] = file.path, self._written
+
+    def owes(self, owner: str) -> bool:
+        """Tell whether something that was acknowledged for a run or a logged model may not be taken in yet."""
+        return owner in self._ends or bool(self._left)
 
     def drain(self, run: str | None = None) -> None:
         """Have taken in what was acknowledged, of one run (its stored id) or of all."""

@@ -9,12 +9,11 @@ import posixpath
 from typing import Any
 from urllib.parse import quote
 
-from mlops_tui.agent.mlflow.artifacts import AtPath, file_at, plain
+from mlops_tui.agent.mlflow.artifacts import AtPath, file_at, keep_at, plain
 from mlops_tui.agent.mlflow.coding import Ask
 from mlops_tui.agent.mlflow.errors import WireError, invalid
 from mlops_tui.agent.mlflow.router import Call, Reply, route
 from mlops_tui.blobs.parts import Parts
-from mlops_tui.contracts import artifact as contract
 from mlops_tui.contracts.artifact import ROOT
 from mlops_tui.core.ids import uuid7
 from mlops_tui.tracking.files import writable
@@ -95,10 +94,10 @@ def finish(call: Call, ask: Finish) -> dict[str, Any]:
     """Join the parts."""
     path = _target(ask)
     with call.reading("run:write") as session:
-        writable(session, find_place(session, call.caller.tenant, ROOT, path))
+        at = writable(session, find_place(session, call.caller.tenant, ROOT, path))
     parts = Parts(call.house.blobs, ask.upload_id or "")
     blob = parts.join([(one.part_number or 0, (one.etag or "").strip('"')) for one in ask.parts or []])
-    call.perform(contract.keep, contract.KeepFile(of=ROOT, path=path, digest=blob.digest, size=blob.size))
+    keep_at(call, at, blob)
     parts.drop()
     return {}
 

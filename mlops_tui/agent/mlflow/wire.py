@@ -100,7 +100,8 @@ class Wire:
         call = Call(house, caller, self.journal, self._histories, names, headers, port=client[1], connection=connection)
         body = b"" if route.stream else await _read(receive, route.limit)
         if route.stream:
-            call.body = _pieces(receive, asyncio.get_running_loop())
+            # What is small is here whole, and its handler need not come back to the loop.
+            call.body = _pieces(await receive(), receive, asyncio.get_running_loop())
         if names or scope["method"] == "GET" or (route.stream and scope["query_string"]):
             ask = from_query(route.kind, scope["query_string"], names) if not body else _merged(route, body, names)
         else:
@@ -144,20 +145,20 @@ async def _read(receive: Receive, limit: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _pieces(receive: Receive, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
-    """Yield a body as it comes, on the thread of a handler.
+def _pieces(message: Any, receive: Receive, loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+    """Yield a body as it comes, on the thread of a handler, from its first message on.
 
     Raises:
         ConnectionResetError: the client went away before its end.
     """
-    more = True
-    while more:
-        message: Any = asyncio.run_coroutine_threadsafe(receive(), loop).result()  # type: ignore[arg-type]
+    while True:
         if message["type"] == "http.disconnect":
             raise ConnectionResetError("the client went away")
-        more = message.get("more_body", False)
         if piece := message.get("body", b""):
             yield piece
+        if not message.get("more_body", False):
+            return
+        message = asyncio.run_coroutine_threadsafe(receive(), loop).result()  # type: ignore[arg-type]
 
 
 def _failure(error: WireError) -> Reply:

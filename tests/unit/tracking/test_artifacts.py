@@ -82,6 +82,19 @@ def test_a_claim_is_set_aside_and_the_next_one_taken(desk, tmp_path):
     assert secret.read_bytes() == b"private"
 
 
+def test_content_that_is_claimed_and_not_there_is_set_aside(desk):
+    owner = uuid7()
+    (desk.spool / owner).mkdir(parents=True)
+    lines = [
+        json.dumps({"v": 1, "e": "artifact", "t": 1, "path": "model", "digest": digest, "size": 1})
+        for digest in ("0" * 64, "../../key")
+    ]
+    (desk.spool / owner / "x-1-1.jsonl").write_text("\n".join(lines) + "\n")
+    desk.take()
+    assert desk.rows("SELECT count(*) FROM quarantine") == [(2,)]
+    assert desk.rows("SELECT count(*) FROM run_artifact") == [(0,)]
+
+
 def test_a_full_disk_delays_and_loses_nothing(desk, monkeypatch):
     from mlops_tui.core.errors import MlopsError
 

@@ -20,12 +20,12 @@ def top(run):
     return f"{ROOT}/0/{run}/artifacts"
 
 
-def send(wire, path, pieces, *, method="PUT", headers=(), end=True):
+def send(wire, path, pieces, *, method="PUT", headers=(), end=True, query=b""):
     """Send a body piece by piece; without an end the client goes away. Returns status, headers and body."""
     messages = [{"type": "http.request", "body": one, "more_body": True} for one in pieces]
     messages.append({"type": "http.request", "body": b"", "more_body": False} if end else {"type": "http.disconnect"})
     scope = {
-        "type": "http", "method": method, "path": path, "client": (f"uid:{os.getuid()}", 0), "query_string": b"",
+        "type": "http", "method": method, "path": path, "client": (f"uid:{os.getuid()}", 0), "query_string": query,
         "headers": [(b"host", b"127.0.0.1"), *headers],
     }  # fmt: skip
     sent = []
@@ -165,3 +165,25 @@ def test_a_viewer_reads_and_puts_nothing(wire, run, top):
     for method, pieces in (("PUT", [b"evil"]), ("DELETE", [])):
         assert send(wire, f"{top}/a.txt", pieces, method=method)[0] == 403
     assert len(list(wire.house.blobs.digests())) == 1
+
+
+def test_an_upload_is_answered_from_the_journal_and_read_after_it(wire, run, top):
+    house = wire.house
+    rows = "SELECT path, size FROM run_artifact ORDER BY path"
+    for path, content in (("a.txt", b"first"), ("a.txt", b"second!"), ("b/c.txt", b"x")):
+        assert send(wire, f"{top}/{path}", [content])[0] == 200
+    assert house.read(lambda session: session.rows(rows)) == []  # acknowledged, not taken in yet
+    assert send(wire, f"{top}/a.txt", [], method="GET")[2] == b"second!"
+    assert house.read(lambda session: session.rows(rows)) == [("a.txt", 7), ("b/c.txt", 1)]
+    assert send(wire, f"{top}/b", [], method="DELETE")[0] == 200
+    assert [one["path"] for one in wire.get("artifacts/list", run_id=run)["files"]] == ["a.txt"]
+
+
+def test_a_version_has_the_files_that_came_a_moment_before_it(wire, run, top):
+    assert send(wire, f"{top}/model/weights.bin", [b"w"])[0] == 200
+    wire.post("registered-models/create", name="m")
+    wire.post("model-versions/create", name="m", source=f"mlflow-artifacts:/0/{run}/artifacts/model", run_id=run)
+    status, _, body = send(
+        wire, "/model-versions/get-artifact", [], method="GET", query=b"name=m&version=1&path=weights.bin"
+    )
+    assert (status, body) == (200, b"w")
