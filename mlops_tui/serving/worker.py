@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -60,6 +60,9 @@ from mlops_tui.serving.tokens import Tokens
 from mlops_tui.serving.unseal import place_of
 from mlops_tui.spool.process import this_process
 from mlops_tui.toggles.watching import Watched
+
+if TYPE_CHECKING:
+    from mlops_tui.serving.grpc_server import GrpcServer
 
 _RECONNECT_S = 0.2
 _log = logging.getLogger("mlops.serving")
@@ -120,6 +123,7 @@ class Worker:
         self._orders: asyncio.Queue[Message] = asyncio.Queue()
         self._words: asyncio.Queue[Message] = asyncio.Queue()
         self._server: asyncio.Server | None = None
+        self._grpc: GrpcServer | None = None
         self._arriving: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
@@ -145,11 +149,24 @@ class Worker:
     async def _listen(self) -> None:
         """Begin to accept; what has queued on the socket since the supervisor opened it is answered now."""
         if self._server is None and not self._stop.is_set():
+            await self._listen_grpc()
             loop = asyncio.get_running_loop()
             sock = socket.socket(fileno=os.dup(self._listener.fileno()))
             self._server = await loop.create_server(
                 lambda: Connection(self._front), sock=sock, backlog=BACKLOG, **self._secured()
             )
+
+    async def _listen_grpc(self) -> None:
+        if not self._deployment.grpc_port:
+            return
+        try:
+            from mlops_tui.serving.grpc_server import GrpcServer
+
+            self._grpc = GrpcServer(self._front, self._deployment)
+            await self._grpc.start()
+        except (ImportError, RuntimeError) as error:
+            # REST goes on: whoever asks for gRPC finds nobody there, and the reason in this log.
+            _log.error("gRPC is not served on port %d: %s", self._deployment.grpc_port, error)
 
     def _secured(self) -> dict[str, Any]:
         return {} if self._tls is None else {"ssl": self._tls.ssl, "ssl_handshake_timeout": HANDSHAKE_S}
@@ -434,6 +451,8 @@ class Worker:
             # Closing the socket would reset those who have connected but were not yet accepted.
             self._take_in(accept_all(self._listener))
         self._listener.close()
+        if self._grpc is not None:
+            await self._grpc.stop(self._deployment.grace_s)
         deadline = time.monotonic() + self._deployment.grace_s
         while (self._front.connections or self._arriving) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)

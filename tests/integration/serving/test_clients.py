@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -133,6 +134,92 @@ async def test_tritonclient_with_asyncio_asks_many_at_once(linear: Any) -> None:
         assert await asyncio.gather(*(one(client, i) for i in range(64))) == [4 * i + 1.0 for i in range(64)]
     finally:
         await client.close()
+
+
+@pytest.fixture(scope="module")
+def over_grpc(kit: Any) -> Iterator[Any]:
+    pytest.importorskip("grpc")
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        taken.close()
+        server = kit.Server(Path(folder), workers=1, grpc_port=port, token="s3cret")
+        server.routes(1, server.revision(1, echo()))
+        server.start()
+        server.grpc = port
+        yield server
+        server.close()
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_tritonclient_over_grpc(over_grpc: Any, raw: bool) -> None:
+    triton = pytest.importorskip("tritonclient.grpc")
+    from tritonclient.utils import InferenceServerException
+
+    headers = {"authorization": "Bearer s3cret"}
+    names = [name for name in KINDS if raw or name != "FP16"]
+    inputs = []
+    for name in KINDS:
+        given = triton.InferInput(name, [3, 2], name)
+        given.set_data_from_numpy(values(name))
+        inputs.append(given)
+    with triton.InferenceServerClient(f"127.0.0.1:{over_grpc.grpc}") as client:
+        assert client.is_server_live() and client.is_server_ready()
+        assert client.is_model_ready("employment", "v1", headers=headers)
+        about = client.get_model_metadata("employment", headers=headers)
+        assert {t.name: t.datatype for t in about.inputs} == {name: name for name in KINDS}
+        assert client.get_server_metadata(headers=headers).name == "mlops_tui"
+        asked = [triton.InferRequestedOutput(f"{name}_out") for name in names]
+        more: dict[str, Any] = {"headers": headers, "request_id": "g-1", "outputs": asked}
+        found = client.infer("employment", inputs, **more)
+        assert found.get_response().id == "g-1" and found.get_response().model_version == "v1"
+        for name in names:
+            got, sent = found.as_numpy(f"{name}_out"), values(name)
+            texts = [text.decode() for text in got.ravel()] if name == "BYTES" else []
+            assert texts == sent.ravel().tolist() if texts else np.array_equal(got, sent), name
+        for model, heads, words in (
+            ("employment", {}, "UNAUTHENTICATED"),
+            ("nobody", headers, "NOT_FOUND"),
+            ("employment", headers, "INVALID_ARGUMENT"),
+        ):
+            with pytest.raises(InferenceServerException) as caught:
+                client.infer(model, inputs[:2], headers=heads)
+            assert words in str(caught.value.status())
+
+
+def test_grpc_with_typed_contents_and_its_mistakes(over_grpc: Any) -> None:
+    import grpc
+
+    from mlops_tui.serving.grpc_messages import SERVICE, messages
+
+    fields = {"INT8": "int_contents", "INT16": "int_contents", "UINT8": "uint_contents", "UINT16": "uint_contents"}
+    fields |= {"INT32": "int_contents", "UINT32": "uint_contents", "BOOL": "bool_contents", "BYTES": "bytes_contents"}
+    request = messages()["ModelInferRequest"](model_name="employment")
+    for name in KINDS:
+        tensor = request.inputs.add(name=name, datatype=name, shape=[3, 2])
+        if name != "FP16":
+            field = fields.get(name, f"{name.lower()}_contents")
+            sent = values(name).ravel().tolist()
+            getattr(tensor.contents, field).extend([v.encode() for v in sent] if name == "BYTES" else sent)
+    with grpc.insecure_channel(f"127.0.0.1:{over_grpc.grpc}") as channel:
+        infer = channel.unary_unary(
+            f"/{SERVICE}/ModelInfer",
+            messages()["ModelInferRequest"].SerializeToString,
+            messages()["ModelInferResponse"].FromString,
+        )
+        token = [("authorization", "Bearer s3cret")]
+
+        def mistake() -> str:
+            with pytest.raises(grpc.RpcError) as caught:
+                infer(request, metadata=token, timeout=10)
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            return str(caught.value.details())
+
+        assert "FP16" in mistake(), "half floats have no typed contents"
+        request.inputs[0].contents.int_contents.append(1)
+        assert "belongs into fp32_contents" in mistake()
+        request.raw_input_contents.append(b"abc")
+        assert "raw_input_contents for" in mistake()
 
 
 def test_mistakes_come_as_errors_of_tritonclient(linear: Any) -> None:
