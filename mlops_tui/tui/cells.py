@@ -90,11 +90,13 @@ def measure(columns: Sequence[Column], rows: Sequence[Sequence[Any]], whole: boo
 def fit(widths: Sequence[int], columns: Sequence[Column], room: int, gap: int = 2) -> list[int]:
     """Return widths with which as many of the first columns as possible fit into ``room``.
 
-    A name needs 24 cells at least, another text 10, a figure what it is; what is left over goes to the columns
-    that would like more, from the left. Columns beyond keep what they like: one reaches them by moving right.
+    A name needs 24 cells at least (half the room where that is little), another text 10, a figure what it is; what is
+    left over goes to the columns that would like more, from the left. Columns beyond keep what they like: one reaches
+    them by moving right.
     """
+    name = min(24, max(10, room // 2))
     least = [
-        min(width, 24 if column.name == "name" else 10) if column.kind == "text" else width
+        min(width, name if column.name == "name" else 10) if column.kind == "text" else width
         for width, column in zip(widths, columns, strict=True)
     ]
     fitted, left = list(widths), room

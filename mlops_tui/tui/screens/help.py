@@ -7,22 +7,24 @@ from textual.containers import Vertical
 
 from mlops_tui.tui import keys
 from mlops_tui.tui.status import Status
-from mlops_tui.tui.text import Line, Part, grid, line
-from mlops_tui.tui.widgets.dialog import Dialog
+from mlops_tui.tui.text import Line, Part, grid, line, width
+from mlops_tui.tui.widgets.dialog import Plain
 from mlops_tui.tui.widgets.lines import Lines
 
 _TITLES = {"app": "everywhere", "panel": "in every panel", "table": "in lists", "curve": "in curves"}
 
 
-def lines(screen: str, status: Status) -> list[Line]:
-    """Return the help of a screen as lines: a heading a scope, a line a key."""
+def lines(screen: str, status: Status, cells: int = 96) -> list[Line]:
+    """Return the help of a screen as lines: a heading a scope, a line a key, its id where there is room for all."""
     found = keys.active(screen, status.keymap, status.readonly)
     rows: list[list[Part]] = [
         [(" ".join(keys.shown(k) for k in key.keys.split(",")), "accent"), key.help, (key.id, "faint")] for key in found
     ]
+    if max(map(width, grid(rows, "rl"))) > cells:
+        rows = [row[:-1] for row in rows]
     told: list[Line] = []
     scope = ""
-    for key, row in zip(found, grid(rows, "rl"), strict=True):
+    for key, row in zip(found, grid(rows, "rl", room=cells), strict=True):
         if key.scope != scope:
             scope = key.scope
             told += [*([()] if told else []), line((_TITLES.get(scope, f"in {scope}"), "*text"))]
@@ -30,12 +32,10 @@ def lines(screen: str, status: Status) -> list[Line]:
     return [*told, (), line(("filters ", "dim"), "status:done auc>0.9 ~resnet -word started>-2h")]
 
 
-class Help(Dialog[None]):
+class Help(Plain[None]):
     """Shows the keys until it is closed."""
 
-    DEFAULT_CSS = (
-        "Help > #box { width: 100; height: 90%; padding: 0; border: none; } Help Lines { background: $raised; }"
-    )
+    DEFAULT_CSS = "Help > #box { width: 100; height: 90%; }"
 
     def __init__(self, screen: str, status: Status) -> None:
         super().__init__()
@@ -49,5 +49,5 @@ class Help(Dialog[None]):
 
     def on_mount(self) -> None:
         """Fill it."""
-        self.query_one(Lines).show(lines(self.screen_name, self.status))
+        self.query_one(Lines).show(lambda cells: lines(self.screen_name, self.status, cells))
         self.query_one(Lines).focus()

@@ -69,6 +69,8 @@ def code(run: Run) -> Line:
 
 def figures(metrics: Sequence[Metric], cells: int) -> list[Row]:
     """Return the last figure of each metric, its range where there is room; curves lead to their drawing."""
+    if not metrics:
+        return []
     found = sorted(metrics, key=lambda metric: metric.key)
     body: list[list[Part]] = [["", ("last", "dim"), "", ("min", "dim"), ("max", "dim")]]
     for one in found:
@@ -79,14 +81,22 @@ def figures(metrics: Sequence[Metric], cells: int) -> list[Row]:
     aligned = "lrlrr" if any(one.nonfinite for one in found) else "lrrr"
     if max(map(width, grid(body, aligned))) > cells:
         body = [row[:-2] for row in body]
-    links = ["", *(one.key if one.n > 1 else "" for one in found)]
-    return [Row(made, link) for made, link in zip(grid(body, aligned, room=cells, give=0), links, strict=True)]
+    head, *made = grid(body, aligned, room=cells, give=0)
+    rows = [
+        Row(told, one.key if one.n > 1 else "", "" if one.last is None else repr(one.last))
+        for told, one in zip(made, found, strict=True)
+    ]
+    return [Row(head), *rows]
 
 
-def params(run: Run, cells: int) -> list[Line]:
-    """Return the parameters by name."""
-    rows: list[list[Part]] = [[(key, "dim"), value] for key, value in sorted(run.params.items())]
-    return grid(rows, room=cells)
+def params(run: Run, cells: int) -> list[Row]:
+    """Return the parameters by name; each row has its value whole."""
+    return _pairs(sorted(run.params.items()), cells)
+
+
+def _pairs(pairs: Sequence[tuple[str, str]], cells: int) -> list[Row]:
+    rows: list[list[Part]] = [[(key, "dim"), value] for key, value in pairs]
+    return [Row(made, value=value) for made, (_, value) in zip(grid(rows, room=cells), pairs, strict=True)]
 
 
 def files(found: Sequence[ArtifactRef], cells: int) -> list[Row]:
@@ -106,11 +116,10 @@ def lineage(run: Run, cells: int) -> list[Row]:
         rows.append(Row(line(("job    ", "dim"), short(run.job)), f"job:{run.job}"))
     if run.parent:
         rows.append(Row(line(("parent ", "dim"), short(run.parent)), f"run:{run.parent}"))
-    note = [Row(each) for each in wrap(run.note, cells)] if run.note else [Row(line(("no note yet", "faint")))]
-    tags: list[list[Part]] = [
-        [(key, "dim"), value] for key, value in sorted(run.tags.items()) if not key.startswith(_OURS)
-    ]
-    return [*rows, *note, *(Row(each) for each in grid(tags, room=cells))]
+    told = wrap(run.note, cells) if run.note else [line(("no note yet", "faint"))]
+    note = [Row(each, value=run.note) for each in told]
+    tags = [(key, value) for key, value in sorted(run.tags.items()) if not key.startswith(_OURS)]
+    return [*rows, *note, *_pairs(tags, cells)]
 
 
 def _odd(metric: Metric) -> Line:

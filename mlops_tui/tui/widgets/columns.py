@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.text import line
-from mlops_tui.tui.widgets.dialog import Dialog
+from mlops_tui.tui.widgets.dialog import Plain
 from mlops_tui.tui.widgets.lines import Lines, Row
 
 
@@ -30,7 +30,9 @@ class Checklist(Lines):
     BINDINGS = bindings("checklist")
 
     def __init__(self, offered: Sequence[Offered], on: Sequence[str]) -> None:
-        super().__init__("Columns", "checklist.toggle checklist.earlier checklist.later checklist.find checklist.keep")
+        super().__init__(
+            "Columns of this list", "checklist.toggle checklist.earlier checklist.later checklist.find checklist.keep"
+        )
         self._known = {one.name: one for one in offered}
         self.on = [name for name in on if name in self._known]
         self._fresh = 0
@@ -102,7 +104,7 @@ class Checklist(Lines):
             self.checklist = checklist
 
 
-class ColumnChooser(Dialog[list[str]]):
+class ColumnChooser(Plain[list[str]]):
     """Asks which columns a list shows.
 
     Args:
@@ -110,7 +112,7 @@ class ColumnChooser(Dialog[list[str]]):
         on: the names of those that are shown now, in order.
     """
 
-    DEFAULT_CSS = "ColumnChooser Checklist { height: 20; max-height: 60vh; background: $raised; }"
+    DEFAULT_CSS = "ColumnChooser Checklist { height: 20; max-height: 60vh; }"
 
     def __init__(self, offered: Sequence[Offered], on: Sequence[str]) -> None:
         super().__init__()
@@ -118,8 +120,7 @@ class ColumnChooser(Dialog[list[str]]):
 
     def compose(self) -> ComposeResult:
         """Lay out the line to search with, and the list."""
-        with Vertical(id="box") as box:
-            box.border_title = "Columns of this list"
+        with Vertical(id="box"):
             yield Checklist(self._offered, self._on)
             yield Input(placeholder="/ finds a metric, a parameter or a tag")
 
@@ -144,10 +145,10 @@ class ColumnChooser(Dialog[list[str]]):
         self.dismiss(event.checklist.on)
 
 
-class ViewMenu(Dialog[tuple[str, str]]):
+class ViewMenu(Plain[tuple[str, str]]):
     """Offers the kept views of a list: the answer is (``show`` or ``forget``, name), or ``keep`` the present one."""
 
-    DEFAULT_CSS = "ViewMenu Lines { height: auto; background: $raised; }"
+    DEFAULT_CSS = "ViewMenu Lines { height: auto; }"
     BINDINGS = bindings("views")
 
     def __init__(self, views: dict[str, str]) -> None:
@@ -156,9 +157,8 @@ class ViewMenu(Dialog[tuple[str, str]]):
 
     def compose(self) -> ComposeResult:
         """Lay out a line a view."""
-        with Vertical(id="box") as box:
-            box.border_title = "Views of this list"
-            panel = Lines("Views", "panel.open=show views.forget app.back=leave")
+        with Vertical(id="box"):
+            panel = Lines("Views of this list", "panel.open=show views.forget app.back=leave")
             panel.styles.height = min(20, len(self._views) + 3)
             yield panel
 

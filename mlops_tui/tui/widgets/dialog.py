@@ -51,6 +51,16 @@ class Dialog(ModalScreen[ScreenResultType]):
         return ""
 
 
+class Plain(Dialog[ScreenResultType]):
+    """A dialog that is one panel, whose frame is the only one."""
+
+    DEFAULT_CSS = """
+    Plain > #box { padding: 0; border: none; }
+    Plain Panel { background: $raised; }
+    Plain Input, Plain Input:focus { margin: 0; }
+    """
+
+
 class Prose(Widget):
     """Lines that are made for the width they get."""
 

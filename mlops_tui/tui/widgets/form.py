@@ -14,7 +14,7 @@ from mlops_tui.contracts import OPERATIONS
 from mlops_tui.core.errors import BadInput
 from mlops_tui.tui.actions import Action
 from mlops_tui.tui.text import Line, cut, line, wrap
-from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
+from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Plain, Prose
 from mlops_tui.tui.widgets.lines import Lines, Row
 
 
@@ -122,10 +122,10 @@ class Form(Dialog[dict[str, Any]]):
         self.dismiss(typed)
 
 
-class ActionMenu(Dialog[Action]):
+class ActionMenu(Plain[Action]):
     """The actions on one object or several, to pick from."""
 
-    DEFAULT_CSS = "ActionMenu Lines { height: auto; min-height: 3; max-height: 20; background: $raised; }"
+    DEFAULT_CSS = "ActionMenu Lines { height: auto; min-height: 3; max-height: 20; }"
 
     def __init__(self, title: str, actions: tuple[Action, ...]) -> None:
         super().__init__()
@@ -133,9 +133,8 @@ class ActionMenu(Dialog[Action]):
 
     def compose(self) -> ComposeResult:
         """Lay out one line an action."""
-        with Vertical(id="box") as box:
-            box.border_title = self.title_of_menu
-            panel = Lines("Actions", "panel.open=plan_it app.back=leave")
+        with Vertical(id="box"):
+            panel = Lines(self.title_of_menu, "panel.open=plan_it app.back=leave")
             panel.styles.height = len(self.actions) + 2
             yield panel
 

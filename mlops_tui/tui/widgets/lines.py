@@ -14,10 +14,11 @@ from mlops_tui.tui.widgets.panel import Panel
 
 
 class Row(NamedTuple):
-    """A line and where ``enter`` on it leads (a deep link), if anywhere."""
+    """A line, where ``enter`` on it leads (a deep link), if anywhere, and the whole value that it tells of."""
 
     line: Line
     link: str = ""
+    value: str = ""
 
 
 Rows = Iterable[Row | Line]
@@ -58,8 +59,8 @@ class Lines(Panel):
 
     @property
     def leads(self) -> bool:
-        """Whether any row leads somewhere, so that there is a cursor at all."""
-        return any(row.link for row in self.rows)
+        """Whether any row leads somewhere or has a value to take along, so that there is a cursor at all."""
+        return any(row.link or row.value for row in self.rows)
 
     def show(self, told: Rows | Callable[[int], Rows]) -> None:
         """Show rows; what is already there is not painted again.
@@ -119,8 +120,15 @@ class Lines(Panel):
         return line(("▸", "accent")) if here else super().pointer(y)
 
     def copied(self) -> str:
-        """Return what ``y`` copies here: the text of the row."""
-        return plain(self.current.line).strip() if self.current else ""
+        """Return what ``y`` copies here: the row's value, whole, or its text."""
+        return (self.current.value or plain(self.current.line).strip()) if self.current else ""
+
+    def action_inspect(self) -> None:
+        """Show the value of the row whole."""
+        if self.current and self.current.value:
+            from mlops_tui.tui.widgets.whole import Whole
+
+            self.app.push_screen(Whole(self.title, self.current.value))
 
     def action_move(self, by: int) -> None:
         """Move the cursor, or what is seen where there is no cursor."""

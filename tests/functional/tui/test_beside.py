@@ -95,3 +95,35 @@ async def test_the_job_of_a_run_is_stopped_and_no_other_process(open_app, door, 
         await pilot.press("down", "X")
         await settle(pilot)
         assert (app.screen.operation, app.screen.fields) == ("job.stop", {"job": "j1"})
+
+
+async def test_a_value_too_long_for_its_panel_is_copied_and_seen_whole(open_app, scripted, settle, screen_text):
+    whole = WHOLE | {"params": {"a": "1", "long": "word " * 1200}}
+    door = scripted(
+        {"run.show": lambda request: Run(id=PINNED, name="r", status="done", job=None, metrics=[], **whole)}
+    )
+    async with open_app(door) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        params = app.face.query_one("#params")
+        params.focus()
+        await pilot.press("down")
+        assert params.copied() == "word " * 1200
+        await pilot.press("i")
+        await settle(pilot)
+        assert "\n".join(screen_text(app)).count("word") > 200 and app.screen.copied() == "word " * 1200
+        await pilot.press("escape")
+        assert app.face.crumb == "r"
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)], ids=str)
+async def test_the_help_has_whole_lines_at_every_size(open_app, door, settle, screen_text, size):
+    async with open_app(door, size=size) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        await pilot.press("question_mark")
+        await settle(pilot)
+        text = "\n".join(screen_text(app)[1:-1])
+        assert "filter: words and conditions, auc>0.9 status:done" in text and "…" not in text
