@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import msgspec
 import uvicorn
 
-from mlops_tui.agent.peers import LoopbackProtocol
+from mlops_tui.agent.peers import CONNECTION, LoopbackProtocol
 from mlops_tui.contracts import agent as contract
 from mlops_tui.core.errors import Conflict, MlopsError, NotAllowed
 from mlops_tui.door import Context, act, implements
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 NAMES = ("127.0.0.1", "localhost", "::1")
 START_S = 5.0
-CONNECTION = "connection"
-"""In the state of a scope: a dictionary that all requests of one connection share."""
 
 
 class Gate:

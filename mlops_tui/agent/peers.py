@@ -16,16 +16,18 @@ _ESTABLISHED = "01"
 TUNNELS = frozenset({"sshd", "ssh", "socat", "docker-proxy", "rootlessport"})
 """Programs whose connections are somebody else's, by the name that the system shows."""
 Address = tuple[str, int]
+CONNECTION = "connection"
+"""In the state of a scope: a dictionary that all requests of one connection share."""
 
 
-def unix_peer_uid(connection: socket.socket) -> int | None:
-    """Return the uid of a Unix socket's peer, or None where the system does not say."""
+def unix_peer(connection: socket.socket) -> tuple[int, int | None]:
+    """Return pid and uid of a Unix socket's peer: 0 and None where the system does not say."""
     if _PEERCRED is not None:
-        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, _PEERCRED, 12))
-        return int(uid)
+        pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, _PEERCRED, 12))
+        return int(pid), int(uid)
     if hasattr(socket, "LOCAL_PEERCRED"):  # macOS: struct xucred, the uid follows a version word
-        return int(struct.unpack_from("=II", connection.getsockopt(0, socket.LOCAL_PEERCRED, 76))[1])
-    return None
+        return 0, int(struct.unpack_from("=II", connection.getsockopt(0, socket.LOCAL_PEERCRED, 76))[1])
+    return 0, None
 
 
 def tcp_peer_uid(client: Address, server: Address, tables: Path = Path("/proc/net")) -> int | None:
@@ -53,8 +55,16 @@ def tcp_peer_pid(client: Address, server: Address) -> int:
     wanted = f"socket:[{fields[9]}]"
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and _has_open(process, wanted):
-            return 0 if (process / "comm").read_text().strip() in TUNNELS else int(process.name)
+            return here(int(process.name))
     return 0
+
+
+def here(pid: int) -> int:
+    """Return a process that asks, or 0 when it is a tunnel that speaks for somebody elsewhere, or is gone."""
+    try:
+        return 0 if Path(f"/proc/{pid}/comm").read_text().strip() in TUNNELS else pid
+    except OSError:
+        return 0
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -109,10 +119,11 @@ class OwnUserProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Refuse a foreign peer before a byte is read."""
         super().connection_made(transport)
-        uid = unix_peer_uid(transport.get_extra_info("socket"))
+        pid, uid = unix_peer(transport.get_extra_info("socket"))
         if uid not in (os.getuid(), 0):
             transport.close()
             return
+        self.app_state[CONNECTION]["peer"] = pid
         self.client = (f"uid:{uid}", 0)
 
 

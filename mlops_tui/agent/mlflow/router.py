@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from mlops_tui.agent.mlflow.coding import Ask, decoder_of
-from mlops_tui.agent.peers import tcp_peer_pid
+from mlops_tui.agent.peers import here, tcp_peer_pid
 from mlops_tui.contracts.operation import Answer, Operation, Request
 from mlops_tui.door.perform import perform
 
@@ -65,6 +65,8 @@ class Call:
         return int(self.connection["pid"])
 
     def _find_pid(self) -> int:
+        if peer := self.connection.get("peer"):  # on the Unix socket the kernel says it
+            return here(peer)
         listening = urlsplit(self.house.loopback.url).port if self.house.loopback and self.port else None
         return tcp_peer_pid((HOST, self.port), (HOST, listening)) if listening else 0
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from mlops_tui.agent.callers import caller_of
-from mlops_tui.agent.listener import CONNECTION
 from mlops_tui.agent.mlflow import reset
 from mlops_tui.agent.mlflow.coding import check_required, encode, from_query
 from mlops_tui.agent.mlflow.errors import STATUS, WireError, invalid, translated
@@ -19,6 +18,7 @@ from mlops_tui.agent.mlflow.histories import Histories
 from mlops_tui.agent.mlflow.journal import Journal
 from mlops_tui.agent.mlflow.router import ROUTER, Call, Reply, Route
 from mlops_tui.agent.mlflow.skipped import unserved
+from mlops_tui.agent.peers import CONNECTION
 from mlops_tui.core.errors import MlopsError
 
 if TYPE_CHECKING:
