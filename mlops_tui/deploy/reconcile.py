@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlops_tui.contracts.deploy import Deployment
+from mlops_tui.core import faults
 from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
@@ -120,7 +121,10 @@ def _write_routes(house: House, deployment: str, servers: Servers) -> None:
     if before is not None and before.at == (epoch, now.generation) and not _due(before.lease, lasts):
         return
     routes = house.read(lambda s: _routes(s, house, deployment, now, lease))
+    kind = "leased" if lease else "plain"
+    faults.point(f"routes:{kind}:before")
     write_json(servers.folder / ROUTES, {"epoch": epoch, "generation": now.generation, **routes}, durable=True)
+    faults.point(f"routes:{kind}:after")
     _published[deployment] = Published(epoch, now.generation, lease)
 
 
