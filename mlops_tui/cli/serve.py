@@ -36,6 +36,7 @@ def serve(
     sample: Annotated[float, typer.Option(min=0, max=1, help="share of the requests in the log")] = 1.0,
     redact: Annotated[str, typer.Option(help="columns that the log leaves out, separated by commas")] = "",
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="serve over gRPC too; needs the extra grpc")] = 0,
+    traces: Annotated[str, typer.Option(help="OpenTelemetry collector (OTLP over HTTP); needs the extra otel")] = "",
     tls_cert: Annotated[str, typer.Option(help="certificate chain in PEM: https instead of http")] = "",
     tls_key: Annotated[str, typer.Option(help="its key")] = "",
     tls_client_ca: Annotated[str, typer.Option(help="authority in PEM whose certificate clients must have")] = "",

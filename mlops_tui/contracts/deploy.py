@@ -46,6 +46,7 @@ class CreateDeployment(Request, frozen=True):
     load_s: Annotated[float, Meta(gt=0, description="seconds until a model must be loaded")] = 120.0
     timeout_s: Annotated[float, Meta(gt=0, description="seconds until such a model must answer")] = 30.0
     grpc_port: Annotated[int, Meta(ge=0, le=65535, description="serve over gRPC too; needs the extra grpc")] = 0
+    traces: Annotated[str, Meta(description="address of an OpenTelemetry collector; needs the extra otel")] = ""
     log_sample: Annotated[float, Meta(ge=0, le=1, description="share of the requests in the inference log")] = 1.0
     redact: Annotated[list[str], Meta(description="columns that are never written to it")] = msgspec.field(
         default_factory=list

@@ -28,7 +28,7 @@ ENVIRONMENTS = ("local", "staging", "prod")
 HOST = "127.0.0.1"
 SERVING = (
     "threads", "provider", "provider_policy", "gpu_memory_mb", "python", "memory_mb", "load_s", "timeout_s",
-    "log_sample", "redact", "grpc_port",
+    "log_sample", "redact", "grpc_port", "traces",
 )  # fmt: skip
 """Facts of a deployment that its servers alone need."""
 _DEFAULTS = {

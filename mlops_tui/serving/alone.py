@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tls-key", default="", help="its key")
     parser.add_argument("--tls-client-ca", default="", help="authority whose certificate clients must have")
     parser.add_argument("--grpc-port", type=int, default=0, help="serve the protocol over gRPC too")
+    parser.add_argument("--traces", default="", help="address of an OpenTelemetry collector")
     parser.add_argument("--signed-by", default="", help="public key whose signature a bundle must have")
     parser.add_argument("--provider", default="", choices=("", *PROVIDERS))
     parser.add_argument("--provider-policy", default="", choices=("", *POLICIES))
@@ -141,6 +142,7 @@ def _deployment(source: Source, wishes: argparse.Namespace) -> Deployment:
         token=_token(Path(wishes.token_file)) if wishes.token_file else None,
         tls=_tls(wishes),
         grpc_port=wishes.grpc_port,
+        traces=wishes.traces,
         log_sample=wishes.sample,
         redact=tuple(name.strip() for name in wishes.redact.split(",") if name.strip()),
         alone=True,

@@ -25,6 +25,7 @@ from mlops_tui.serving.problem import JSON, Answer, Problem, safe
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.table import Invocation
 from mlops_tui.serving.tokens import Tokens
+from mlops_tui.serving.tracing import tracer
 
 Column = tuple[int, str, str]
 _Headers = Mapping[bytes, bytes]
@@ -68,6 +69,7 @@ class App:
         self._guard = Guard(deployment.host, deployment.allowed_hosts, tokens or Tokens(None, deployment.token))
         self._columns: Sequence[Column] = ()
         self.predictor = Predictor(slot, log, deployment.max_body)
+        self.tracer = tracer(deployment.name, deployment.traces)
         infer: _Endpoint = ("POST", partial(self.predictor.submit, Inference, None))
         self._fixed: dict[str, _Endpoint] = {
             f"/v2/models/{deployment.name}/infer": infer,
@@ -156,6 +158,8 @@ class App:
         if good:
             self._slot.add(Gauge.HTTP_2XX, good)
         self.predictor.flush()
+        if self.tracer is not None:
+            self.tracer.note(settled)
         return settled
 
     def handle(self, method: str, target: str, headers: _Headers, body: bytes) -> Answer:

@@ -42,7 +42,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     ``python`` runs models in processes of their own (empty: ours), with ``memory_mb`` megabytes each (0: four fifths of
     the machine's); a model must be loaded within ``load_s``, and there a request answered within ``timeout_s``.
     ``log_sample`` is the share of requests in the inference log, by their id; columns named in ``redact`` are written
-    there as missing. With a ``grpc_port`` the protocol is served there over gRPC too.
+    there as missing. With a ``grpc_port`` the protocol is served there over gRPC too. ``traces`` is the
+    address of an OpenTelemetry collector.
     """
 
     deployment: str
@@ -75,6 +76,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     log_sample: float = 1.0
     redact: tuple[str, ...] = ()
     grpc_port: int = 0
+    traces: str = ""
 
     def digest(self) -> str:
         """Return what tells these facts from others; the port is not among them, as 0 becomes another number."""

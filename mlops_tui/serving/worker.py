@@ -143,6 +143,8 @@ class Worker:
             task.cancel()
         if self._log is not None:
             self._log.close()
+        if self._app.tracer is not None:
+            await asyncio.to_thread(self._app.tracer.close)
         if self._deployment.alone and self._channel is None:
             shutil.rmtree(self._folder, ignore_errors=True)  # whoever would have is dead
 

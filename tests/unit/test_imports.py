@@ -55,7 +55,7 @@ def test_an_agent_opens_every_room_without_a_runtime():
 def test_a_server_knows_neither_agent_nor_store(module):
     ours = {name for name in brought(module) if name.startswith("mlops_tui.")}
     rooms = {name.split(".")[1] for name in ours}
-    assert rooms <= {"core", "contracts", "plugins", "keys", "spool", "blobs", "stats", "serving", "data"}
+    assert rooms <= {"core", "contracts", "plugins", "keys", "spool", "blobs", "stats", "serving", "data", "toggles"}
     assert {name for name in ours if name.startswith("mlops_tui.data.")} <= {"mlops_tui.data.online"}
 
 
