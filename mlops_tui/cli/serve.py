@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,9 @@ def serve(
     timeout_s: Annotated[
         float | None, typer.Option(min=0.01, help="s until such a model must answer; default 30")
     ] = None,
+    profile: Annotated[
+        str, typer.Option(help="what tuning found for a registered model here: auto, latency, throughput, memory, none")
+    ] = "auto",
     log: Annotated[str, typer.Option(help="folder to log predictions in; default, none are")] = "",
     sample: Annotated[float, typer.Option(min=0, max=1, help="share of the requests in the log")] = 1.0,
     redact: Annotated[str, typer.Option(help="columns that the log leaves out, separated by commas")] = "",
@@ -62,16 +66,19 @@ def serve(
     words += ["--verbose"] if wishes.verbose else []
     if _is_path(source):
         to_module("mlops_tui.serving.alone", [*words, "--", source])
-    to_module("mlops_tui.serving.alone", [*words, f"--registered={_registered(source, wishes)}"])
+    to_module("mlops_tui.serving.alone", [*words, f"--registered={_registered(source, profile, wishes)}"])
 
 
 def _is_path(source: str) -> bool:
     return Path(source).exists() or "/" in source or source.endswith(_ENDINGS)
 
 
-def _registered(source: str, wishes: Wishes) -> str:
+def _registered(source: str, profile: str, wishes: Wishes) -> str:
     from mlops_tui.cli.call import connect
-    from mlops_tui.contracts.deploy import OneVersion, servable
+    from mlops_tui.contracts.deploy import ServeVersion, servable
 
     with connect(wishes) as client:
-        return msgspec.json.encode(client.call(servable, OneVersion(model=source))).decode()
+        found = client.call(servable, ServeVersion(model=source, profile=profile))
+    if found.profile:
+        print(found.profile, file=sys.stderr)
+    return msgspec.json.encode(found).decode()

@@ -156,13 +156,25 @@ class OneVersion(Request, frozen=True):
     model: Annotated[str, Meta(description="model@version or model@alias")]
 
 
+class ServeVersion(OneVersion, frozen=True):
+    """A version to serve here, and the profile that it shall be served by."""
+
+    profile: Annotated[str, Meta(description="auto (the newest), latency, throughput, memory, none")] = "auto"
+
+
 class Servable(Answer):
-    """Where a version's model lies and what runs it, as the servers read it from a routes file."""
+    """Where a version's model lies and what runs it, as the servers read it from a routes file.
+
+    ``facts`` are those of its profile (workers, threads, gather_ms), where one holds on this machine; ``profile`` says
+    which, or why none.
+    """
 
     id: str
     name: str
     label: str
     model: dict[str, Any]
+    facts: dict[str, Any] = msgspec.field(default_factory=dict)
+    profile: str = ""
 
 
 class MakeBundle(Request, frozen=True):
@@ -246,7 +258,7 @@ bundle = operation(
 )
 servable = operation(
     "deploy.servable",
-    OneVersion,
+    ServeVersion,
     Servable,
     permission="deploy:infer",
     help="Tell a server of this machine where a model version lies.",

@@ -17,7 +17,7 @@ from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import Conflict, MlopsError
 from mlops_tui.jobs.worker import WorkerJob, serve
 from mlops_tui.serving.bundle import ARCHIVES, Entry, Facts, Manifest, write_manifest
-from mlops_tui.serving.deployment import Model, Part, Revision
+from mlops_tui.serving.deployment import Model, Part, Rescue, Revision
 
 
 def make(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
@@ -72,6 +72,7 @@ def _fill(folder: Path, request: dict[str, Any], job: WorkerJob) -> Manifest:
         facts=Facts(**request["facts"]),
         sticky=request["sticky"],
         fallback=request["fallback"],
+        rescue=msgspec.convert(request["rescue"], Rescue),
         about=request["about"],
     )
 

@@ -11,13 +11,13 @@ import msgspec
 from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.operation import Plan, Started
 from mlops_tui.core.errors import BadInput, Conflict
-from mlops_tui.deploy import traffic
+from mlops_tui.deploy import fallback, traffic, tuned
 from mlops_tui.deploy.find import find_deployment
-from mlops_tui.deploy.servable import place_of
+from mlops_tui.deploy.servable import place_of, varied
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
 from mlops_tui.registry.versions import label, resolve_version
-from mlops_tui.serving.deployment import Revision
+from mlops_tui.serving.deployment import Model, Revision
 
 WORKER = "mlops_tui.deploy.bundle_worker"
 
@@ -58,27 +58,29 @@ def _deployment(ctx: Context, name: str) -> dict[str, Any]:
     known = {
         one["no"]: one
         for one in ctx.session.dicts(
-            "SELECT no, id, label, version_id FROM revision WHERE deployment_id = ?", [row["id"]]
+            "SELECT no, id, label, version_id, variant FROM revision WHERE deployment_id = ?", [row["id"]]
         )
     }
     revisions, about = [], {}
-    for share in now.split.shares:
+    spare = fallback.current(ctx.session, row["id"])
+    for share in fallback.shares(now.split.shares, spare):
         revision = known[share.no]
         version = resolve_version(ctx.session, ctx.tenant, revision["version_id"])
-        revisions.append(_revision(ctx, revision["id"], share.no, revision["label"], version, share.weight, share.role))
+        place = varied(ctx.blobs, place_of(ctx.session, ctx.blobs, version), revision["variant"] or "")
+        revisions.append(_revision(revision["id"], share.no, revision["label"], place, share.weight, share.role))
         about[revision["label"]] = _about(version)
-    stable = known[now.split.stable]["id"]
-    facts = {"workers": row["workers"]}
+    stable = known[now.split.stable if spare.to is None else spare.to]["id"]
+    facts = {"workers": row["workers"], **tuned.facts_of(row["tuned"] or "")}
     return {
         "name": row["name"], "revisions": revisions, "about": about, "sticky": now.split.sticky, "fallback": stable,
-        "facts": facts,
+        "facts": facts, "rescue": fallback.rescue(spare),
     }  # fmt: skip
 
 
 def _version(ctx: Context, reference: str) -> dict[str, Any]:
     version = resolve_version(ctx.session, ctx.tenant, reference)
     name = f"v{version['version']}"
-    revision = _revision(ctx, version["id"], 1, name, version, 100.0, "stable")
+    revision = _revision(version["id"], 1, name, place_of(ctx.session, ctx.blobs, version), 100.0, "stable")
     about = {name: _about(version)}
     return {
         "name": version["model"],
@@ -87,13 +89,12 @@ def _version(ctx: Context, reference: str) -> dict[str, Any]:
         "sticky": None,
         "fallback": None,
         "facts": {},
+        "rescue": {},
     }
 
 
-def _revision(
-    ctx: Context, identifier: str, no: int, name: str, version: dict[str, Any], weight: float, role: str
-) -> dict[str, Any]:
-    made = Revision(identifier, no, name, place_of(ctx.session, ctx.blobs, version), weight, role)
+def _revision(identifier: str, no: int, name: str, model: Model, weight: float, role: str) -> dict[str, Any]:
+    made = Revision(identifier, no, name, model, weight, role)
     found: dict[str, Any] = msgspec.to_builtins(made)
     return found
 

@@ -11,7 +11,7 @@ from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.contracts.run import LogLines
-from mlops_tui.core.errors import BadInput, Conflict, NotFound
+from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.core.ids import uuid7
 from mlops_tui.deploy import fallback, rollouts, targets, toggles, traffic, tuned
 from mlops_tui.deploy.evidence import Figures, quantile_ms
@@ -155,25 +155,10 @@ def _facts(request: contract.CreateDeployment) -> dict[str, Any]:
 def _tuned(
     ctx: Context, request: contract.CreateDeployment, version: dict[str, Any]
 ) -> tuple[tuned.Profile | None, list[str]]:
-    """Return the profile that holds for a version on this machine, and what is to be said about it.
-
-    Raises:
-        BadInput: there is no profile of that name.
-        NotFound: it was asked for by name and was not measured here.
-    """
-    if request.profile == tuned.NONE or (request.profile == tuned.AUTO and request.target != targets.LOCAL):
+    """Return the profile that holds for a version where it is to be served, and what is to be said about it."""
+    if request.profile == tuned.AUTO and request.target != targets.LOCAL:
         return None, []
-    if request.profile not in (tuned.AUTO, *tuned.PROFILES):
-        raise BadInput(f"there is no profile {request.profile!r}", "", "auto, none, " + ", ".join(tuned.PROFILES))
-    host = tuned.this_machine(ctx.session).fingerprint
-    found = tuned.profile_for(ctx.session, version["digest"], host, request.profile)
-    if found is None and request.profile != tuned.AUTO:
-        raise NotFound(
-            f"{label(version)} was not tuned for {request.profile} on a machine like this",
-            tuned.elsewhere(ctx.session, version["digest"], host),
-            f"mlops model tune {label(version)} --profile {request.profile}",
-        )
-    note = "" if found else tuned.elsewhere(ctx.session, version["digest"], host)
+    found, note = tuned.wanted(ctx.session, request.profile, version["digest"], label(version))
     return found, [note] if note else []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -55,6 +55,17 @@ def current(session: Session, deployment: str) -> Fallback:
     return msgspec.json.decode(spec, type=Fallback) if spec else Fallback()
 
 
+def shares(split: Sequence[traffic.Share], found: Fallback) -> list[traffic.Share]:
+    """Return the shares of a split, and one without traffic for the fallback when it has none there."""
+    missing = found.to is not None and found.to not in [share.no for share in split]
+    return [*split, traffic.Share(no=found.to, role=ROLE, weight=0.0)] if missing and found.to is not None else [*split]
+
+
+def rescue(found: Fallback) -> dict[str, Any]:
+    """Return what the servers are told besides who it is."""
+    return {"on": list(found.on), "timeout_s": found.timeout_s, "last_resort": found.last_resort}
+
+
 def into_routes(routes: dict[str, Any], found: Fallback, known: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Return routes with the fallback in them.
 
@@ -68,8 +79,7 @@ def into_routes(routes: dict[str, Any], found: Fallback, known: Mapping[int, Map
         if spare["id"] not in [one["id"] for one in routes["revisions"]]:
             routes["revisions"] = [*routes["revisions"], {**spare, "weight": 0.0, "role": ROLE}]
         routes["fallback"] = spare["id"]
-    rescue = {"on": list(found.on), "timeout_s": found.timeout_s, "last_resort": found.last_resort}
-    return {**routes, "rescue": rescue}
+    return {**routes, "rescue": rescue(found)}
 
 
 @implements(contract.fallback)

@@ -8,6 +8,7 @@ import msgspec
 
 from mlops_tui.blobs import Blobs
 from mlops_tui.contracts import deploy as contract
+from mlops_tui.deploy import tuned
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.sources import files_of
 from mlops_tui.registry.versions import engine_of, label, resolve_version
@@ -16,11 +17,19 @@ from mlops_tui.store.session import Session
 
 
 @implements(contract.servable)
-def servable(ctx: Context, request: contract.OneVersion) -> contract.Servable:
-    """Tell where a version lies."""
+def servable(ctx: Context, request: contract.ServeVersion) -> contract.Servable:
+    """Tell where a version lies, and how it is best served here."""
     row = resolve_version(ctx.session, ctx.tenant, request.model)
-    model = msgspec.to_builtins(place_of(ctx.session, ctx.blobs, row))
-    return contract.Servable(id=row["id"], name=row["model"], label=f"v{row['version']}", model=model)
+    found, note = tuned.wanted(ctx.session, request.profile, row["digest"], label(row))
+    model = varied(ctx.blobs, place_of(ctx.session, ctx.blobs, row), found.variant if found else "")
+    return contract.Servable(
+        id=row["id"],
+        name=row["model"],
+        label=f"v{row['version']}",
+        model=msgspec.to_builtins(model),
+        facts=tuned.facts(found.setting) | {"workers": found.setting.workers} if found else {},
+        profile=f"tuned for {found.name}: {found.setting.name}" if found else note,
+    )
 
 
 def place_of(session: Session, blobs: Blobs, row: dict[str, Any]) -> Model:
@@ -56,7 +65,12 @@ def model_of(session: Session, blobs: Blobs, version: str, variant: str = "") ->
         "SELECT v.*, m.name AS model FROM model_version v JOIN model m ON m.id = v.model_id WHERE v.id = ?", [version]
     )
     assert row is not None
-    found: dict[str, Any] = msgspec.to_builtins(place_of(session, blobs, row))
-    if variant and found["digest"] == row["digest"] and row["format"] == "onnx":
-        found |= {"digest": variant, "file": str(blobs.place(variant))}
+    found: dict[str, Any] = msgspec.to_builtins(varied(blobs, place_of(session, blobs, row), variant))
     return found
+
+
+def varied(blobs: Blobs, model: Model, variant: str) -> Model:
+    """Return a model with the artifact that is served in its place; empty: the model itself."""
+    if not variant or model.engine != "onnx":
+        return model
+    return msgspec.structs.replace(model, file=str(blobs.place(variant)), digest=variant)

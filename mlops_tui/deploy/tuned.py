@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.door.registry import refers
 from mlops_tui.serving.profile import Setting, fingerprint
 from mlops_tui.store.session import Session
@@ -66,6 +67,35 @@ def profile_for(session: Session, digest: str, host: str, wanted: str = AUTO) ->
     return Profile(row["profile"], msgspec.json.decode(row["setting"], type=Setting), row["variant"], row["text"])
 
 
+def wanted(session: Session, name: str, digest: str, version: str) -> tuple[Profile | None, str]:
+    """Return the profile that holds for a version on this machine, and what is to be said when none does.
+
+    Args:
+        session: where to look.
+        name: of the profile that a person wants; ``auto``: the newest, if there is one; ``none``: none.
+        digest: of the version's file.
+        version: what people call it.
+
+    Raises:
+        BadInput: there is no profile of that name.
+        NotFound: it was asked for by name and was not measured here.
+    """
+    if name not in (AUTO, NONE, *PROFILES):
+        raise BadInput(f"there is no profile {name!r}", "", "auto, none, " + ", ".join(PROFILES))
+    if name == NONE:
+        return None, ""
+    host = this_machine(session).fingerprint
+    found = profile_for(session, digest, host, name)
+    note = "" if found else elsewhere(session, digest, host)
+    if found is None and name != AUTO:
+        raise NotFound(
+            f"{version} was not tuned for {name} on a machine like this",
+            note,
+            f"mlops model tune {version} --profile {name}",
+        )
+    return found, note
+
+
 def elsewhere(session: Session, digest: str, host: str) -> str:
     """Return a sentence when a file was tuned, but on another kind of machine; empty when not."""
     seen = session.value(
@@ -94,8 +124,10 @@ def words(row: Mapping[str, Any]) -> str:
 
 
 def facts_of(tuned: str) -> dict[str, Any]:
-    """Return what of a setting goes into ``deployment.json``."""
-    if not tuned:
-        return {}
-    setting = msgspec.json.decode(tuned, type=Setting)
+    """Return what goes into ``deployment.json`` of the setting that a deployment took, if it took one."""
+    return facts(msgspec.json.decode(tuned, type=Setting)) if tuned else {}
+
+
+def facts(setting: Setting) -> dict[str, Any]:
+    """Return what of a setting goes into ``deployment.json``; how many workers there are stands in the store."""
     return {"threads": setting.threads, "gather_ms": setting.gather_ms}

@@ -22,6 +22,7 @@ import msgspec
 from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.core.printable import clean
 from mlops_tui.serving.alone_words import ask, told
+from mlops_tui.serving.bundle import Facts
 from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, Deployment, Model, Revision, Routes, write_json
 from mlops_tui.serving.session import POLICIES, PROVIDERS
 from mlops_tui.serving.sources import Source, find_source
@@ -83,7 +84,7 @@ def _serve(folder: Path, wishes: argparse.Namespace) -> int:
     source = _source(wishes, folder / "unpacked")
     deployment = _deployment(source, wishes)
     write_json(folder / DEPLOYMENT, msgspec.to_builtins(deployment))
-    routes = Routes(1, 1, source.revisions, source.sticky, source.fallback)
+    routes = Routes(1, 1, source.revisions, source.sticky, source.fallback, rescue=source.rescue)
     write_json(folder / ROUTES, msgspec.to_builtins(routes))
     os.chdir(folder)
     supervisor = Supervisor(folder)
@@ -123,7 +124,8 @@ def _source(wishes: argparse.Namespace, scratch: Path) -> Source:
     if wishes.registered:
         said = json.loads(wishes.registered)
         model = msgspec.convert(said["model"], Model)
-        found = Source(said["name"], (Revision(said["id"], 1, said["label"], model, 100.0),))
+        facts = msgspec.convert(said.get("facts", {}), Facts)
+        found = Source(said["name"], (Revision(said["id"], 1, said["label"], model, 100.0),), facts)
     else:
         found = find_source(Path(wishes.source).absolute(), scratch, wishes.signed_by)
     return found._replace(name=wishes.name) if wishes.name else found

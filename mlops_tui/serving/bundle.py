@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from mlops_tui.core.errors import BadInput, MlopsError, NotFound, Refused
-from mlops_tui.serving.deployment import Model, Part, Revision, write_json
+from mlops_tui.serving.deployment import Model, Part, Rescue, Revision, write_json
 
 MANIFEST, SIGNATURE = "bundle.json", "bundle.sig"
 ARCHIVES = (".tar.gz", ".tgz")
@@ -37,6 +37,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     workers: int = 1
     threads: int = 1
+    gather_ms: float = 0.0
     max_body: int = 16_777_216
 
 
@@ -56,6 +57,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     facts: Facts = Facts()
     sticky: str | None = None
     fallback: str | None = None
+    rescue: Rescue = Rescue()
     about: dict[str, Any] = {}
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mlops_tui.core.errors import BadInput, NotFound, Refused
 from mlops_tui.serving import bundle
 from mlops_tui.serving.bundle import ARCHIVES, Facts
-from mlops_tui.serving.deployment import Model, Part, Revision
+from mlops_tui.serving.deployment import Model, Part, Rescue, Revision
 
 
 class Source(NamedTuple):
@@ -23,6 +23,7 @@ class Source(NamedTuple):
     sticky: str | None = None
     fallback: str | None = None
     signed_by: str = ""
+    rescue: Rescue = Rescue()
 
 
 def find_source(path: Path, scratch: Path, key: str = "") -> Source:
@@ -45,7 +46,7 @@ def find_source(path: Path, scratch: Path, key: str = "") -> Source:
     if bundle.is_bundle(path):
         found = bundle.read(path, key)
         told = found.manifest
-        return Source(told.name, found.revisions, told.facts, told.sticky, told.fallback, found.signed_by)
+        return Source(told.name, found.revisions, told.facts, told.sticky, told.fallback, found.signed_by, told.rescue)
     if key:
         raise Refused(f"{path} is not signed", "it is no bundle", "mlops deploy bundle NAME makes one")
     return Source(named(path.stem), (_only(path.stem, _model_at(path.absolute())),))

@@ -81,6 +81,16 @@ def test_a_profile_of_another_machine_or_one_that_misses_the_wishes_is_not_taken
     assert stage.call("deploy.create", name="census", model="census@1").profile == "as by default"
 
 
+def test_a_server_in_the_foreground_takes_it_too(stage, here):
+    stage.model()
+    keep(stage, here)
+    said = stage.call("deploy.servable", model="census@1")
+    assert (said.facts, said.model["digest"]) == ({"threads": 2, "gather_ms": 0.0, "workers": 3}, "f" * 64)
+    assert said.profile == "tuned for latency: int8-static 2t×3w"
+    plain = stage.call("deploy.servable", model="census@1", profile="none")
+    assert (plain.facts, plain.profile, plain.model["digest"]) == ({}, "", f"{1:064x}")
+
+
 def test_tuning_needs_a_machine_that_is_known_and_a_model_that_is_onnx(stage, here):
     stage.model("forest", form="json")
     stage.model()
