@@ -37,9 +37,9 @@ lists(
             JOIN revision c ON c.deployment_id = d.id AND c.no = r.canary_no""",
         columns=[
             Column(name="id", label="id", kind="id"),
+            Column(name="change", label="change"),
             Column(name="deployment", label="deployment"),
             Column(name="strategy", label="strategy"),
-            Column(name="change", label="change"),
             Column(name="state", label="state", kind="status"),
             Column(name="weight", label="weight", kind="float", unit="%"),
             Column(name="started", label="started", kind="time"),

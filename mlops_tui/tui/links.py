@@ -20,6 +20,7 @@ HOME_OF = {
     "lineage": "models",
     "deploy": "deploy",
     "rollout": "deploy",
+    "toggle": "deploy",
     "drift": "drift",
     "monitor": "drift",
     "alert": "drift",

@@ -178,6 +178,8 @@ def bounds(values: Sequence[Floats]) -> tuple[float, float]:
     if not ends:
         return 0.0, 1.0
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if low == high == 0:
+        return 0.0, 1.0
     if low == high:
         return low - (abs(low) or 1.0) * 0.1, high + (abs(high) or 1.0) * 0.1
     air = (high - low) * 0.02

@@ -24,7 +24,7 @@ def recall(table: Table, place: str) -> None:
     """Sort a list and lay out its columns as the person left them."""
     kept = memory.recall()
     table.sort = str(kept.get(f"sort.{place}") or table.sort)
-    table.shape.chosen = tuple(map(str, kept.get(f"columns.{place}") or ()))
+    table.shape.chosen = tuple(map(str, kept.get(f"columns.{place}") or table.shape.chosen))
 
 
 def remember(table: Table, place: str) -> None:

@@ -23,6 +23,7 @@ SHOWS = {
     "automation": ("automation.show", "automation"),
     "feature": ("feature.show", "feature"),
     "rollout": ("rollout.status", "rollout"),
+    "toggle": ("toggle.show", "key"),
     "audit": ("audit.show", "seq"),
     "host": ("host.show", "host"),
     "gate": ("gate.show", "subject"),

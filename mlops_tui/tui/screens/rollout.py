@@ -1,145 +1,123 @@
-"""A rollout and its deployment as lines: where it stands, what the evidence says, what happened."""
+"""One rollout: where it stands and why, the evidence, the curves of both sides, its looks and what happened."""
 
 from __future__ import annotations
 
-import math
+from typing import ClassVar
 
-from mlops_tui.contracts.deploy import Deployment
-from mlops_tui.contracts.rollout import Look, Rollout
-from mlops_tui.tui import format as fmt
-from mlops_tui.tui import words
-from mlops_tui.tui.text import Line, Part, grid, join, line
+from textual.app import ComposeResult
 
-OVER = ("Succeeded", "RolledBack", "Aborted", "Superseded")
-
-
-def steps(rollout: Rollout, cells: int) -> Line:
-    """Return the steps as a track: what is done, where it stands or was stopped, what is to come."""
-    stops = ["0 %", *(step.text for step in rollout.steps), "100 %"]
-    over, won = rollout.state in OVER, rollout.state == "Succeeded"
-    at = len(stops) - 1 if won else rollout.step + 1
-    gap = max(2, min(8, (cells - 8 * len(stops)) // len(stops)))
-    parts: list[Part] = [("0 %", "text")]
-    for i, stop in enumerate(stops[1:], 1):
-        moving = i == at + 1 and not over
-        track = "✔" if i <= at else ("━" if moving else "─") * gap
-        parts.append((f" {track} ", "ok" if i <= at else "busy" if moving else "line"))
-        parts.append((stop, "text" if i <= at else "dim"))
-        if i == at and not won:
-            parts.append((" ✖", "fail") if over else (" ●", "*busy"))
-    return line(*parts)
+from mlops_tui.core.ids import short
+from mlops_tui.tui.hub import News
+from mlops_tui.tui.keys import bindings
+from mlops_tui.tui.screens import deploy_lines, served_charts
+from mlops_tui.tui.screens import rollout_lines as written
+from mlops_tui.tui.screens.steering import Steering
+from mlops_tui.tui.text import line
+from mlops_tui.tui.widgets.charts import Charts
+from mlops_tui.tui.widgets.lines import Lines
+from mlops_tui.tui.work import start
 
 
-def state(found: Deployment, rollout: Rollout | None, cells: int) -> list[Line]:
-    """Return the rollout, if there is one, and how the traffic is split meanwhile."""
-    if rollout is None:
-        return [line(("no rollout has been started", "dim")), traffic(found, cells)]
-    *before, last = head(rollout, cells)
-    return [*before, traffic(found, cells), last]
+class RolloutScreen(Steering):
+    """A rollout, whole and live.
 
+    Args:
+        deployment: into which it brings a version.
+        rollout: its id; empty: the deployment's newest.
+    """
 
-def head(rollout: Rollout, cells: int) -> list[Line]:
-    """Return strategy, track and reason of a rollout."""
-    told = join([words.state(rollout.state), line((rollout.text, "dim"))])
-    about = join(
-        [
-            line(rollout.stable, (" → ", "faint"), (rollout.canary, "*text")),
-            line((rollout.strategy, "dim")),
-            line((f"started {fmt.when(rollout.started)} by {rollout.actor}", "dim")),
-        ],
-        "   ",
-    )
-    track = [steps(rollout, cells)] if rollout.steps else []
-    return [about, *track, told]
+    SCOPE = "rollout"
+    MODE = "deploy"
+    TOPICS: ClassVar[frozenset[str]] = frozenset(("rollout", "deploy", "label", "traffic", "toggle"))
+    BINDINGS = bindings("deploy")
+    DEFAULT_CSS = """
+    RolloutScreen > #body { layout: grid; grid-size: 20 4; grid-rows: 6 4fr 3fr 3fr; }
+    RolloutScreen #rollout { column-span: 20; }
+    RolloutScreen #analysis { column-span: 13; }
+    RolloutScreen #curves { column-span: 7; row-span: 2; }
+    RolloutScreen #looks { column-span: 13; }
+    RolloutScreen #timeline { column-span: 13; }
+    RolloutScreen #toggles { column-span: 7; }
+    RolloutScreen.-narrow > #body { grid-size: 20 3; grid-rows: 6 7 1fr; }
+    RolloutScreen.-narrow #analysis { column-span: 20; }
+    RolloutScreen.-narrow #curves, RolloutScreen.-narrow #timeline { column-span: 10; row-span: 1; }
+    RolloutScreen.-narrow #looks, RolloutScreen.-narrow #toggles { display: none; }
+    """
 
+    def __init__(self, deployment: str, rollout: str = "") -> None:
+        super().__init__()
+        self.of, self.ref = deployment, rollout
 
-def traffic(found: Deployment, cells: int) -> Line:
-    """Return the shares of the revisions that get traffic, as bars beside each other."""
-    sharing = [one for one in found.revisions if one.weight > 0]
-    labels = sum(len(one.label) + 9 for one in sharing)
-    room = max(4, cells - labels)
-    parts: list[Part] = []
-    for index, one in enumerate(sharing):
-        bar = fmt.bar(one.weight / 100, room)
-        parts += [f"{one.label} ", (bar or "▏", f"series-{index}"), f" {one.weight:.0f} %  "]
-    return line(*parts) if parts else line(("no traffic", "dim"))
+    @property
+    def crumb(self) -> str:
+        """What is brought in, and how."""
+        if self.rollout is None:
+            return f"rollout {short(self.ref) if self.ref else ''}".strip()
+        return f"{self.rollout.strategy} {self.rollout.stable} → {self.rollout.canary}"
 
+    def panels(self) -> ComposeResult:
+        """Yield the panels."""
+        empty = "no rollout yet: N begins one, or mlops rollout start DEPLOYMENT MODEL@VERSION"
+        yield Lines("Rollout", "deploy.promote deploy.hold deploy.rollback deploy.abort", empty=empty, ident="rollout")
+        yield Lines("Analysis", empty="nothing has been compared yet", ident="analysis")
+        yield Charts("deploy.charts curve.smooth", empty="no request has been answered yet", ident="curves")
+        yield Lines("Looks", empty="no look at the evidence yet", ident="looks")
+        yield Lines("Timeline", empty="nothing has happened yet", ident="timeline")
+        yield Lines("Toggles", "panel.open deploy.toggle=switch", empty=deploy_lines.NO_TOGGLE, ident="toggles")
 
-def revisions(found: Deployment, cells: int) -> list[Line]:
-    """Return a line a revision that serves or served: share, requests, errors, latency."""
-    head: list[Part] = [
-        (name, "dim") for name in ("revision", "role", "share", "requests", "errors", "p50 ms", "p95 ms", "state")
-    ]
-    rows: list[list[Part]] = [
-        [
-            (one.label, "*text" if one.weight else "dim"),
-            (one.role, "dim"),
-            f"{one.weight:.0f} %",
-            f"{one.requests:,}",
-            (f"{one.errors:,}", "fail" if one.errors else "dim"),
-            fmt.number(one.p50_ms),
-            fmt.number(one.p95_ms),
-            words.state(one.status),
-        ]
-        for one in sorted(found.revisions, key=lambda one: -one.no)
-    ]
-    return grid([head, *rows], "llrrrrrl", room=cells)
+    def on_mount(self) -> None:
+        """Give the focus to what decides."""
+        self.lines("analysis").focus()
 
+    async def load(self, news: News) -> None:
+        """Read the rollout, then the curves that are seen."""
+        found = await self.fill(self.query(Lines), self.look(self.of, self.ref))
+        if found is None:
+            return
+        self._show()
+        self.restate()
+        await self._draw()
 
-def analysis(rollout: Rollout, cells: int) -> list[Line]:
-    """Return the newest look at each event: rates of both versions, evidence of harm and of safety, verdict."""
-    newest: dict[str, Look] = {}
-    for look in rollout.looks:
-        newest.setdefault(look.event, look)
-    if not newest:
-        return []
-    names = ("check", rollout.stable, rollout.canary, "ratio", "harm ×", "safe ×", "verdict")
-    head: list[Part] = [(name, "dim") for name in names]
-    rows: list[list[Part]] = []
-    for event, look in sorted(newest.items()):
-        stable, canary = _rate(look.bad_stable, look.n_stable), _rate(look.bad_canary, look.n_canary)
-        ratio = canary / stable if stable and canary is not None else None
-        rows.append(
-            [
-                event,
-                _share(stable, look.n_stable),
-                _share(canary, look.n_canary),
-                fmt.number(ratio) if ratio is not None else fmt.NONE,
-                odds(look.log_e_harm),
-                odds(look.log_e_safe),
-                words.state(look.verdict),
-            ]
-        )
-    return grid([head, *rows], "lrrrrrl", room=cells)
+    def _show(self) -> None:
+        found, rollout = self.deployment, self.rollout
+        assert found is not None
+        panel = self.lines("rollout")
+        panel.tone = "prod" if found.environment == "prod" else "line"
+        panel.title = f"Rollout · {written.about(rollout)}" if rollout else "Rollout"
+        panel.figure = line((f"{found.name} · {found.environment}", "dim"))
+        panel.show(lambda cells: written.head(rollout, found, cells) if rollout else [])
+        analysis = self.lines("analysis")
+        analysis.title = f"Analysis {rollout.canary} against {rollout.stable}" if rollout else "Analysis"
+        analysis.figure = deploy_lines.busy(self.busy)
+        analysis.show(lambda cells: written.checks(rollout, cells) if rollout else [])
+        self.lines("looks").title = f"Looks ({len(rollout.looks)})" if rollout else "Looks"
+        self.lines("looks").show(lambda cells: written.looks(rollout, cells) if rollout else [])
+        self.lines("timeline").show(lambda cells: written.timeline(rollout, cells) if rollout else [])
+        self.lines("toggles").show(lambda cells: deploy_lines.toggles(self.toggles, found.name, cells))
 
+    async def _draw(self) -> None:
+        charts = self.query_one(Charts)
+        charts.offer(served_charts.NAMES, "", (served_charts.EVIDENCE,))
+        if self.deployment is not None and charts.page:
+            drawn = served_charts.draw(self.door, charts, self.deployment, self.rollout)
+            await self.fill(charts.charts, drawn)
 
-def odds(log_e: float) -> Part:
-    """Return an e-value as the odds against chance that it is."""
-    if log_e > 14:
-        return (">1e6", "*text")
-    return (fmt.number(math.exp(log_e)), "text" if log_e > 0 else "dim")
+    def on_charts_turned(self) -> None:
+        """Draw the page that is seen now."""
+        start(self, self._draw, group="draw", replace=True)
 
+    def on_lines_opened(self, event: Lines.Opened) -> None:
+        """Go where a line leads."""
+        self.mlops.open_link(event.link)
 
-def timeline(rollout: Rollout, cells: int) -> list[Line]:
-    """Return what happened, newest first."""
-    rows: list[list[Part]] = [
-        [
-            (fmt.hour(one.ts), "dim"),
-            words.state(one.state),
-            (f"{one.weight:g} %", "dim"),
-            one.text,
-            (one.actor, "faint"),
-        ]
-        for one in reversed(rollout.events)
-    ]
-    return grid(rows, "llrll", room=cells, give=3)
+    def action_charts(self) -> None:
+        """Draw the next curves."""
+        self.query_one(Charts).turn(1)
 
+    def cli(self) -> str:
+        """The rollout as a command."""
+        return f"mlops rollout status {short(self.ref) if self.ref else self.of}"
 
-def _rate(bad: float, n: int) -> float | None:
-    return bad / n if n else None
-
-
-def _share(rate: float | None, n: int) -> Line:
-    if rate is None:
-        return line((fmt.NONE, "faint"))
-    return line(f"{rate:.2%}", (f" of {n:,}", "dim"))
+    def subject(self) -> tuple[str, str]:
+        """The deployment, whose actions and log these are."""
+        return "deploy", self.of

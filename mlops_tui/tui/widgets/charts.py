@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -13,6 +14,7 @@ from textual.message import Message
 from mlops_tui.tui.widgets.curve import Curve, Shared
 
 if TYPE_CHECKING:
+    from mlops_tui.tui.plot import Level
     from mlops_tui.tui.raster import Series
 
 _LEAST = (38, 9)
@@ -50,6 +52,7 @@ class Charts(Container):
         self.shared = Shared(self._moved)
         self._hints, self._empty = hints, empty
         self._kind = ""
+        self._logs: Collection[str] = ()
 
     def compose(self) -> ComposeResult:
         """Make the charts; those that there is no room for are not seen."""
@@ -68,13 +71,15 @@ class Charts(Container):
         """The names that are seen."""
         return self.names[self.first : self.first + self._room()]
 
-    def offer(self, names: Sequence[str], kind: str = "") -> None:
+    def offer(self, names: Sequence[str], kind: str = "", logs: Collection[str] = ()) -> None:
         """Take the names, and keep to the page that was seen if it is still there.
 
         Args:
             names: what could be drawn, in order.
             kind: what they are, if not simply metrics.
+            logs: names whose y axis is logarithmic at first.
         """
+        self._logs = logs
         before = self.page
         self.names, self._kind = tuple(names), kind
         if before and before[0] in self.names:
@@ -94,10 +99,15 @@ class Charts(Container):
             self.first = self.names.index(name)
             self._turned()
 
-    def show(self, series: Mapping[str, Sequence[Series]], axis: str = "step") -> None:
-        """Show the series of the names that are seen; a name without any is an empty chart."""
+    def show(
+        self,
+        series: Mapping[str, Sequence[Series]],
+        axis: str = "step",
+        levels: Mapping[str, Sequence[Level]] = MappingProxyType({}),
+    ) -> None:
+        """Show the series of the names that are seen, and levels behind them; a name without any is an empty chart."""
         for chart, name in zip(self.charts, self.page, strict=False):
-            chart.show(series.get(name, ()), axis=axis)
+            chart.show(series.get(name, ()), levels.get(name, ()), axis)
 
     @property
     def part(self) -> tuple[int, int] | None:
@@ -141,7 +151,7 @@ class Charts(Container):
             seen = index < max(1, len(page))
             name = page[index] if index < len(page) else ""
             if name != chart.name_drawn:
-                chart.name_drawn = name
+                chart.name_drawn, chart.log_y = name, name in self._logs
                 chart.show(())
             # What all names of a kind begin with says nothing on each of them.
             chart.title = name.removeprefix(f"{self._kind}/") or self._kind or "Curves"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -13,6 +15,7 @@ from textual.widgets import Input
 from mlops_tui.contracts import OPERATIONS
 from mlops_tui.core.errors import BadInput
 from mlops_tui.tui.actions import Action
+from mlops_tui.tui.door import command
 from mlops_tui.tui.text import Line, cut, line, wrap
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Plain, Prose
 from mlops_tui.tui.widgets.lines import Lines, Row
@@ -34,7 +37,7 @@ class Field:
         if info.default_factory is not msgspec.NODEFAULT:
             default = info.default_factory()
         self.default = (
-            " ".join(map(str, default)) if isinstance(default, list) else "" if default == {} else str(default)
+            " ".join(map(_said, default)) if isinstance(default, list) else "" if default == {} else _said(default)
         )
 
     def read(self, text: str) -> Any:
@@ -46,6 +49,10 @@ class Field:
         if self.type is bool:
             return text.lower() in ("yes", "true", "1", "on", "y")
         return text
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def fields(operation: str) -> list[Field]:
@@ -69,14 +76,29 @@ def request(operation: str, typed: dict[str, Any]) -> dict[str, Any]:
 
 
 class Form(Dialog[dict[str, Any]]):
-    """Asks for the fields of an operation that are not known yet."""
+    """Asks for the fields of an operation that are not known yet.
+
+    Args:
+        operation: ``noun.verb``.
+        known: fields that are not asked for.
+        asked: the fields to ask for, in this order; empty: all that are not known. The others keep their defaults.
+        given: what stands in a field at first, instead of its default.
+    """
 
     DEFAULT_CSS = "Form .label { margin: 0; }"
 
-    def __init__(self, operation: str, known: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        operation: str,
+        known: dict[str, Any],
+        asked: Sequence[str] = (),
+        given: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
-        self.operation, self.known = operation, known
-        self.fields = [field for field in fields(operation) if field.name not in known]
+        self.operation, self.known, self.given = operation, known, given
+        by_name = {field.name: field for field in fields(operation) if field.name not in known}
+        self.fields = [by_name[name] for name in asked or by_name]
+        self._left = len(by_name) - len(self.fields)
         self._wrong = ""
 
     def compose(self) -> ComposeResult:
@@ -85,7 +107,9 @@ class Form(Dialog[dict[str, Any]]):
             box.border_title = OPERATIONS[self.operation].help.rstrip(".")
             for field in self.fields:
                 yield Prose(partial(self._label, field), ident=f"label-{field.name}")
-                yield Input(field.default, id=f"field-{field.name}")
+                yield Input(self.given.get(field.name, "") or field.default, id=f"field-{field.name}")
+            if self._left:
+                yield Prose(self._more, ident="more")
             yield Prose(lambda cells: wrap(self._wrong, cells, "fail") if self._wrong else [], ident="wrong")
             yield Choices(Choice("cancel"), Choice("show the plan", "accent"))
 
@@ -93,6 +117,10 @@ class Form(Dialog[dict[str, Any]]):
         """Close the gap between a label and its input."""
         for prose in self.query(Prose):
             prose.styles.margin = 0
+
+    def _more(self, cells: int) -> list[Line]:
+        told = f"{self._left} more keep their defaults: {command(self.operation, {})} --help names them"
+        return [*wrap(told, cells, "faint"), ()]
 
     @staticmethod
     def _label(field: Field, cells: int) -> list[Line]:

@@ -67,6 +67,8 @@ class PlanDialog(Dialog[Any]):
         self._busy = ""
         answers = self.query_one(Choices)
         if self.plan:
+            self.prod = self.prod or self.plan.environment == "prod"
+            self.set_class(self.prod, "-danger")
             answers.set_choices(Choice("cancel"), Choice(self.verb, "prod" if self.prod else "accent"))
             self.set_class(self.prod, "-asks")
             self.query_one("#confirm", Input).placeholder = f"type {self.name_to_type} to confirm"
@@ -81,9 +83,12 @@ class PlanDialog(Dialog[Any]):
 
     @property
     def name_to_type(self) -> str:
-        """What a person types to confirm: the object's name without its noun, of an id what people see."""
+        """What a person types to confirm: the object's name without its noun, of an id the word used for it."""
         name = self.plan.object.rpartition(":")[2] if self.plan else ""
-        return short(name) if opaque(name) else name
+        if not opaque(name):
+            return name
+        first = next(iter(OPERATIONS[self.operation].request.positional), "")
+        return str(self.fields.get(first, "")) or short(name)
 
     def _told(self, cells: int) -> list[Line]:
         if self.problem:

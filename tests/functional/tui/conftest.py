@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from mlops_tui.contracts import Done, Plan
-from mlops_tui.contracts.listing import Column, Page, View
+from mlops_tui.contracts.listing import Column, Page, Table, View
 from mlops_tui.contracts.listing import Table as TableOf
 from mlops_tui.core.config import load
 from mlops_tui.core.errors import MlopsError, NotFound
@@ -231,6 +231,10 @@ class Written(Scripted):
         if operation == "view.page":
             rows = self.lists[request["view"]][1]
             return Page(rows=rows[request["offset"] : request["offset"] + request["limit"]])
+        noun = operation.removesuffix(".list")
+        if noun != operation and noun in self.lists:
+            columns, rows = self.lists[noun]
+            return Table(noun=noun, columns=columns, rows=rows, total=len(rows))
         return await super().call(operation, request, digest=digest)
 
 

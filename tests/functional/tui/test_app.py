@@ -154,7 +154,7 @@ async def test_copies_go_to_the_clipboard_and_say_so(open_app, scripted, settle,
 
 
 async def test_help_tells_the_keys_of_the_screen(open_app, scripted, screen_text, settle):
-    async with open_app(scripted(), size=(120, 70)) as (app, pilot):
+    async with open_app(scripted(), size=(120, 84)) as (app, pilot):
         await pilot.press("5")
         await settle(pilot, 0.1)
         await pilot.press("question_mark")

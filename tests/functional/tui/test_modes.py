@@ -308,8 +308,16 @@ async def test_a_rollout_is_watched_held_and_aborted(door, open_app, settle, scr
             await asyncio.to_thread(stage.servers, deployment)
         await settle(pilot, 0.6)
         text = "\n".join(lines_of(app, "#rollout"))
-        assert "v1 → v2   canary" in text and "5 % ●" in text
+        assert "v1 → v2  canary" in text and "5 % ●" in text
         assert "5%" in cells(app, "#deployments", "split")[0]
+        await asyncio.to_thread(stage.answer, deployment, 1, [0.5] * 40)
+        await asyncio.to_thread(stage.evidence)
+        stage.house.touch("traffic", deployment)
+        await pilot.press("enter")
+        await until(pilot, lambda: any(row.startswith("● v1") and " 40 " in row for row in lines_of(app, "#revisions")))
+        await until(pilot, lambda: cells(app, "#rollouts", "state") == ["Shifting"])
+        await pilot.press("enter")
+        await until(pilot, lambda: app.face.crumb == "canary v1 → v2" and lines_of(app, "#timeline"))
         await pilot.press("H")
         await settle(pilot, 0.2)
         await confirm(app, pilot, settle)

@@ -19,6 +19,9 @@ SCREENS = {
     "models": ("4", "wait"),
     "version": ("4", "wait", "tab", *ENTER),
     "deploy": ("5", "wait"),
+    "deployment": ("5", "wait", *ENTER),
+    "rollout": ("5", "wait", *ENTER, *ENTER),
+    "begin": ("5", "wait", "N", "wait"),
     "drift": ("6", "wait"),
     "ab": ("7", "wait"),
     "hardware": ("8", "wait"),
@@ -26,7 +29,21 @@ SCREENS = {
     "plan": ("5", "wait", "P", "wait"),
     "help": ("5", "wait", "question_mark", "wait"),
 }
-SMALL = ("home", "runs", "run", "compare", "data", "models", "deploy", "drift", "ab", "hardware", "govern")
+SMALL = (
+    "home",
+    "runs",
+    "run",
+    "compare",
+    "data",
+    "models",
+    "deploy",
+    "deployment",
+    "rollout",
+    "drift",
+    "ab",
+    "hardware",
+    "govern",
+)
 
 
 @pytest.mark.parametrize(

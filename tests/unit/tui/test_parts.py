@@ -130,7 +130,7 @@ def test_forms_ask_first_for_what_must_be_given():
     assert all(field.required for field in found[:2]) and not found[2].required
     assert (
         fields("rollout.start")[2].name
-        and next(f for f in fields("rollout.start") if f.name == "steps").default == "5.0 25.0 50.0"
+        and next(f for f in fields("rollout.start") if f.name == "steps").default == "5 25 50"
     )
 
 
