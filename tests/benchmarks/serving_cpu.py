@@ -291,7 +291,7 @@ def drive(port: int, pid: int, data: bytes, seconds: float, connections: int = C
             sock = key.fileobj
             assert isinstance(sock, socket.socket)
             got[sock] += len(sock.recv(1 << 20))
-            # Its length may differ by the digits of the request's id.
+            # Its length may differ by the digits of the request's id, or of a time.
             if got[sock] >= size - 8:
                 now = time.perf_counter()
                 latencies.append((now - sent[sock]) * 1e3)
