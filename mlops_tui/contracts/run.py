@@ -175,6 +175,8 @@ class CreateRun(Request, frozen=True):
     via: Annotated[str, Meta(description="what logs to it: mlflow, or nothing")] = ""
     job: Annotated[str, Meta(description="id of the job that it runs in")] = ""
     pid: Annotated[int, Meta(ge=0, description="process on this machine that logs to it; 0: not known")] = 0
+    fork: Annotated[str, Meta(description="run whose history and parameters it begins with")] = ""
+    step: Annotated[int | None, Meta(description="last step of that history; default, all of it")] = None
 
 
 class RunMade(Done):

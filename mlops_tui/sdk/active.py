@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops_tui.core.ids import matches, uuid7
+from mlops_tui.core.ids import dashed, matches, uuid7
 from mlops_tui.core.paths import home
 from mlops_tui.sdk import again, exits, facts
 from mlops_tui.sdk import console as tee
@@ -20,6 +20,7 @@ from mlops_tui.spool.notice import Notices, say
 from mlops_tui.spool.writer import Writer
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HEX = re.compile(r"[0-9a-f]{32}")
 _open: list[Run] = []
 _mine: set[str] = set()
 
@@ -35,6 +36,8 @@ def start_run(
     run_id: str | None = None,
     parent: Run | str | None = None,
     nested: bool | None = None,
+    fork_from: Run | str | None = None,
+    step: int | None = None,
     console: bool | None = None,
 ) -> Run:
     """Start a run, or go on with one, and make it the active run. What is logged to a resumed run is appended.
@@ -55,6 +58,9 @@ def start_run(
         kind: what the run does, e.g. ``train`` or ``evaluate``.
         run_id: id of the run: a run that is there goes on, else one is started under this id (a UUID).
         parent: the run, or its whole id, that this one is a part of; default, the block that we are in.
+        fork_from: the run, or its whole id, whose history and parameters the new run begins with; a metric without a
+            step counts on from there.
+        step: the last step of that history; default, all of it.
         console: whether the run keeps what is printed; default, in a script (not in a notebook) that is no job, whose
             runner keeps it.
         nested: True makes it a child of the active run also outside of a block; False makes it nobody's child.
@@ -77,12 +83,15 @@ def start_run(
         "name": facts.word(name) or None,
         "parent": above,
         "kind": facts.word(kind) or "train",
+        **_forked(fork_from, step, notices),
     }
     known = {} if member else _captured()
     noted = {"params": {} if params is None else params, "tags": _tags(tags, notices)}
     writer = Writer(
         spool, owner, run={**given, **noted, **known}, start=not member, heartbeat=not member, notices=notices
     )
+    if given.get("fork"):
+        writer.go_on(given["fork_step"] if given["fork_step"] is not None else again.last_step(spool, given["fork"]))
     if joined and not member and (wanted or os.environ.get("MLOPS_ATTEMPT", "1") != "1"):
         writer.go_on(again.last_step(spool, owner))
     run = Run(writer, experiment=experiment, name=given["name"], member=member, on_end=_ended)
@@ -120,9 +129,22 @@ def _above(parent: Run | str | None, nested: bool | None, notices: Notices) -> s
     block = None if nested else _make_room()
     if parent is None:
         return None if nested is False else block
-    found = parent.id if isinstance(parent, Run) else facts.word(parent).strip().lower().removeprefix("run:")
+    return _whole(parent, "the new run is nobody's child", notices)
+
+
+def _forked(run: Run | str | None, step: int | None, notices: Notices) -> dict[str, Any]:
+    """Return what the start of a run says of the run that it forks."""
+    if run is None or (found := _whole(run, "the new run begins empty", notices)) is None:
+        return {}
+    return {"fork": found, "fork_step": facts.safely(lambda: None if step is None else int(step), otherwise=None)}
+
+
+def _whole(run: Run | str, otherwise: str, notices: Notices) -> str | None:
+    found = run.id if isinstance(run, Run) else facts.word(run).strip().lower().removeprefix("run:")
+    if not _ID.fullmatch(found) and _HEX.fullmatch(found):  # as MLflow's clients write it
+        found = dashed(found)
     if not _ID.fullmatch(found):
-        notices.once("parent", f"{found!r:.80} is no whole run id; the new run is nobody's child")
+        notices.once("run id", f"{found!r:.80} is no whole run id; {otherwise}")
         return None
     return found
 

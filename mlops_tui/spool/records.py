@@ -39,6 +39,8 @@ class RunFacts(Struct, kw_only=True):
     experiment: str = ""
     name: str | None = None
     parent: str | None = None
+    fork: str = ""
+    fork_step: int | None = None
     kind: str = "train"
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from mlops_tui.store.session import Session
 from mlops_tui.tracking.contents import put_params, put_tags
 from mlops_tui.tracking.experiments import ensure
 from mlops_tui.tracking.find import row_of
+from mlops_tui.tracking.forks import Fork, carry
 
 RACE_US = 2 * SECOND
 """A heartbeat may be written by another thread just after the end; only a later one tells that the run goes on."""
@@ -39,6 +40,8 @@ def started(ctx: Context, owner: str, records: list[Start]) -> None:
             else:
                 _resume(ctx, row, record)
             facts = record.run or RunFacts()
+            if facts.fork and facts.fork != owner:
+                carry(ctx, owner, Fork(facts.fork, facts.fork_step), facts.params)
             put_params(ctx, owner, facts.params, record.t)
             put_tags(ctx, owner, [(record.t, facts.tags)])
 

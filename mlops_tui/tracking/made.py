@@ -16,6 +16,7 @@ from mlops_tui.spool.process import ProcessId, boot_id, created_us
 from mlops_tui.tracking.contents import named, put_tags
 from mlops_tui.tracking.experiments import ensure, find_experiment
 from mlops_tui.tracking.find import find_run
+from mlops_tui.tracking.forks import Fork, carry
 from mlops_tui.tracking.made_up import name_for
 
 
@@ -35,10 +36,17 @@ class Create:
                     f"mlops experiment restore {experiment['number']}",
                 )
             data["experiment"] = experiment["id"]
+        text, cli = f"make the run {request.name or 'run'}", []
+        if request.fork:
+            other = find_run(ctx.session, ctx.tenant, request.fork)
+            data["fork"] = Fork(other["id"], request.step)
+            data.setdefault("experiment", other["experiment_id"])
+            text += f" as {other['name']} was" + ("" if request.step is None else f" at step {request.step}")
+            cli = ["--fork", other["id"], *([] if request.step is None else ["--step", str(request.step)])]
         name, experiment_name = request.name or "run", request.experiment or DEFAULT
         return Plan(
-            operation=contract.create.name, object=f"run:{name}", text=f"make the run {name}", data=data,
-            cli=shlex.join(["mlops", "run", "create", name, "--experiment", experiment_name]),
+            operation=contract.create.name, object=f"run:{name}", text=text, data=data,
+            cli=shlex.join(["mlops", "run", "create", name, "--experiment", experiment_name, *cli]),
             changes=[Change(object=f"run:{name}", field="status", after="running")],
         )  # fmt: skip
 
@@ -61,6 +69,8 @@ class Create:
             note=tags.get("mlflow.note.content", ""), job_id=job["id"] if job else None, via=request.via,
         )  # fmt: skip
         put_tags(ctx, run, [(ctx.now, tags)])
+        if fork := plan.data.get("fork"):
+            carry(ctx, run, fork, {})
         if job:
             ctx.link(f"run:{run}", "ran_as", f"job:{job['id']}")
         ctx.emit("run", run, "started", f"{name} started", f"run:{run}")

@@ -116,6 +116,10 @@ def lineage(run: Run, cells: int) -> list[Row]:
         rows.append(Row(line(("job    ", "dim"), short(run.job)), f"job:{run.job}"))
     if run.parent:
         rows.append(Row(line(("parent ", "dim"), short(run.parent)), f"run:{run.parent}"))
+    if fork := run.tags.get("mlops.fork"):
+        other, _, step = fork.partition("@")
+        at = ((f"  up to step {step}", "faint"),) if step else ()
+        rows.append(Row(line(("fork   ", "dim"), short(other), *at), f"run:{other}"))
     told = wrap(run.note, cells) if run.note else [line(("no note yet", "faint"))]
     note = [Row(each, value=run.note) for each in told]
     tags = [(key, value) for key, value in sorted(run.tags.items()) if not key.startswith(_OURS)]

@@ -337,3 +337,17 @@ print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_fork_says_what_it_begins_with_and_counts_on(events, capfd):
+    with mlops.start_run("e") as first:
+        first.log({"loss": 1.0}, step=7)
+    with mlops.start_run("e", fork_from=first, step=5) as second:
+        assert second.next_step == 6
+    with mlops.start_run("e", fork_from=first.id.replace("-", "")) as third:
+        assert third.next_step == 8
+    told = [events(run.id).start.run for run in (second, third)]
+    assert [(one.fork, one.fork_step) for one in told] == [(first.id, 5), (first.id, None)]
+    with mlops.start_run("e", fork_from="abc") as empty:
+        assert empty.next_step == 0
+    assert events(empty.id).start.run.fork == "" and "no whole run id" in capfd.readouterr().err
