@@ -167,7 +167,9 @@ def _as_ours(error: MlopsError | click.ClickException) -> MlopsError:
     context = getattr(error, "ctx", None)
     fix = f"{context.command_path} --help" if context else "mlops --help"
     text = error.format_message().rstrip(".")
-    return BadInput(text[:1].lower() + text[1:], "", fix)
+    # A flag or an argument that it begins with keeps its letters.
+    plain = text if text[:2].isupper() else text[:1].lower() + text[1:]
+    return BadInput(plain, "", fix)
 
 
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

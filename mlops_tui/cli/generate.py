@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -178,11 +179,17 @@ def _text(given: str) -> str:
         raise click.UsageError(f"{given} cannot be read: {why}", click.get_current_context(silent=True)) from None
 
 
+_LENGTH = re.compile(r"[Ll]ength `?([<>]=?)`? ?`?(\d+)")
+
+
 def _readable(operation: Operation[Any, Any], complaint: str) -> str:
     """Turn ``Expected `int` <= 10000 - at `$.limit` `` into words about the flag."""
     text, _, place = complaint.rpartition(" - at `$.")
     field, _, rest = place.rstrip("`").partition("[")
     if not text:
         return complaint
+    if bounds := _LENGTH.search(text):
+        number = int(bounds[2]) + {"<": -1, ">": 1}.get(bounds[1], 0)
+        text = f"takes {number} at {'least' if bounds[1].startswith('>') else 'most'}"
     shown = field.upper() if field in operation.request.positional else "--" + field.replace("_", "-")
     return f"{shown}{'[' + rest if rest else ''}: {text[:1].lower() + text[1:]}".replace("`", "")

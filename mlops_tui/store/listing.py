@@ -146,7 +146,7 @@ class Listing:
                 continue
             if self.curves and by.key.scope == "metric" and by.key.name.endswith(COURSE):
                 found.append(Course(Column(name=by.key.raw, label=by.key.raw, kind="spark"), by.key.name))
-            elif field := field_of(by.query, by.key, resolver):
+            elif field := field_of(by.query, by.key, resolver, "column"):
                 found.append(Extra(Column(name=by.key.raw, label=by.key.raw, kind=field.kind), field))
         return found
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from mlops_tui.contracts import analysis as contract
 from mlops_tui.contracts.listing import List, Table
-from mlops_tui.core.errors import Refused
+from mlops_tui.core.errors import NotFound, Refused
 from mlops_tui.core.figures import size
 from mlops_tui.core.ids import uuid7
 from mlops_tui.core.jsonx import ieee_word
 from mlops_tui.door import Context, implements
-from mlops_tui.store.listing import LISTINGS
-from mlops_tui.store.search import sheets
+from mlops_tui.store.listing import LISTINGS, Keys
+from mlops_tui.store.search import parse_order, sheets, typed
+from mlops_tui.store.search.parser import read_key
 from mlops_tui.store.session import Session
 from mlops_tui.tracking import wide
 from mlops_tui.tracking.headline import lower_is_better
@@ -41,11 +42,25 @@ def search(ctx: Context, request: contract.SearchRuns) -> contract.FoundRuns:
 @implements(contract.best)
 def best(ctx: Context, request: contract.BestRun) -> Table:
     """List the runs that have the metric, the best first; NaN is never best."""
+    metric = _as_typed(ctx.session, request.metric)
     least = request.goal == "min" or (request.goal == "auto" and lower_is_better(request.metric))
-    both = " ".join(f"({part})" for part in (request.filter, f"{request.metric} is not null") if part)
-    order = f"{request.metric} {'ASC' if least else 'DESC'}"
-    ask = List(filter=both, sort=order, limit=request.count, columns=[request.metric])
+    both = " ".join(f"({part})" for part in (request.filter, f"{metric} is not null") if part)
+    order = f"{metric} {'ASC' if least else 'DESC'}"
+    ask = List(filter=both, sort=order, limit=request.count, columns=[metric])
     return LISTINGS["run"].select(ctx.session, ctx.tenant, ask)
+
+
+def _as_typed(session: Session, metric: str) -> str:
+    """Return a metric as a filter has it: in backticks where its name is no plain word.
+
+    Raises:
+        NotFound: no run has it.
+    """
+    key, end = read_key(metric, "mlops")
+    text = metric if key is not None and end == len(metric) else typed(metric)
+    if Keys(LISTINGS["run"], session).field(parse_order([text])[0].key) is None:
+        raise NotFound(f"no run has a metric {metric!r}", "", "mlops run show RUN names those of a run")
+    return text
 
 
 @implements(contract.export, limit_s=120)

@@ -68,7 +68,7 @@ def groups(ctx: Context, request: contract.ListRuns) -> Table:
 def _parts(ctx: Context, texts: Sequence[str], prefix: str) -> list[_Part]:
     resolver, made = Keys(LISTINGS["run"], ctx.session), []
     for n, by in enumerate(parse_order(texts)):
-        field = field_of(by.query, by.key, resolver)
+        field = field_of(by.query, by.key, resolver, "column")
         if field.many:
             raise by.query.wrong(by.key.at, f"a run may have several values of {by.key.raw!r}")
         name = f"{by.key.figure}({by.key.name})" if by.key.figure else by.key.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlops_tui.contracts import OPERATIONS
+from mlops_tui.core.ids import opaque, short
 from mlops_tui.tui import links
 from mlops_tui.tui.actions import ACTIONS, Action
 from mlops_tui.tui.theme import THEMES
@@ -50,8 +51,12 @@ async def offer(app: MlopsApp) -> None:
             known: dict[str, Any] = {action.field: first} if action.field else {}
             plan(app, action.operation, {**known, "also": also} if _takes_many(action.operation) else known)
 
-    title = f"{len(names)} {noun}s" if len(names) > 1 else f"{noun} {''.join(names)}".strip()
+    title = f"{len(names)} {noun}s" if len(names) > 1 else f"{noun} {_known(names)}".strip()
     await app.push_screen(ActionMenu(title, actions), picked)
+
+
+def _known(names: list[str]) -> str:
+    return "".join(short(name) if opaque(name) else name for name in names)
 
 
 def _fits(action: Action, many: int) -> bool:

@@ -15,6 +15,7 @@ _STRING = re.compile(r"'((?:''|\\'|[^'])*)'|\"((?:\"\"|\\\"|[^\"])*)\"")
 _SYMBOL = re.compile(r"!=|!~|<>|==|>=|<=|=|<|>|~|:")
 _NULL = re.compile(r"is\s+(not\s+)?null\b", re.IGNORECASE)
 _VERB = re.compile(r"(not\s+)?(in(?=\s*\()|i?like(?=\s*['\"])|between(?=\s))", re.IGNORECASE)
+_COMPARES = re.compile(r"[<>=]")
 _SAME = {"<>": "!=", "==": "="}
 _LOOKS_AROUND = re.compile(r"\(\?(?:<?[=!]|>|P=|\()|\\[1-9]|[*+?}]\+")
 """What Python's expressions have and the database's, which never take exponential time, do not."""
@@ -120,7 +121,12 @@ class _Reader:
             return found
         self.at = begun
         if self.short:
-            return Word(self.value(""), regex=False)
+            word = self.value("")
+            if not word.quoted and (sign := _COMPARES.search(word.text)):
+                name = word.text[: sign.start()]
+                why = f"what is compared here is no plain name; in backticks any is: `{name}`" if name else "no name"
+                raise self.wrong(begun, why)
+            return Word(word, regex=False)
         raise self.wrong(begun, "this is no comparison")
 
     def key(self) -> Key | None:
@@ -245,7 +251,7 @@ class _Reader:
             self.at += 1
         if self.at == at:
             raise self.wrong(at, f"a value is missing after {after!r}" if after else "a condition is missing here")
-        if self.text[at] in "'\"" and not self.short:
+        if self.text[at] in "'\"":
             raise self.wrong(at, "this quote is never closed")
         if not self.short and self.text[at : self.at].lower() in ("true", "false"):
             raise self.wrong(at, "there is nothing that is true or false")

@@ -128,4 +128,5 @@ _EXAMPLES = {
     ("filter", "mlflow"): "metrics.auc > 0.9 AND params.lr = '0.1' AND attributes.status = 'FINISHED'",
     ("order", "mlops"): "-started, auc",
     ("order", "mlflow"): "metrics.auc DESC",
+    ("column", "mlops"): "metrics.auc, params.lr, git.branch",
 }

@@ -11,7 +11,7 @@ from mlops_tui.tui.text import Line, Part, grid, line, width
 from mlops_tui.tui.widgets.dialog import Plain
 from mlops_tui.tui.widgets.lines import Lines
 
-_TITLES = {"app": "everywhere", "panel": "in every panel", "table": "in lists", "curve": "in curves"}
+_TITLES = {"app": "everywhere", "panel": "in every panel", "table": "in lists", "curve": "in curves", "sides": "panes"}
 
 
 def lines(screen: str, status: Status, cells: int = 96) -> list[Line]:

@@ -66,7 +66,7 @@ def test_each_kind_of_field(tmp_path, monkeypatch):
         (["abc", "=x"], "'=x' is not KEY=VALUE"),
         (
             ["abc", "--steps", "1", "--steps", "2", "--steps", "3", "--steps", "4"],
-            "--steps: expected array of length <= 3",
+            "--steps: takes 3 at most",
         ),
         ([], "NAME"),
         (["abc", "--nope"], "--nope"),

@@ -127,6 +127,8 @@ def test_a_filter_chooses(session, text, expected):
         ("live:maybe", "maybe", "neither yes nor no"),
         ("auc>", "", "a value is missing after '>'"),
         ("(status:done", "(", "never closed"),
+        ("lr = '0.1", "'", "this quote is never closed"),
+        ("done loss/{x}>0", "loss", "in backticks any is: `loss/{x}`"),
         ("status:done)", ")", "closes nothing"),
         ("auc>1 or", "", "a condition is missing"),
         ("or auc>1", "or", "a condition is missing"),

@@ -10,7 +10,7 @@ import math
 import msgspec
 import pytest
 
-from mlops_tui.core.errors import BadInput
+from mlops_tui.core.errors import BadInput, NotFound
 
 
 @pytest.fixture
@@ -60,6 +60,13 @@ def test_a_token_of_another_order_is_refused(sweep):
     for wrong in (token[:-4], "x", token):
         with pytest.raises(BadInput, match="Invalid page token"):
             sweep.call("run.search", limit=1, order_by=["name", "status"], token=wrong)
+
+
+def test_the_best_of_a_metric_that_nobody_has_is_not_found(sweep):
+    with pytest.raises(NotFound, match="no run has a metric 'nope'"):
+        sweep.call("run.best", metric="nope")
+    with pytest.raises(NotFound, match=r"'no/\{x\}'"):
+        sweep.call("run.best", metric="no/{x}")
 
 
 @pytest.mark.parametrize(
