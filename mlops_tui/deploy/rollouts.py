@@ -48,9 +48,9 @@ lists(
         ],
         expressions={
             "id": "r.id",
+            "change": "s.label || ' → ' || c.label",
             "deployment": "d.name",
             "strategy": "r.strategy",
-            "change": "s.label || ' → ' || c.label",
             "state": "e.state",
             "weight": "e.weight",
             "started": "epoch_us(r.started)",
