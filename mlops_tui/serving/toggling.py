@@ -98,7 +98,10 @@ class Switches:
 
     def __init__(self, name: str, questions: Sequence[_Question], router: Router) -> None:
         self._name, self._router = name, router
-        self._by = {one: [q for q in questions if q.bound.controls == one] for one in CONTROLS}
+        by = {one: [q for q in questions if q.bound.controls == one] for one in CONTROLS}
+        self._every = [q for q in by[ANSWERS] if not q.bound.revision]
+        self._some = [q for q in by[ANSWERS] if q.bound.revision]
+        self._picks, self._falls, self._shadows, self._logs = by[REVISION], by[FALLBACK], by[SHADOW], by[LOG]
         self._context = _Context(name, router, [q.toggle for q in questions if not q.constant])
         self._draws: dict[tuple[str, str], Draw | None] = {}
 
@@ -116,36 +119,36 @@ class Switches:
             call: what the protocol has read of it.
             pinned: the revision that its path names.
         """
-        by, router, context = self._by, self._router, self._context.of(headers, body, call)
+        router, context = self._router, self._context.of(headers, body, call)
         may = "toggle" in router.rescue.on
-        for question in by[ANSWERS]:
-            if not question.bound.revision and question.ask(context) is False:
+        for question in self._every:
+            if question.ask(context) is False:
                 return Choice(pinned or router.lead, None, may and pinned is None, _sentence(self._name, question))
         arm = pinned or self._chosen(context, headers, call) or router.pick(headers, call.id)
-        off = self._off(arm, context)
+        off = self._off(arm, context) if self._some else ""
         rescuer = None if pinned else router.fallback(arm)
-        if rescuer is not None and self._off(rescuer, context):
+        if rescuer is not None and self._some and self._off(rescuer, context):
             rescuer = None
-        wanted = bool(off) or any(q.ask(context) is True for q in by[FALLBACK])
+        wanted = bool(off) or _any(self._falls, context, True)
         return Choice(
             arm,
             rescuer if may or not wanted else None,
             wanted and may and pinned is None,
             off,
-            not any(q.ask(context) is False for q in by[SHADOW]),
-            not any(q.ask(context) is False for q in by[LOG]),
+            not _any(self._shadows, context, False),
+            not _any(self._logs, context, False),
         )
 
     def _off(self, arm: Arm, context: Mapping[str, Any]) -> str:
         """Return why a revision gives no answers; empty when it does."""
-        for question in self._by[ANSWERS]:
+        for question in self._some:
             if question.bound.revision == arm.label and question.ask(context) is False:
                 return _sentence(f"revision {arm.label} of {self._name}", question)
         return ""
 
     def _chosen(self, context: Mapping[str, Any], headers: Mapping[bytes, bytes], call: Asked) -> Arm | None:
         """Return the revision that a toggle picks, or None."""
-        for question in self._by[REVISION]:
+        for question in self._picks:
             found = question.ask(context)
             if isinstance(found, str) and found in self._router.by_name:
                 return self._router.by_name[found]
@@ -173,6 +176,11 @@ def switches(name: str, definition: Definition, router: Router) -> Switches | No
         if bound is not None and bound.deployment == name and not (one := _Question(toggle, bound)).idle:
             questions.append(one)
     return Switches(name, questions, router) if questions else None
+
+
+def _any(questions: Sequence[_Question], context: Mapping[str, Any], value: bool) -> bool:
+    """Tell whether one of some toggles has chosen a value."""
+    return bool(questions) and any(question.ask(context) is value for question in questions)
 
 
 def _sentence(whom: str, question: _Question) -> str:

@@ -16,6 +16,7 @@ from mlops_tui.toggles.compiling import Rule, compiled
 
 _KEYS = ("state", "variants", "defaultVariant", "targeting", "metadata")
 _IGNORED = ("source", "selector", "key")
+_KEY, _TIME = "$flagd.flagKey", "$flagd.timestamp"
 _TOP = ("$schema", "$evaluators", "flags", "metadata")
 _KINDS: tuple[tuple[str, Any], ...] = (
     ("boolean", bool),
@@ -73,9 +74,8 @@ class Toggle:
             return Resolution(None, None, Reason.DISABLED)
         if self.rule is None:
             return self._default(Reason.STATIC)
-        own = {"flagKey": self.key, "timestamp": int(time())}
         try:
-            chosen = self.rule({"targetingKey": None, **context, "$flagd": own})
+            chosen = self.rule(self._whole(context))
         except Exception as error:
             return Resolution(None, None, Reason.ERROR, f"{type(error).__name__}: {error}")
         if chosen is None:
@@ -84,6 +84,13 @@ class Toggle:
         if self.variants.get(variant) is None:
             return Resolution(None, None, Reason.ERROR, f"the rule chose {variant!r}, which is no variant")
         return Resolution(self.variants[variant], variant, Reason.TARGETING_MATCH)
+
+    def _whole(self, context: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the context with what flagd adds to it, as far as the rule looks at that."""
+        needs = self.needs
+        if needs is not None and _TIME not in needs and "$flagd" not in needs:
+            return {**context, "$flagd": {"flagKey": self.key}} if _KEY in needs else context
+        return {"targetingKey": None, **context, "$flagd": {"flagKey": self.key, "timestamp": int(time())}}
 
     def _default(self, reason: Reason) -> Resolution:
         if self.default is None:
