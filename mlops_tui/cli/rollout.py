@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -14,9 +15,9 @@ from mlops_tui.cli import cells
 from mlops_tui.cli.call import connect
 from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.render import render
+from mlops_tui.cli.shapes import CHECK, check_cells, track
 from mlops_tui.contracts import rollout as contract
 from mlops_tui.core.errors import ExitCode, MlopsError
-from mlops_tui.core.figures import odds
 from mlops_tui.core.printable import clean
 from mlops_tui.core.states import SYMBOLS, tone
 
@@ -69,14 +70,8 @@ def lines_of(found: Any) -> list[str]:
     stands = f"{SYMBOLS[tone(found.state)]} {found.state} · {track(found)}"
     lines = [head, stands, f"  {found.why}"]
     if found.checks:
-        lines.append(
-            f"  {'check':<18} {'stable':>18} {'new version':>18} {'harm e':>8} {'safe e':>8} {'needed':>8}  verdict"
-        )
-    for one in found.checks:
-        stable, canary = _share(one.bad_stable, one.n_stable), _share(one.bad_canary, one.n_canary)
-        name = one.event if one.kind == "harm" else f"{one.kind} {one.event}"
-        evidence = f"{odds(one.log_e_harm):>8} {odds(one.log_e_safe):>8} {odds(one.log_needed):>8}"
-        lines.append(f"  {name:<18} {stable:>18} {canary:>18} {evidence}  {one.text.partition(':')[0]}")
+        lines.append(_aligned(CHECK) + "  verdict")
+        lines += [f"{_aligned(check_cells(one))}  {one.text.partition(':')[0]}" for one in found.checks]
     lines += [
         f"  {cells.shown('time', one.ts)}  {one.state:<12} {one.weight:>4g} %  {one.text}"
         for one in found.events[-EVENTS:]
@@ -84,15 +79,9 @@ def lines_of(found: Any) -> list[str]:
     return [clean(line) for line in lines]
 
 
-def track(found: Any) -> str:
-    """Return the steps of a rollout with the one where it stands in brackets: ``5 % [25 %] 50 % 100 %``."""
-    stops = [*(step.text for step in found.steps), "100 %"]
-    at = len(stops) - 1 if found.state in ("Promoting", "Baking", "Succeeded") else found.step
-    return " ".join(f"[{stop}]" if number == at else stop for number, stop in enumerate(stops))
-
-
-def _share(bad: float, n: int) -> str:
-    return f"{bad / n:.2%} of {n:,}" if n else "–"
+def _aligned(check: Sequence[str]) -> str:
+    name, stable, canary, *evidence = check
+    return f"  {name:<18} {stable:>18} {canary:>18} " + " ".join(f"{one:>8}" for one in evidence)
 
 
 def _draw(lines: list[str], drawn: int) -> int:
@@ -109,5 +98,5 @@ def _tell(found: Any, told: int) -> int:
     """Print the transitions that are new and return how many there were in all."""
     for one in found.events[told:]:
         words = clean(f"{one.state:<12} {one.weight:>4g} %  {one.text} · {one.actor}")
-        print(f"{cells.shown('time', one.ts)}  {words}", flush=True)
+        print(f"{time.strftime('%H:%M:%S', time.localtime(one.ts / 1e6))}  {words}", flush=True)
     return len(found.events)

@@ -15,7 +15,9 @@ from mlops_tui.contracts.listing import Column, Table
 from mlops_tui.contracts.model import LineageGraph
 from mlops_tui.contracts.monitor import Bins
 from mlops_tui.contracts.operation import Done, Plan, Started
+from mlops_tui.contracts.rollout import Check, Rollout
 from mlops_tui.contracts.run import CompareRow, Comparison, Curves, LogLines
+from mlops_tui.core.figures import odds
 
 _KINDS = {
     "time": "ts created updated started ended heartbeat opened closed since audit_checked",
@@ -253,6 +255,48 @@ def _plan(answer: Plan) -> list[Block]:
     return [*blocks, Lines(notes)] if notes else blocks
 
 
+def track(answer: Rollout) -> str:
+    """Return the steps of a rollout with the one where it stands in brackets: ``5 % [25 %] 50 % 100 %``."""
+    stops = [*(step.text for step in answer.steps), "100 %"]
+    at = len(stops) - 1 if answer.state in ("Promoting", "Baking", "Succeeded") else answer.step
+    return " ".join(f"[{stop}]" if number == at else stop for number, stop in enumerate(stops))
+
+
+def check_cells(check: Check) -> list[str]:
+    """Return a check of a rollout in words: its name, both sides, evidence of harm and of safety, what is needed."""
+    name = check.event if check.kind == "harm" else f"{check.kind} {check.event}"
+    sides = ((check.bad_stable, check.n_stable), (check.bad_canary, check.n_canary))
+    shares = [f"{bad / n:.2%} of {n:,}" if n else "–" for bad, n in sides]
+    return [name, *shares, *(odds(log_e) for log_e in (check.log_e_harm, check.log_e_safe, check.log_needed))]
+
+
+CHECK = ("check", "stable", "new version", "harm e", "safe e", "needed")
+"""What :func:`check_cells` returns."""
+
+
+def _rollout(answer: Rollout) -> list[Block]:
+    """Return where a rollout stands and why, its checks as e-values, and what happened; its looks are in the JSON."""
+    facts = Facts("")
+    facts.values = [
+        ("id", "id", answer.id),
+        ("deployment", "text", answer.deployment),
+        ("change", "text", f"{answer.stable} → {answer.canary}, {answer.digest[:12]}"),
+        ("strategy", "text", answer.strategy),
+        ("state", "status", answer.state),
+        ("steps", "text", track(answer)),
+        ("why", "text", answer.why),
+        ("started", "time", answer.started),
+        ("by", "text", answer.actor),
+        ("watched", "duration", int(answer.watched_s * 1e6)),
+        ("deadline", "duration", int(answer.deadline_s * 1e6)),
+    ]
+    columns = [Column(name=name, label=name, kind="text") for name in CHECK]
+    columns += [Column(name="verdict", label="verdict", kind="status"), Column(name="text", label="text", kind="text")]
+    rows = [[*check_cells(one), one.verdict, one.text.partition(": ")[2]] for one in answer.checks]
+    checks = [Grid("checks", columns, rows)] if rows else []
+    return [facts, *checks, grid_of("events", msgspec.to_builtins(answer.events))]
+
+
 _SPECIAL: dict[type, Callable[[Any], list[Block]]] = {
     Table: _table,
     Rows: _rows,
@@ -266,4 +310,5 @@ _SPECIAL: dict[type, Callable[[Any], list[Block]]] = {
     ImportanceAnswer: _importance,
     Bins: _bins,
     LineageGraph: _lineage,
+    Rollout: _rollout,
 }

@@ -220,7 +220,7 @@ def _sentence(result: HarmResult, spec: HarmSpec) -> str:
     seen = f"{_count(result.bad_c)} of {result.n_c:,} against {_count(result.bad_s)} of {result.n_s:,}"
     if result.verdict == "harm":
         times = f"{result.ratio:.2f} times as often as stable" if result.ratio else "and stable does not"
-        return f"harm: the canary {does} {times} ({seen}); decided at look {result.decided}"
+        return f"harm: the canary {does} {times} ({seen}); decided at look {(result.decided or 0) + 1}"
     if result.verdict == "safe":
         return f"safe: the canary {does} less than {spec.max_ratio:g} times as often as stable ({seen})"
     if result.hold:

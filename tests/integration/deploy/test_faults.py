@@ -119,7 +119,7 @@ class Field:
         if path == "rollback":
             steps = [STEPS[0], {"weight": 30, "for": "1h"}]
         analysis = {"every": 0.2, "minRequests": 20}
-        spec = {"deployment": "census", "model": self.versions[comes], "steps": steps, "keepOld": 0.5}
+        spec = {"deployment": "census", "model": self.versions[comes], "steps": steps, "keepOld": 2.0}
         return yaml.safe_dump({"apiVersion": "mlops-tui/v1", "kind": "Rollout", "spec": {**spec, "analysis": analysis}})
 
     def _newest(self):
