@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _SMOOTHING = (0.0, 0.6, 0.9)
 _SMALLEST = 1 / 256
-"""The smallest share of the x axis that one can zoom to."""
+"""The smallest share of the x axis that one can zoom to, unless that is still many steps."""
+_FEW = 10
+"""Steps that are seen at least."""
 _AXES = {"step": "", "elapsed": "time", "clock": "", "epoch": "epochs"}
 """What the frame says of an axis."""
 
@@ -156,7 +158,7 @@ class Curve(Panel):
     def action_zoom(self, by: float) -> None:
         """Show a smaller or larger part: around the crosshair, or else with its right end where it is."""
         lens = self.shared.lens
-        part = max(_SMALLEST, min(1.0, lens.part * by))
+        part = max(self._smallest(), min(1.0, lens.part * by))
         if lens.at is None or not self.series:
             right = lens.right
         else:
@@ -164,6 +166,15 @@ class Curve(Panel):
             place = (lens.at - drawn.x0) / ((drawn.x1 - drawn.x0) or 1.0)
             right = lens.right + (1 - place) * (part - lens.part)
         self.shared.turn(lens._replace(part=part, right=max(part, min(1.0, right))))
+
+    def _smallest(self) -> float:
+        """Return the smallest share of the x axis that one can zoom to: down to single steps."""
+        from mlops_tui.tui.raster import span
+
+        if self.axis != "step" or not self.series:
+            return _SMALLEST
+        first, last = span(self.series)
+        return min(_SMALLEST, _FEW / (last - first))
 
     def action_inspect(self) -> None:
         """Put a crosshair on the charts, or take it away."""
@@ -189,7 +200,15 @@ class Curve(Panel):
     def note(self) -> str:
         """Return the ways in which the drawing differs from the plain one, for the title."""
         lens = self.shared.lens
-        parts = [_AXES[self.axis], "log y" if self.log_y else "", f"smooth {lens.smoothing}" if lens.smoothing else ""]
+        log_y = f"log y{self._left_out()}" if self.log_y else ""
+        parts = [_AXES[self.axis], log_y, f"smooth {lens.smoothing}" if lens.smoothing else ""]
         if lens.part < 1:
-            parts.append(f"last {lens.part:.0%}" if lens.right == 1 else f"{lens.part:.0%} of it")
+            share = f"{lens.part * 100:.2g} %"
+            parts.append(f"last {share}" if lens.right == 1 else f"{share} of it")
         return " · ".join(part for part in parts if part)
+
+    def _left_out(self) -> str:
+        """Say what a logarithm cannot show."""
+        flat = [bool((one.mid <= 0).any()) for one in self.series if not one.band]
+        above = any(bool((one.mid > 0).any()) for one in self.series)
+        return "" if not any(flat) else ", ≤ 0 left out" if above else ": nothing above 0"

@@ -74,3 +74,23 @@ async def test_charts_zoom_and_point_together(screen_text):
         await pilot.press("i", "left")
         await pilot.pause()
         assert seen(charts)[1].drawn().x1 < 100 and not seen(charts)[1].drawn().reading
+
+
+async def test_one_zooms_down_to_single_steps_of_a_long_curve(open_app, scripted, settle):
+    from mlops_tui.tui.raster import series
+    from mlops_tui.tui.widgets.curve import Curve
+
+    async with open_app(scripted()) as (app, pilot):
+        chart = app.face.query(Curve).first() if app.face.query(Curve) else Curve("c")
+        if not chart.is_mounted:
+            await app.face.query_one("#body").mount(chart)
+        await settle(pilot)
+        steps = list(range(0, 1_000_000, 2500))
+        chart.show([series("loss", steps, [1.0 if s else -1.0 for s in steps])])
+        for _ in range(20):
+            chart.action_zoom(0.5)
+        assert 9 <= chart.drawn().x1 - chart.drawn().x0 <= 11
+        chart.action_log_scale()
+        assert chart.note() == "log y, ≤ 0 left out · last 0.001 %"
+        chart.show([series("loss", steps, [-1.0 for _ in steps])])
+        assert "nothing above 0" in chart.note()
