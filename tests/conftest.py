@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,22 @@ def home(tmp_path, monkeypatch):
     shutil.rmtree(runtime, ignore_errors=True)
     if left is not None:
         pytest.fail(f"the agent {left} outlived its test")
+
+
+@pytest.fixture(autouse=True)
+def narrow_tables_change_as_they_should(monkeypatch):
+    """Whoever changes a narrow table says whose rows: what is kept hot of them would be old otherwise."""
+    from mlops_tui.store.session import Session
+
+    changes = re.compile(r"\s*(INSERT INTO|UPDATE|DELETE FROM|TRUNCATE)\s+\"?(series|param|tag)\b", re.IGNORECASE)
+    execute = Session.execute
+
+    def checked(self, sql, params=()):
+        ours = sys._getframe(1).f_globals["__name__"].startswith("mlops_tui.")
+        assert not (ours and changes.match(sql)), f"Session.change says whose rows change: {sql}"
+        execute(self, sql, params)
+
+    monkeypatch.setattr(Session, "execute", checked)
 
 
 @pytest.fixture

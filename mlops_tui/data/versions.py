@@ -267,7 +267,8 @@ class TagData:
     def apply(self, ctx: Context, request: contract.TagData, plan: Plan) -> Done:
         """Write them."""
         for change in plan.changes:
-            ctx.session.execute("DELETE FROM tag WHERE object = ? AND key = ?", [plan.data["id"], change.field])
+            gone = "DELETE FROM tag WHERE object = ? AND key = ?"
+            ctx.session.change("tag", [plan.data["id"]], gone, [plan.data["id"], change.field])
             if change.after:
                 ctx.session.insert("tag", object=plan.data["id"], key=change.field, value=change.after, ts_us=ctx.now)
         ctx.emit("data", plan.data["id"], "tagged", plan.text, plan.object)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,11 +12,10 @@ from mlops_tui.store.engine import CATALOG
 if TYPE_CHECKING:
     import duckdb
 
-    from mlops_tui.store.search.hot import Hot
+    from mlops_tui.store.search.hot import Reading
 
 _OWNERS = {"series": "owner", "param": "run", "tag": "object"}
 """The narrow tables, and the column that says whose a row is."""
-_CHANGES = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM|TRUNCATE)\s+\"?(\w+)", re.IGNORECASE)
 WIDE_TEXT = 4_000_000
 """Characters that a text column may take up when every value is padded to the longest."""
 Params = Sequence[Any] | Mapping[str, Any]
@@ -34,35 +32,30 @@ class Session:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.cursor = connection.cursor()
         self.cursor.execute(f"USE {CATALOG}")
-        self.hot: Hot | None = None
-        """Tables in memory that a reader may ask instead of narrow tables."""
-        self.hot_stamp: int | None = None
-        """How far the hot tables were when this transaction first asked one; it sees no newer ones."""
-        self.hot_seen: dict[tuple[str, ...], str] = {}
-        """The hot tables that this transaction found up to date."""
+        self.hot: Reading | None = None
+        """Tables in memory that this transaction may ask instead of narrow tables."""
         self.touched: dict[str, set[str] | None] = {}
         """Whose rows of the narrow tables this transaction changes; None where that is not known."""
 
     def execute(self, sql: str, params: Params = ()) -> None:
-        """Run a statement whose rows nobody wants."""
-        if (found := _CHANGES.match(sql)) and found[1] in _OWNERS:
-            self.touched[found[1]] = None
+        """Run a statement whose rows nobody wants. One that changes a narrow table goes through :meth:`change`."""
         self._ask(sql, params)
 
-    def touch(self, table: str, owners: Iterable[str]) -> None:
-        """Note whose rows of a narrow table this transaction changes."""
+    def change(self, table: str, owners: Iterable[str] | None, sql: str, params: Params = ()) -> None:
+        """Run a statement that changes rows of a narrow table, those of these owners alone; None, of anybody."""
+        self._touch(table, owners)
+        self._ask(sql, params)
+
+    def _touch(self, table: str, owners: Iterable[str] | None) -> None:
         known = self.touched.setdefault(table, set())
-        if known is not None:
+        if owners is None or known is None:
+            self.touched[table] = None
+        else:
             known.update(owners)
 
-    def change(self, table: str, owners: Iterable[str], sql: str, params: Params = ()) -> None:
-        """Run a statement that changes rows of a narrow table, those of these owners alone."""
-        self.touch(table, owners)
-        self._ask(sql, params)
-
     def _ask(self, sql: str, params: Params) -> duckdb.DuckDBPyConnection:
-        if self.hot is not None and self.hot_stamp is None and " hot.c" in sql:
-            self.hot_stamp = self.hot.stamp
+        if self.hot is not None:
+            self.hot.asked(sql)
         return self.cursor.execute(sql, params)
 
     def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
@@ -119,7 +112,7 @@ class Session:
     def insert(self, table: str, **values: Any) -> None:
         """Insert one row. A key that ends in ``_us`` fills the timestamp column without that ending."""
         if owner := _OWNERS.get(table):
-            self.touch(table, [values[owner]])
+            self._touch(table, [values[owner]])
         names, places = [], []
         for key in values:
             stamp = key.endswith("_us")
@@ -138,7 +131,7 @@ class Session:
         if not len(next(iter(columns.values()))):
             return
         if owner := _OWNERS.get(table):
-            self.touch(table, map(str, columns[owner]))
+            self._touch(table, map(str, columns[owner]))
         names = ", ".join(f'"{key.removesuffix("_us")}"' for key in columns)
         with self.incoming(columns) as wanted:
             self.cursor.execute(f"INSERT INTO {table} ({names}) SELECT {', '.join(wanted)} FROM incoming")

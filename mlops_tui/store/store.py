@@ -18,7 +18,7 @@ from mlops_tui.core.paths import private_dir
 from mlops_tui.store.alarms import Alarms
 from mlops_tui.store.engine import CATALOG, StoreGone, disk_failure, open_database
 from mlops_tui.store.migrate import migrate
-from mlops_tui.store.search.hot import Changes, Hot
+from mlops_tui.store.search.hot import Changes, Hot, Reading
 from mlops_tui.store.session import Session
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Store:
         try:
             session = self._reader()
             with self._alarms.within(limit_s, session.cursor.interrupt):
-                session.hot_stamp, session.hot_seen = None, {}
+                session.hot = Reading(self.hot)
                 session.execute("BEGIN TRANSACTION READ ONLY")
                 try:
                     yield session
@@ -92,7 +92,6 @@ class Store:
         session: Session | None = getattr(self._readers, "session", None)
         if session is None:
             session = self._readers.session = Session(self._connection)
-            session.hot = self.hot
             self._reader_sessions.append(session)
         return session
 
@@ -148,6 +147,7 @@ class Store:
         """
         self._work.put(None)
         self._writer.join()
+        self.hot.close()
         for session in self._reader_sessions:
             session.close()
         try:

@@ -164,7 +164,9 @@ def _delete(ctx: Context, found: Found) -> None:
     _rows(session, "logged_metric", "model_id", found.models)
     _rows(session, "blob", "digest", [blob.digest for blob in found.blobs])
     # Of another scope they are found by nobody, and whoever logs to such a run yet gets series of its own.
-    session.execute(
+    session.change(
+        "series",
+        None,
         """UPDATE series SET scope = 'gone' WHERE scope = 'run' AND (owner IN (SELECT unnest(?::VARCHAR[]))
              OR (last_ts < make_timestamp(?) AND owner NOT IN (SELECT id FROM run)))""",
         [owners, min(found.before, ctx.now - YOUNG_US)],

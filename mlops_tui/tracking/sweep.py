@@ -65,7 +65,7 @@ def _series(ctx: Context) -> contract.Swept:
     def remove(ctx: Context) -> int:
         gone = ctx.session.column(f"SELECT sid FROM series WHERE scope = 'gone' LIMIT {SERIES_PIECE}")
         if gone:
-            ctx.session.execute("DELETE FROM series WHERE sid IN (SELECT unnest(?::INTEGER[]))", [gone])
+            ctx.session.change("series", [], "DELETE FROM series WHERE sid IN (SELECT unnest(?::INTEGER[]))", [gone])
         else:
             ctx.session.execute("DELETE FROM doomed")
         return len(gone)

@@ -41,7 +41,7 @@ def _empty(ctx: Context) -> None:
     )
     for table in tables:
         if table not in KEPT:
-            ctx.session.execute(f"DELETE FROM {table}")
+            ctx.session.change(table, None, f"DELETE FROM {table}")
     text = "the store was emptied for a test"
     ctx.house.guard.note(ctx, "test.reset", "agent", "done", text)
     ctx.emit("agent", "store", "emptied", text)

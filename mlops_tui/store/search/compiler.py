@@ -106,7 +106,7 @@ def field_of(query: Query, key: Key, resolver: Resolver, what: str = "filter") -
 
 def warmed(field: Field, session: Session | None) -> Field:
     """Return a field that asks its hot column, where the session has some."""
-    return session.hot.warm(session, field) if session and session.hot and field.table else field
+    return session.hot.warm(field) if session and session.hot and field.table else field
 
 
 class _Compiler:

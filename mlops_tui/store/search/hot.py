@@ -5,8 +5,8 @@ a condition reads them all. Its hot column holds that key alone, by a 64-bit has
 asked of a twentieth. What a page shows is the other way round: all keys of a hundred runs. For that a hot sheet holds
 all rows of a run as one JSON text. Where few rows are, nothing is kept.
 
-What was committed and acknowledged is always in the answer: each commit says whose rows it touched, and a column is
-brought up to date before it is used.
+Nobody waits for a hot table: a thread makes it, and until then the store answers. What was committed and acknowledged
+is always in the answer: each commit says whose rows it touched, and a table is brought up to date before it is used.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlops_tui.store.engine import HOT
 from mlops_tui.store.search.compiler import Field
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from mlops_tui.store.session import Session
 
 log = logging.getLogger(__name__)
-SCHEMA = HOT
 FEW = 200_000
 """Rows of a narrow table below which it is asked itself."""
 ROWS_A_MB, SHEET_ROWS_A_MB = 10_000, 5_000
@@ -37,10 +37,15 @@ about a third of it."""
 KEPT_S = 60.0
 """How long a table that was replaced stays for those who may still ask it, in s."""
 AT_ONCE = 5_000
-"""Owners up to which a column is mended; above, it is made anew."""
-
-SLOW_ROWS, AGAIN_S = 400_000, 30.0
-"""Rows above which sheets are made by a thread, while the table answers; and the s between two such."""
+"""Owners up to which a table is mended; above, it is made anew."""
+AGAIN_S = 30.0
+"""Seconds after which a table may be made once more, and after a failure."""
+_COLUMNS = {
+    ("series", "scope = 'run' AND key = ?"): ("owner", {"last": "last", "low": "low, high, n"}),
+    ("param", "key = ?"): ("run", {"value": "value, num"}),
+    ("tag", "key = ?"): ("object", {"value": "value"}),
+}
+"""Of each narrow table: the column that names the object, and the columns that are kept together."""
 _LAST = """coalesce('"' || last::VARCHAR || '"', 'null'), last_step, epoch_us(last_ts), n"""
 _SHEETS = {
     "series": ("owner", f"to_json(key), {_LAST}", "scope = 'run'"),
@@ -48,13 +53,6 @@ _SHEETS = {
     "tag": ("object", "to_json(key), to_json(value)", "true"),
 }
 """Of each narrow table: who has a row, what a sheet has of it as JSON (a figure as text: it may be NaN), which rows."""
-
-_SOURCES = {
-    ("series", "scope = 'run' AND key = ?"): ("owner", {"last": "last", "low": "low, high, n"}),
-    ("param", "key = ?"): ("run", {"value": "value, num"}),
-    ("tag", "key = ?"): ("object", {"value": "value"}),
-}
-"""Of each narrow table: the column that names the object, and the columns that are kept together."""
 
 
 class Changes:
@@ -90,28 +88,55 @@ class Changes:
         return set().union(*(one for one in owners if one is not None))
 
 
-@dataclass
-class _Kept:
-    """A hot table: its name, the commit it is as new as, its place in time, its size, and the SELECT that makes it.
+class Source(NamedTuple):
+    """What a hot table is made of: its narrow table, what part of it, the column of the object, and the SELECT.
 
-    ``owner`` is the column of the source that names the object; ``%s`` stands in ``select`` for a further condition.
+    In ``select``, ``%s`` stands for a further condition.
     """
 
     table: str
+    part: tuple[str, ...]
+    owner: str
+    select: str
+    params: tuple[str, ...] = ()
+
+
+def column(asked: Field) -> Source | None:
+    """Return the hot column that answers what a field asks, or None where there is none of its kind."""
+    if (known := _COLUMNS.get((asked.table, asked.where))) is None or len(asked.params) != 1:
+        return None
+    owner, parts = known
+    part = next((part for part, columns in parts.items() if asked.sql in columns.split(", ")), "value")
+    select = f"SELECT hash({owner}) AS h, {parts[part]} FROM store.{asked.table} WHERE {asked.where} AND %s"
+    key = str(asked.params[0])
+    return Source(asked.table, (part, key), owner, select, (key,))
+
+
+def sheet(table: str) -> Source:
+    """Return the hot sheets of a narrow table."""
+    owner, columns, where = _SHEETS[table]
+    select = f"""
+        SELECT hash({owner}) AS h, '[' || string_agg('[' || concat_ws(',', {columns}) || ']', ',') || ']' AS sheet
+        FROM store.{table} WHERE {where} AND %s GROUP BY 1"""
+    return Source(table, ("sheet",), owner, select)
+
+
+@dataclass
+class Kept:
+    """A hot table: its name, the commit it is as new as, its place in time, and its size."""
+
+    name: str
     at: int
     stamp: int
     rows: int
-    owner: str
-    select: str
-    params: list[str]
 
 
 @dataclass
 class Hot:
-    """The hot columns of a store.
+    """The hot tables of a store.
 
     Args:
-        connection: of the database, which has an empty catalog :data:`SCHEMA` in memory attached.
+        connection: of the database, which has an empty catalog :data:`HOT` in memory attached.
         changes: what commits touched.
         few: rows below which a narrow table is asked itself.
         memory_mb: that the database may use.
@@ -123,153 +148,92 @@ class Hot:
     memory_mb: int = 1000
     stamp: int = 0
     _guard: threading.Lock = field(default_factory=threading.Lock)
-    _kept: OrderedDict[tuple[str, ...], _Kept] = field(default_factory=OrderedDict)
+    _maker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "hot"))
+    _kept: OrderedDict[Source, Kept] = field(default_factory=OrderedDict)
+    _begun: dict[Source, float] = field(default_factory=dict)
     _retired: list[tuple[float, str]] = field(default_factory=list)
-    _begun: dict[tuple[str, ...], float] = field(default_factory=dict)
     _sizes: dict[str, int] = field(default_factory=dict)
     _sized: float = -1e9
-    _off_until: float = -1e9
 
-    def warm(self, session: Session, asked: Field) -> Field:
-        """Return a field that asks the hot column of its key; the field itself where there is none.
+    def fresh(self, source: Source, seen: int | None) -> str | None:
+        """Return the name of a hot table that is up to date; None where there is none yet, or none is kept.
 
-        A session that has asked a hot column already sees those that were there then.
+        Args:
+            source: what it is made of.
+            seen: the stamp up to which the transaction sees hot tables; None, it sees all.
         """
-        source = _SOURCES.get((asked.table, asked.where))
-        if source is None or len(asked.params) != 1:
-            return asked
-        owner, parts = source
-        part = next((part for part, columns in parts.items() if asked.sql in columns.split(", ")), "value")
-        select = f"SELECT hash({owner}) AS h, {parts[part]} FROM store.{asked.table} WHERE {asked.where} AND %s"
-        name = self._table((asked.table, part, str(asked.params[0])), session, owner, select, [str(asked.params[0])])
-        if name is None:
-            return asked
-        return asked._replace(table=name, owner="h", where="true", params=(), match="hash({})")
-
-    def prepare(self, session: Session) -> None:
-        """Bring the sheets up to date before a transaction asks anything hot; afterwards it would not see it."""
-        for table in _SHEETS:
-            self._table((table, "sheet"), session, *self._sheet(table))
-
-    def sheets(self, session: Session, table: str, ids: Sequence[str]) -> dict[str, str] | None:
-        """Return the rows that objects have in a narrow table, each object's as a JSON list; None where none are kept.
-
-        An object that has no rows has no sheet.
-        """
-        name = self._table((table, "sheet"), session, *self._sheet(table))
-        if name is None:
-            return None
-        sql = f"SELECT o.id, d.sheet FROM (SELECT unnest(?::VARCHAR[]) AS id) o JOIN {name} d ON d.h = hash(o.id)"
-        return dict(session.rows(sql, [list(ids)]))
-
-    def _sheet(self, table: str) -> tuple[str, str, list[str]]:
-        owner, columns, where = _SHEETS[table]
-        select = f"""
-            SELECT hash({owner}) AS h, '[' || string_agg('[' || concat_ws(',', {columns}) || ']', ',') || ']' AS sheet
-            FROM store.{table} WHERE {where} AND %s GROUP BY 1"""
-        return owner, select, []
-
-    def _table(self, key: tuple[str, ...], session: Session, owner: str, select: str, params: list[str]) -> str | None:
-        """Return the name of a hot table that is up to date, made if need be, or None where none is kept."""
-        if (seen := session.hot_seen.get(key)) or time.monotonic() < self._off_until:
-            return seen
+        most = self.memory_mb * (SHEET_ROWS_A_MB if source.part == ("sheet",) else 4 * ROWS_A_MB)
         with self._guard:
-            most = self.memory_mb * (SHEET_ROWS_A_MB if key[1] == "sheet" else 4 * ROWS_A_MB)
-            if not self.few <= self._size(key[0]) <= most:
+            if not self.few <= self._size(source.table) <= most:
                 return None
-            try:
-                kept = self._fresh(key, session, _Kept("", 0, 0, 0, owner, select, params))
-            except Exception as error:
-                # Most likely there is no memory for it; the store itself answers as well.
-                log.warning("nothing hot of %s: %s", " ".join(key), error)
-                self._off_until = time.monotonic() + KEPT_S
-                return None
-        if kept is None:
+            found = self._kept.get(source)
+            if found is not None:
+                if seen is not None and found.stamp > seen:
+                    return None
+                at, owners = self.changes.at(source.table), self.changes.since(source.table, found.at)
+                if owners is not None and len(owners) <= AT_ONCE:
+                    if owners and seen is not None:
+                        return None  # it would be mended, but not for this transaction
+                    if owners:
+                        self._mend(source, found, list(owners))
+                    found.at = at
+                    self._kept.move_to_end(source)
+                    return f"{HOT}.{found.name}"
+            if time.monotonic() - self._begun.get(source, -1e9) > AGAIN_S:
+                self._begun[source] = time.monotonic()
+                self._maker.submit(self._make, source)
             return None
-        return session.hot_seen.setdefault(key, f"{SCHEMA}.{kept.table}")
 
-    def _fresh(self, key: tuple[str, ...], session: Session, wanted: _Kept) -> _Kept | None:
-        found, late = self._kept.get(key), session.hot_stamp is not None
-        if found is not None:
-            if late and found.stamp > (session.hot_stamp or 0):
-                return None
-            at = self.changes.at(key[0])
-            owners = self.changes.since(key[0], found.at)
-            if late and owners != set():
-                return None  # it would be mended, but not for this transaction
-            if owners is not None and len(owners) <= AT_ONCE:
-                if owners:
-                    self._mend(found, list(owners))
-                found.at = at
-                self._kept.move_to_end(key)
-                return found
-        if late:
-            return None
-        if key[1] == "sheet" and self._size(key[0]) > SLOW_ROWS:
-            self._make_beside(key, wanted)
-            return None
-        self._begin(key, wanted)
-        self._fill(wanted)
-        return self._keep(key, wanted)
+    def settle(self) -> None:
+        """Wait until what was asked for is made."""
+        self._maker.submit(lambda: None).result()
 
-    def _begin(self, key: tuple[str, ...], made: _Kept) -> None:
-        made.at = self.changes.at(key[0])  # before the rows are read: what comes meanwhile is brought once more
-        self.stamp += 1
-        made.table, made.stamp = f"c{self.stamp}", self.stamp
+    def close(self) -> None:
+        """End the thread."""
+        self._maker.shutdown(cancel_futures=True)
 
-    def _fill(self, made: _Kept) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"CREATE TABLE {SCHEMA}.{made.table} AS {made.select % 'true'}", made.params)
-            made.rows = cursor.execute(f"SELECT count(*) FROM {SCHEMA}.{made.table}").fetchall()[0][0]
+    def _make(self, source: Source) -> None:
+        try:
+            at = self.changes.at(source.table)  # before the rows are read: what comes meanwhile is brought once more
+            with self._guard:
+                self.stamp += 1
+                name = f"c{self.stamp}"
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"CREATE TABLE {HOT}.{name} AS {source.select % 'true'}", source.params)
+                rows = cursor.execute(f"SELECT count(*) FROM {HOT}.{name}").fetchall()[0][0]
+            with self._guard:
+                self.stamp += 1  # whoever has asked a hot table by now does not see it
+                if source.part == ("sheet",):
+                    rows = max(rows, self._size(source.table))
+                if (old := self._kept.pop(source, None)) is not None:
+                    self._retire(old)
+                self._kept[source] = Kept(name, at, self.stamp, rows)
+                self._make_room()
+        except Exception as error:
+            # Most likely there is no memory for it; the store itself answers as well.
+            log.warning("nothing hot of %s %s: %s", source.table, " ".join(source.part), error)
 
-    def _keep(self, key: tuple[str, ...], made: _Kept) -> _Kept:
-        if key[1] == "sheet":
-            made.rows = max(made.rows, self._size(key[0]))
-        if (old := self._kept.pop(key, None)) is not None:
-            self._retire(old)
-        self._kept[key] = made
-        with self.connection.cursor() as cursor:
-            self._make_room(cursor)
-        return made
-
-    def _make_beside(self, key: tuple[str, ...], made: _Kept) -> None:
-        """Make a table in a thread of its own; whoever asks meanwhile is answered by the store."""
-        if time.monotonic() - self._begun.get(key, -1e9) < AGAIN_S:
-            return
-        self._begun[key] = time.monotonic()
-        self._begin(key, made)
-
-        def make() -> None:
-            try:
-                self._fill(made)
-                with self._guard:
-                    # Newer than what was there when it began: nobody who asks now has seen less.
-                    self.stamp += 1
-                    made.stamp = self.stamp
-                    self._keep(key, made)
-            except Exception as error:
-                log.warning("nothing hot of %s: %s", " ".join(key), error)
-
-        threading.Thread(target=make, name="hot", daemon=True).start()
-
-    def _mend(self, kept: _Kept, owners: list[str]) -> None:
-        table = f"{SCHEMA}.{kept.table}"
-        fresh = kept.select % f"{kept.owner} IN (SELECT unnest(?::VARCHAR[]))"
+    def _mend(self, source: Source, kept: Kept, owners: list[str]) -> None:
+        table = f"{HOT}.{kept.name}"
+        fresh = source.select % f"{source.owner} IN (SELECT unnest(?::VARCHAR[]))"
         with self.connection.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute(f"DELETE FROM {table} WHERE h IN (SELECT hash(unnest(?::VARCHAR[])))", [owners])
-            cursor.execute(f"INSERT INTO {table} {fresh}", [*kept.params, owners])
+            cursor.execute(f"INSERT INTO {table} {fresh}", [*source.params, owners])
             cursor.execute("COMMIT")
 
-    def _retire(self, kept: _Kept) -> None:
-        self._retired.append((time.monotonic(), kept.table))
+    def _retire(self, kept: Kept) -> None:
+        self._retired.append((time.monotonic(), kept.name))
 
-    def _make_room(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def _make_room(self) -> None:
         while sum(one.rows for one in self._kept.values()) > self.memory_mb * ROWS_A_MB and len(self._kept) > 1:
-            self._retire(self._kept.popitem(last=False)[1])
+            source, old = self._kept.popitem(last=False)
+            self._begun.pop(source, None)
+            self._retire(old)
         now = time.monotonic()
-        for _, table in [one for one in self._retired if now - one[0] > KEPT_S]:
-            cursor.execute(f"DROP TABLE IF EXISTS {SCHEMA}.{table}")
+        with self.connection.cursor() as cursor:
+            for _, name in [one for one in self._retired if now - one[0] > KEPT_S]:
+                cursor.execute(f"DROP TABLE IF EXISTS {HOT}.{name}")
         self._retired = [one for one in self._retired if now - one[0] <= KEPT_S]
 
     def _size(self, table: str) -> int:
@@ -280,3 +244,43 @@ class Hot:
                 self._sizes = dict(cursor.execute(sql).fetchall())
             self._sized = time.monotonic()
         return self._sizes.get(table, 0)
+
+
+class Reading:
+    """What one transaction sees of the hot tables: those that were there when it first asked one, as they were."""
+
+    def __init__(self, hot: Hot) -> None:
+        self._hot = hot
+        self._seen: int | None = None
+        self._found: dict[Source, str] = {}
+
+    def asked(self, sql: str) -> None:
+        """Note a statement that is about to be asked."""
+        if self._seen is None and f" {HOT}.c" in sql:
+            self._seen = self._hot.stamp
+
+    def warm(self, asked: Field) -> Field:
+        """Return a field that asks the hot column of its key; the field itself where there is none."""
+        if (source := column(asked)) is None or (name := self._name(source)) is None:
+            return asked
+        return asked._replace(table=name, owner="h", where="true", params=(), match="hash({})")
+
+    def prepare(self) -> None:
+        """Bring the sheets up to date before the transaction asks anything hot; afterwards it would not see it."""
+        for table in _SHEETS:
+            self._name(sheet(table))
+
+    def sheets(self, session: Session, table: str, ids: Sequence[str]) -> dict[str, str] | None:
+        """Return the rows that objects have in a narrow table, each object's as a JSON list; None where none are kept.
+
+        An object that has no rows has no sheet.
+        """
+        if (name := self._name(sheet(table))) is None:
+            return None
+        sql = f"SELECT o.id, d.sheet FROM (SELECT unnest(?::VARCHAR[]) AS id) o JOIN {name} d ON d.h = hash(o.id)"
+        return dict(session.rows(sql, [list(ids)]))
+
+    def _name(self, source: Source) -> str | None:
+        if (name := self._found.get(source)) is None and (name := self._hot.fresh(source, self._seen)) is not None:
+            self._found[source] = name
+        return name

@@ -29,7 +29,7 @@ _LATEST = msgspec.json.Decoder(list[Latest], strict=False)
 def prepare(session: Session) -> None:
     """Make ready what this transaction will show; before it searches, for it would not see what is made later."""
     if session.hot:
-        session.hot.prepare(session)
+        session.hot.prepare()
 
 
 def params_of(session: Session, runs: Sequence[str]) -> Pairs:

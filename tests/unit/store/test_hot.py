@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-import time
 
 import numpy as np
 import pytest
 
 from mlops_tui.store.search import compile_order, compile_query, parse, parse_order, sheets
+from mlops_tui.store.search.hot import Source
 from mlops_tui.store.series import SeriesBook
 from mlops_tui.store.store import Store
 from mlops_tui.store.tags import change_tags
@@ -21,7 +21,8 @@ FILTERS = ["metrics.m0 > 0.5", "min(metrics.m1) <= 0.3 OR params.p0 = '3'", "par
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlops_tui.store.search.hot.AGAIN_S", -1.0)
     made = Store(tmp_path / "store", None)
     made.book = SeriesBook()
     made.settled = made.book.settled
@@ -39,13 +40,15 @@ def found(session, text, order=("metrics.m0 DESC", "params.p0")):
 
 def both(store, text):
     with store.read(60) as session:
+        first = found(session, text)  # the store answers, or a table that is there
+    store.hot.settle()
+    with store.read(60) as session:
         hot = found(session, text)
         assert "hot.c" in compile_query(parse(text, "mlflow"), RUN, session).sql
     with store.read(60) as session:
-        session.hot, kept = None, session.hot
+        session.hot = None
         cold = found(session, text)
-        session.hot = kept
-    assert hot == cold, text
+    assert first == hot == cold, text
     return hot
 
 
@@ -82,11 +85,14 @@ def test_they_answer_as_the_store_does_whatever_is_written(store):
                 case 3 | 4:
                     change_tags(session, run, {f"t{key}": str(rng.randrange(20))}, [f"t{1 - key}"], 1)
                 case _:
-                    gone = rng.choice(
-                        ["DELETE FROM param WHERE run = ?", "UPDATE series SET last = 0.7 WHERE owner = ?"]
+                    table, gone = rng.choice(
+                        [
+                            ("param", "DELETE FROM param WHERE run = ?"),
+                            ("series", "UPDATE series SET last = 0.7 WHERE owner = ?"),
+                        ]
                     )
-                    session.execute(gone, [run])
-                    params.difference_update({(run, 0), (run, 1)} if "param" in gone else ())
+                    session.change(table, rng.choice([[run], None]), gone, [run])
+                    params.difference_update({(run, 0), (run, 1)} if table == "param" else ())
 
     answers = set()
     for _ in range(60):
@@ -110,11 +116,14 @@ def test_what_is_rolled_back_is_in_no_column(store):
     assert both(store, "metrics.m0 > 0.5") == []
 
 
-def test_a_transaction_that_has_asked_one_makes_no_other(store):
+def test_a_transaction_that_has_asked_one_sees_no_newer_one(store):
     store.write(lambda session: (put_run(session, 1), put_metric(store, session, "r001", "m0", 1, 1.0)))
     store.write(lambda session: put_metric(store, session, "r001", "m1", 1, 1.0))
+    both(store, "metrics.m0 > 0.5")
     with store.read(60) as session:
         assert found(session, "metrics.m0 > 0.5", []) == ["r001"]
+        compile_query(parse("metrics.m1 > 0.5", "mlflow"), RUN, session)
+        store.hot.settle()
         late = compile_query(parse("metrics.m1 > 0.5", "mlflow"), RUN, session)
         assert "hot" not in late.sql
         assert session.column(f"SELECT id FROM run r WHERE {late.sql}", late.params) == ["r001"]
@@ -135,7 +144,7 @@ def test_many_changes_at_once_make_a_column_anew(store, monkeypatch):
     store.write(write)
     assert len(both(store, "params.p0 > 2")) == 2
     store.write(lambda s: [put_param(s, f"r{n:03d}", "p1", str(n)) for n in range(5)])
-    store.write(lambda s: s.execute("UPDATE param SET num = 9 WHERE key = 'p0'"))
+    store.write(lambda s: s.change("param", None, "UPDATE param SET num = 9 WHERE key = 'p0'"))
     assert len(both(store, "params.p0 > 2")) == 5
     kept = store.write(lambda s: s.value("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'hot'"))
     assert kept == 2  # p0 and the metric of the order; what was replaced is gone
@@ -165,6 +174,13 @@ def test_few_rows_are_asked_themselves(tmp_path):
     store.close()
 
 
+def prepared(store):
+    """Have the sheets made, and everything else that was asked for."""
+    with store.read(60) as session:
+        sheets.prepare(session)
+    store.hot.settle()
+
+
 def shown(session, runs):
     return sheets.params_of(session, runs), sheets.tags_of(session, runs), sheets.metrics_of(session, runs)
 
@@ -185,52 +201,57 @@ def test_sheets_show_what_the_tables_have(store):
     store.write(write)
     runs = ["r002", "r000", "r003", "gone"]
     for _ in range(2):
+        prepared(store)
         with store.read(60) as session:
             sheets.prepare(session)
             found(session, "metrics.m0 > 0.5", [])
             hot = shown(session, runs)
-            assert len(session.hot_seen) == 4
-            session.hot, kept = None, session.hot
+            assert all(session.hot.sheets(session, table, runs) is not None for table in ("param", "tag", "series"))
+            session.hot = None
             assert repr(hot) == repr(shown(session, runs))
-            session.hot = kept
         assert dict(hot[0]["r002"]) == odd and "c" not in dict(hot[1]["r000"]) and hot[0]["gone"] == []
         assert hot[2]["r002"][0].last == 0.1 + 0.2 and math.isnan(hot[2]["r002"][1].last)
         assert hot[2]["r003"][3].last == 1e-310 and hot[2]["r003"][2].last == -math.inf
         odd["a"] = "changed"
-        store.write(lambda session: session.execute("UPDATE param SET value = 'changed' WHERE key = 'a'"))
+        store.write(lambda s: s.change("param", None, "UPDATE param SET value = 'changed' WHERE key = 'a'"))
 
 
 def test_what_was_written_before_a_transaction_is_in_its_sheets_or_read_from_the_table(store):
     store.write(lambda session: (put_run(session, 1), put_metric(store, session, "r001", "m0", 1, 1.0)))
-    with store.read(60) as session:
-        sheets.prepare(session)
+    both(store, "metrics.m0 > 0.5")
+    prepared(store)
     store.write(lambda session: put_metric(store, session, "r001", "m0", 2, 2.0))
     with store.read(60) as session:
-        assert found(session, "metrics.m0 > 1.5", []) == [
-            "r001"
-        ]  # not prepared: the sheet is old, and cannot be mended
+        # It is not prepared: the sheet is old, and cannot be mended any more.
+        assert found(session, "metrics.m0 > 1.5", []) == ["r001"]
+        assert session.hot.sheets(session, "series", ["r001"]) is None
         assert [one.last for one in sheets.metrics_of(session, ["r001"])["r001"]] == [2.0]
 
 
-def test_large_sheets_are_made_while_the_tables_answer(store, monkeypatch):
-    monkeypatch.setattr("mlops_tui.store.search.hot.SLOW_ROWS", -1)
+def test_a_sheet_is_mended_for_those_whose_rows_changed(store):
+    def put(key):
+        store.write(lambda session: session.insert("param", run="r001", key=key, value="1", num=1))
 
-    def write(session):
-        put_run(session, 1)
-        session.insert("param", run="r001", key="a", value="1", num=1)
-
-    store.write(write)
-    deadline = time.monotonic() + 20
-    while True:
-        with store.read(60) as session:
-            sheets.prepare(session)
-            assert sheets.params_of(session, ["r001"])["r001"] == [("a", "1")]
-            if ("param", "sheet") in session.hot_seen:
-                break
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    store.write(lambda session: session.insert("param", run="r001", key="b", value="2", num=2))
+    put("a")
+    prepared(store)
+    made = store.hot.stamp
+    put("b")
     with store.read(60) as session:
         sheets.prepare(session)
-        assert ("param", "sheet") in session.hot_seen
-        assert sheets.params_of(session, ["r001"])["r001"] == [("a", "1"), ("b", "2")]
+        assert session.hot.sheets(session, "param", ["r001"]) is not None
+        assert sheets.params_of(session, ["r001"])["r001"] == [("a", "1"), ("b", "1")]
+    assert store.hot.stamp == made
+
+
+def test_what_cannot_be_made_is_asked_of_the_store(store, caplog):
+    store.write(lambda session: session.insert("param", run="r001", key="a", value="1", num=1))
+    with store.read(60) as session:
+        session.execute("SELECT 1")
+        assert (
+            store.hot.fresh(Source("param", ("x",), "run", "SELECT no_such_column AS h FROM store.param"), None) is None
+        )
+    store.hot.settle()
+    assert "nothing hot of param x" in caplog.text
+    prepared(store)
+    with store.read(60) as session:
+        assert sheets.params_of(session, ["r001"])["r001"] == [("a", "1")]

@@ -154,7 +154,7 @@ def test_a_series_has_its_id_to_itself_whatever_was_deleted_forgotten_or_rolled_
 
     for owner in "abcd":
         put(owner)
-    store.write(lambda s: s.execute("DELETE FROM series WHERE owner = 'a'"))
+    store.write(lambda s: s.change("series", ["a"], "DELETE FROM series WHERE owner = 'a'"))
     book.forget()
     for owner, key in (("e", "loss"), ("b", "loss"), ("b", "acc"), ("c", "loss"), ("d", "loss"), ("b", "acc")):
         put(owner, key)
@@ -214,7 +214,7 @@ def test_views_hold_their_order_while_rows_come_and_go(store):
         with store.read() as session:
             view = views.open(session, "default", OpenView(noun="thing"))
         store.write(lambda s: s.insert("tag", object="new", key="k", value="v", ts_us=99))
-        store.write(lambda s: s.execute("DELETE FROM tag WHERE object = 'o3'"))
+        store.write(lambda s: s.change("tag", ["o3"], "DELETE FROM tag WHERE object = 'o3'"))
         with store.read() as session:
             rows = views.page(session, view.view, 0, 10).rows
         assert [row[0] for row in rows] == ["o4", "o3", "o2", "o1", "o0"] and rows[1][1:] == [None, None]
