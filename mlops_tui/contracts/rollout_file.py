@@ -108,6 +108,13 @@ class Analysis(Part, frozen=True):
     on_no_data: Annotated[OnNoData, Meta(description="when a step is over and too little was seen")] = "hold"
 
 
+class Orphan(Part, frozen=True):
+    """What servers do by themselves when no agent has said for so long that their split still holds."""
+
+    after: Duration = 60.0
+    do: Literal["revert"] = "revert"
+
+
 class Spec(Part, frozen=True):
     """A version to bring into a deployment."""
 
@@ -132,6 +139,7 @@ class Spec(Part, frozen=True):
     on_failure: Annotated[
         Literal["rollback", "pause"], Meta(description="on harm: end it, or give stable all and wait for a person")
     ] = "rollback"
+    orphan: Orphan | None = None
     keep_old: Annotated[Duration, Meta(description="the old version stays loaded so long after the switch")] = 600.0
     rollback_window: Annotated[Duration, Meta(description="how long a rollback may skip steps and analysis")] = "7d"
     deadline: Annotated[Duration, Meta(description="rolled back when it is not done by then")] = "1d"

@@ -122,6 +122,7 @@ def entry(spec: Spec, stable: int, canary: int, step: int) -> Entry:
         ],
         sticky=spec.sticky or None,
         lease=weight > 0,
+        lease_s=seconds(spec.orphan.after) if spec.orphan and weight > 0 else None,
     )
     if step < 0:
         return Entry("Provisioning", 0.0, split, "the new version is loaded")

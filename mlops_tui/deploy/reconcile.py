@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,11 +26,11 @@ log = logging.getLogger(__name__)
 
 
 class Published(NamedTuple):
-    """The routes that this agent wrote last for a deployment."""
+    """The routes that this agent wrote last for a deployment, and when their lease must be renewed (monotonic)."""
 
     epoch: int
     generation: int
-    lease: int | None
+    renew: float
 
     @property
     def at(self) -> tuple[int, int]:
@@ -116,21 +118,21 @@ def _write_routes(house: House, deployment: str, servers: Servers) -> None:
         return
     before = _published.get(deployment)
     epoch = _epoch(before, servers)
-    lasts = int(house.config.get("deploy.lease_s")) * SECOND
-    lease = now_us() + lasts if now.split.lease else None
-    if before is not None and before.at == (epoch, now.generation) and not _due(before.lease, lasts):
+    if before is not None and before.at == (epoch, now.generation) and time.monotonic() < before.renew:
         return
-    routes = house.read(lambda s: _routes(s, house, deployment, now, lease))
-    kind = "leased" if lease else "plain"
+    lasts = _lasts(house, now.split)
+    routes = house.read(lambda s: _routes(s, house, deployment, now, lasts))
+    kind = "plain" if lasts is None else "leased"
     faults.point(f"routes:{kind}:before")
     write_json(servers.folder / ROUTES, {"epoch": epoch, "generation": now.generation, **routes}, durable=True)
     faults.point(f"routes:{kind}:after")
-    _published[deployment] = Published(epoch, now.generation, lease)
+    renew = math.inf if lasts is None else time.monotonic() + lasts / 3
+    _published[deployment] = Published(epoch, now.generation, renew)
 
 
-def _due(lease: int | None, lasts: int) -> bool:
-    """Tell whether a lease must be renewed: a third of it is over."""
-    return lease is not None and lease - now_us() < lasts * 2 // 3
+def _lasts(house: House, split: traffic.Split) -> float | None:
+    """Return how many seconds a split may be shown without an agent; None when it needs none."""
+    return (split.lease_s or float(house.config.get("deploy.lease_s"))) if split.lease else None
 
 
 def _epoch(before: Published | None, servers: Servers) -> int:
@@ -147,7 +149,9 @@ def _epoch(before: Published | None, servers: Servers) -> int:
     return max(now_us() // SECOND, written + 1, servers.at[0] + 1)
 
 
-def _routes(session: Session, house: House, deployment: str, now: traffic.Traffic, lease: int | None) -> dict[str, Any]:
+def _routes(
+    session: Session, house: House, deployment: str, now: traffic.Traffic, lasts: float | None
+) -> dict[str, Any]:
     rows = session.dicts(
         "SELECT id, no, label, version_id, variant FROM revision WHERE deployment_id = ?", [deployment]
     )
@@ -163,8 +167,9 @@ def _routes(session: Session, house: House, deployment: str, now: traffic.Traffi
         "revisions": [{**known[one.no], "weight": one.weight, "role": one.role} for one in now.split.shares],
         "sticky": now.split.sticky,
         "fallback": stable["id"],
-        "lease_until": lease,
-        "lease_revert": [stable] if lease else None,
+        "lease_until": None if lasts is None else now_us() + int(lasts * SECOND),
+        "lease_s": lasts,
+        "lease_revert": None if lasts is None else [stable],
     }
     return fallback.into_routes(routes, spare, known)
 

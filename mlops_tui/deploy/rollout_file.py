@@ -201,6 +201,8 @@ def _check_durations(spec: Spec, steps: tuple[Step, ...]) -> None:
         "deadline": spec.deadline,
         "analysis.every": spec.analysis.every,
     }
+    if spec.orphan:
+        given["orphan.after"] = spec.orphan.after
     given |= {f"steps[{i}].for": one.for_ for i, one in enumerate(steps)}
     given |= {f"steps[{i}].max": one.max for i, one in enumerate(steps)}
     for name, said in given.items():
@@ -208,7 +210,7 @@ def _check_durations(spec: Spec, steps: tuple[Step, ...]) -> None:
             found = seconds(said)
         except ValueError:
             raise BadInput(f"{name}: {said!r} is no duration", "", "seconds, or 30s, 10m, 2h, 7d") from None
-        if found < 0 or (not found and name in ("deadline", "analysis.every")):
+        if found < 0 or (not found and name in ("deadline", "analysis.every", "orphan.after")):
             raise BadInput(f"{name}: {said!r} is too short")
 
 

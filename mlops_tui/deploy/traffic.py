@@ -24,11 +24,15 @@ class Share(msgspec.Struct, kw_only=True):
 
 
 class Split(msgspec.Struct, kw_only=True):
-    """The whole split. ``lease`` says that the agent must renew it, or the stable revision takes all."""
+    """The whole split. ``lease`` says that the agent must renew it, or the stable revision takes all.
+
+    ``lease_s`` is how long it lasts; None: as long as the setting ``deploy.lease_s`` says.
+    """
 
     shares: list[Share]
     sticky: str | None = None
     lease: bool = False
+    lease_s: float | None = None
 
     @property
     def stable(self) -> int:

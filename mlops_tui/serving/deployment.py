@@ -145,7 +145,10 @@ class Rescue(msgspec.Struct, frozen=True):
 
 
 class Routes(msgspec.Struct, frozen=True):
-    """Who answers. With a lease, ``lease_revert`` takes over by itself at ``lease_until`` (µs UTC) unless renewed."""
+    """Who answers. With a lease, ``lease_revert`` takes over by itself at ``lease_until`` (µs UTC) unless renewed.
+
+    ``lease_s`` is how long a lease lasts that was just given: none lasts longer, whatever a clock says.
+    """
 
     epoch: int
     generation: int
@@ -154,12 +157,20 @@ class Routes(msgspec.Struct, frozen=True):
     fallback: str | None = None
     lease_until: int | None = None
     lease_revert: tuple[Revision, ...] | None = None
+    lease_s: float | None = None
     rescue: Rescue = Rescue()
 
     @property
     def at(self) -> Generation:
         """What orders route sets."""
         return (self.epoch, self.generation)
+
+    def left_s(self, now_us: int) -> float:
+        """Return the seconds that the lease has left at a moment; infinite without one."""
+        if self.lease_until is None:
+            return math.inf
+        left = (self.lease_until - now_us) / 1e6
+        return left if self.lease_s is None else min(left, self.lease_s)
 
     @property
     def models(self) -> dict[str, Model]:

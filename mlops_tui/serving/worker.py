@@ -74,12 +74,13 @@ class _Plan:
     def __init__(self, routes: Routes, main: Router, revert: Router | None) -> None:
         self.routes, self.main, self.revert = routes, main, revert
         self.reverted = False
+        # From here on the lease runs by a clock that nobody sets: one that is set back must not prolong it.
+        self._ends = time.monotonic() + routes.left_s(now_us())
 
     @property
     def overdue(self) -> bool:
         """Tell whether the lease has run out and was not reverted yet."""
-        until = self.routes.lease_until
-        return self.revert is not None and not self.reverted and until is not None and now_us() >= until
+        return self.revert is not None and not self.reverted and time.monotonic() >= self._ends
 
 
 class Worker:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -69,12 +70,24 @@ def test_routes_name_models_weights_and_who_answers_for_the_others(placed):
 
 def test_a_lease_is_renewed_when_a_third_of_it_is_over(placed, monkeypatch):
     placed.shift(Split(shares=[Share(no=1, role="stable", weight=100.0)], lease=True))
-    first, start = placed.routes(), now_us()
+    start = time.monotonic()
+    first = placed.routes()
     for passed, renewed in ((10, False), (19, False), (21, True)):
-        monkeypatch.setattr(reconcile, "now_us", lambda passed=passed: start + passed * SECOND)
+        monkeypatch.setattr(reconcile.time, "monotonic", lambda passed=passed: start + passed)
         again = placed.routes()
         assert (again["lease_until"] > first["lease_until"]) == renewed
         assert (again["epoch"], again["generation"]) == (first["epoch"], first["generation"])
+
+
+def test_a_clock_that_is_set_neither_renews_a_lease_nor_keeps_it_from_being_renewed(placed, monkeypatch):
+    split = Split(shares=[Share(no=1, role="stable", weight=100.0)], lease=True, lease_s=30.0)
+    placed.shift(split)
+    first, start = placed.routes(), time.monotonic()
+    monkeypatch.setattr(reconcile, "now_us", lambda: first["lease_until"] - 3600 * SECOND)
+    assert placed.routes() == first
+    monkeypatch.setattr(reconcile.time, "monotonic", lambda: start + 11)
+    again = placed.routes()
+    assert (again["lease_until"] - first["lease_until"], again["lease_s"]) == (-3570 * SECOND, 30.0)
 
 
 def test_a_new_agent_is_above_the_one_before_whatever_the_clock_says(placed):

@@ -91,3 +91,9 @@ def test_a_lease_is_renewed_under_its_number_but_not_after_its_end(tmp_path: Pat
     assert fence(later, now, now.at) and not fence(now, now, now.at, reverted=True)
     with pytest.raises(Conflict, match="ran out"):
         fence(later, now, now.at, reverted=True)
+
+
+def test_a_lease_lasts_no_longer_than_it_was_given_for_whatever_a_clock_says(tmp_path: Path) -> None:
+    lease: dict[str, Any] = {"lease_until": 100_000_000, "lease_revert": [REVISION], "lease_s": 60.0}
+    assert routes(tmp_path).left_s(0) == float("inf")
+    assert [routes(tmp_path, **lease).left_s(now) for now in (0, 70_000_000, 130_000_000)] == [60.0, 30.0, -30.0]
