@@ -13,7 +13,7 @@ _STATES = {
         "accepted allowed finished trusted built-in loaded whole better up info closed live applied b-better a-better"
     ),
     "warn": (
-        "warn warning held holding paused acknowledged silenced pending waiting proposed opened degraded medium "
+        "warn warning hold held holding paused acknowledged silenced pending waiting proposed opened degraded medium "
         "changed untrusted"
     ),
     "fail": (

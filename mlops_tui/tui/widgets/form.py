@@ -142,12 +142,12 @@ class Form(Dialog[dict[str, Any]]):
             if field.required or text != field.default:
                 typed[field.name] = field.read(text)
         try:
-            request(self.operation, typed)
+            checked = request(self.operation, typed)
         except BadInput as problem:
             self._wrong = problem.what
             self.query_one("#wrong", Prose).show(lambda cells: wrap(self._wrong, cells, "fail"))
             return
-        self.dismiss(typed)
+        self.dismiss({name: checked[name] for name in typed})
 
 
 class ActionMenu(Plain[Action]):

@@ -98,7 +98,7 @@ async def test_a_new_rollout_is_asked_for_planned_and_begun(written, open_app, s
         await settle(pilot)
         dialog = app.screen
         assert dialog.operation == "rollout.start"
-        assert dialog.fields == {"deployment": "employment", "model": "employment@2", "steps": ["10", "50"]}
+        assert dialog.fields == {"deployment": "employment", "model": "employment@2", "steps": [10.0, 50.0]}
 
 
 async def test_the_toggle_under_the_cursor_is_switched(written, open_app, settle):
