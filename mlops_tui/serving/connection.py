@@ -317,14 +317,16 @@ class Connection(asyncio.Protocol):
             owed.clear()
             return
         out: list[bytes] = []
-        done = 0
+        done, usual = 0, self._keep and not self._old
         for item in owed:
-            if isinstance(item, bytes):
+            if type(item) is bytes:
                 out.append(item)
-            elif item.answer is not None:
-                out += self._front.render(item.answer, self._manners(last=done + 1 == len(owed)))
-            else:
+            elif (answer := item.answer) is None:  # type: ignore[union-attr]
                 break
+            elif usual:
+                out += self._front.render(answer)
+            else:
+                out += self._front.render(answer, self._manners(last=done + 1 == len(owed)))
             done += 1
         del owed[:done]
         self._owed_size = 0

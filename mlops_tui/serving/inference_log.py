@@ -110,11 +110,13 @@ class InferenceLog:
             self._streams[key] = Stream(header)
         return self._streams[key]
 
-    def add(self, stream: Stream, record: bytes, rows: int) -> None:
-        """Keep a record until :meth:`flush`."""
+    def add(self, stream: Stream, records: list[bytes], rows: int) -> None:
+        """Keep records, with their rows in all, until :meth:`flush`."""
+        if not records:
+            return
         if not stream.pending:
             self._waiting.append(stream)
-        stream.pending.append(record)
+        stream.pending += records
         stream.rows += rows
 
     def flush(self) -> None:

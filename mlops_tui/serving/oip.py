@@ -167,8 +167,13 @@ class Inference:
 
 def _every_output(results: Shared, model: Model) -> list[bytes]:
     """Write every output as JSON for each request of a run."""
+    outputs = range(len(model.output_names))
+    if results.single:
+        heads = [model.output_head(at, results.shapes(at)[0]).replace(b"%", b"%%") for at in outputs]
+        whole = b",".join(b'%b,"data":[%%b]}' % head for head in heads)
+        return [whole % row for row in zip(*map(results.lines, outputs), strict=True)]
     columns: list[list[bytes]] = []
-    for at in range(len(model.output_names)):
+    for at in outputs:
         begins = [model.output_head(at, shape) for shape in results.shapes(at)]
         columns.append([b'%b,"data":%b}' % pair for pair in zip(begins, results.json(at), strict=True)])
     return [b",".join(parts) for parts in zip(*columns, strict=True)]

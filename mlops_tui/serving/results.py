@@ -26,12 +26,19 @@ class Shared:
         self.alone = len(rows) == 1
         self._written: dict[Writer, list[bytes]] = {}
 
+    @property
+    def single(self) -> bool:
+        """Tell whether every request has one row, and there are several of them."""
+        return not self.alone and max(self._rows) == 1
+
     def each(self) -> Iterator[Results]:
         """Give every request its part, in their order."""
-        at = 0
-        for number, rows in enumerate(self._rows):
-            yield Results(self, number, at, at + rows)
-            at += rows
+        return (Results(self, number) for number in range(len(self._rows)))
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Return where a request's rows begin and end."""
+        begin = sum(self._rows[:number])
+        return begin, begin + self._rows[number]
 
     def shapes(self, output: int) -> list[tuple[int, ...]]:
         """Return the shape of an output for each request."""
@@ -40,13 +47,16 @@ class Shared:
 
     def json(self, output: int) -> list[bytes]:
         """Return the values of an output as a flat JSON array for each request; NaN and infinity become null."""
+        return [to_json(results[output]) for results in self.each()]
+
+    def lines(self, output: int) -> list[bytes]:
+        """Return the same without the brackets, in a third of the time, when every request has one row."""
         array = self.arrays[output]
-        if self.alone or max(self._rows) > 1 or array.dtype.kind == "O":
-            return [to_json(results[output]) for results in self.each()]
+        if array.dtype.kind == "O":
+            return [text[1:-1] for text in self.json(output)]
         table = np.ascontiguousarray(array).reshape(len(array), -1)
         # [[1,2],[3,4]]: numbers hold neither brackets nor commas of their own.
-        lines = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].split(b"],[")
-        return [b"[%b]" % line for line in lines]
+        return orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].split(b"],[")
 
     def written(self, writer: Writer, model: Model) -> list[bytes]:
         """Return what a writer makes of all requests; it is asked once a run."""
@@ -59,22 +69,24 @@ class Shared:
 class Results(Sequence[Array]):
     """The outputs for one request: arrays in the order of the model's outputs."""
 
-    __slots__ = ("_begin", "_end", "_number", "_shared")
+    __slots__ = ("_number", "_shared")
 
-    def __init__(self, shared: Shared, number: int, begin: int, end: int) -> None:
-        self._shared, self._number, self._begin, self._end = shared, number, begin, end
+    def __init__(self, shared: Shared, number: int) -> None:
+        self._shared, self._number = shared, number
 
     def __len__(self) -> int:
         return len(self._shared.arrays)
 
     def __getitem__(self, output: int) -> Array:  # type: ignore[override]
         array = self._shared.arrays[output]
-        return array if self._shared.alone else array[self._begin : self._end]
+        if self._shared.alone:
+            return array
+        begin, end = self._shared.span(self._number)
+        return array[begin:end]
 
     def shape(self, output: int) -> tuple[int, ...]:
         """Return the shape of an output."""
-        shape: tuple[int, ...] = self._shared.arrays[output].shape
-        return shape if self._shared.alone else (self._end - self._begin, *shape[1:])
+        return self._shared.shapes(output)[0 if self._shared.alone else self._number]
 
     def of_all(self, writer: Writer, model: Model) -> bytes:
         """Return this request's part of what a writer makes of all requests of the run."""

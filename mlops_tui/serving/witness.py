@@ -72,7 +72,7 @@ class Witness:
         log, stream = self._log, router.lead.stream
         if log is not None and stream is not None and log.keeping.keeps(ident.encode()):
             spent = (perf_counter_ns() - started) // 1000
-            log.add(stream, record(time_ns() // 1000, 0, CLIENT_ERROR, 0, spent, 0, ident.encode()), 0)
+            log.add(stream, [record(time_ns() // 1000, 0, CLIENT_ERROR, 0, spent, 0, ident.encode())], 0)
 
     def flush(self) -> None:
         """Bring the log to the disk's cache; to be called before answers leave, so that no answered row is unlogged."""
@@ -106,14 +106,17 @@ class Witness:
             return
         ts, now = time_ns() // 1000, perf_counter_ns()
         wide, deep = (len(features) // every, len(outputs) // every) if every else (0, 0)
-        at = 0
+        records, kept, at = [], 0, 0
+        sampled = log.keeping.share < 1.0
         for ticket, n in zip(tickets, rows, strict=True):
             end = at + n
             ident, spent = ticket.ident.encode("utf-8", "replace"), (now - ticket.started) // 1000
-            if ticket.logged and log.keeping.keeps(ident):
+            if ticket.logged and not (sampled and not log.keeping.keeps(ident)):
                 own = features[at * wide : end * wide], outputs[at * deep : end * deep]
-                log.add(stream, record(ts, arm.no, status, flags, spent, n, ident, *own), n)
+                records.append(record(ts, arm.no, status, flags, spent, n, ident, *own))
+                kept += n
             at = end
+        log.add(stream, records, kept)
 
     def _warn(self, arm: Arm, ident: str, failure: Exception) -> None:
         """Say it once a second; the inference log has every case."""

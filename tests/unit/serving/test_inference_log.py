@@ -27,7 +27,7 @@ def test_records_of_a_turn_are_written_together_and_only_at_flush(tmp_path: Path
     log = InferenceLog(tmp_path / "spool", "d", 1 << 20, slot)
     stream = log.stream(("a",), ("y",))
     for _ in range(5):
-        log.add(stream, ROW, 1)
+        log.add(stream, [ROW], 1)
     assert not (tmp_path / "spool").exists()
     log.flush()
     assert logged(tmp_path / "spool") == 5
@@ -40,8 +40,8 @@ def test_records_of_a_turn_are_written_together_and_only_at_flush(tmp_path: Path
 def test_models_of_other_columns_get_segments_of_their_own(tmp_path: Path, slot: Slot) -> None:
     log = InferenceLog(tmp_path, "d", 1 << 20, slot)
     assert log.stream(("a",), ("y",)) is log.stream(("a",), ("y",))
-    log.add(log.stream(("a",), ("y",)), ROW, 1)
-    log.add(log.stream(("b",), ("y",)), ROW, 1)
+    log.add(log.stream(("a",), ("y",)), [ROW], 1)
+    log.add(log.stream(("b",), ("y",)), [ROW], 1)
     log.flush()
     assert {read_segment(path).header.features for path in tmp_path.glob("*.seg")} == {("a",), ("b",)}
 
@@ -51,16 +51,16 @@ def test_segments_rotate_by_size_and_by_age(tmp_path: Path, slot: Slot, monkeypa
     log = InferenceLog(tmp_path, "d", 1 << 20, slot)
     stream = log.stream(("a",), ("y",))
     for _ in range(40):
-        log.add(stream, ROW, 1)
+        log.add(stream, [ROW], 1)
         log.flush()
     files = len(list(tmp_path.glob("*.seg")))
     assert files > 3 and logged(tmp_path) == 40
     monkeypatch.setattr(inference_log, "MAX_AGE_S", 0.0)
     log.tick()
-    log.add(stream, ROW, 1)
+    log.add(stream, [ROW], 1)
     log.flush()
     log.tick()
-    log.add(stream, ROW, 1)
+    log.add(stream, [ROW], 1)
     log.flush()
     assert len(list(tmp_path.glob("*.seg"))) >= files + 1 and logged(tmp_path) == 42
 
@@ -69,7 +69,7 @@ def test_over_the_budget_rows_are_dropped_and_counted_until_there_is_room(tmp_pa
     log = InferenceLog(tmp_path, "d", 10 * len(ROW), slot)
     stream = log.stream(("a",), ("y",))
     for _ in range(25):
-        log.add(stream, ROW, 1)
+        log.add(stream, [ROW], 1)
         log.flush()
     assert slot[Gauge.LOG_ROWS] == 10 and slot[Gauge.LOG_DROPPED_ROWS] == 15
     log.close()
@@ -77,7 +77,7 @@ def test_over_the_budget_rows_are_dropped_and_counted_until_there_is_room(tmp_pa
         path.unlink()
     log._scanned -= 2.0
     log.tick()
-    log.add(stream, ROW, 1)
+    log.add(stream, [ROW], 1)
     log.flush()
     assert slot[Gauge.LOG_ROWS] == 11 and logged(tmp_path) == 1
 
@@ -85,7 +85,7 @@ def test_over_the_budget_rows_are_dropped_and_counted_until_there_is_room(tmp_pa
 def test_what_other_workers_wrote_counts_against_the_budget(tmp_path: Path, slot: Slot) -> None:
     (tmp_path / "other-1-2-3.seg").write_bytes(bytes(1000))
     log = InferenceLog(tmp_path, "d", 1000, slot)
-    log.add(log.stream(("a",), ("y",)), ROW, 1)
+    log.add(log.stream(("a",), ("y",)), [ROW], 1)
     log.flush()
     assert slot[Gauge.LOG_DROPPED_ROWS] == 1
 
@@ -94,12 +94,12 @@ def test_a_folder_that_cannot_be_made_drops_rows_and_raises_nothing(tmp_path: Pa
     (tmp_path / "file").write_text("in the way")
     log = InferenceLog(tmp_path / "file" / "spool", "d", 1 << 20, slot)
     for _ in range(3):
-        log.add(log.stream(("a",), ("y",)), ROW, 2)
+        log.add(log.stream(("a",), ("y",)), [ROW], 2)
         log.flush()
     assert slot[Gauge.LOG_DROPPED_ROWS] == 6 and slot[Gauge.LOG_ROWS] == 0
     (tmp_path / "file").unlink()
     log._failed_at -= 2.0
-    log.add(log.stream(("a",), ("y",)), ROW, 2)
+    log.add(log.stream(("a",), ("y",)), [ROW], 2)
     log.flush()
     assert slot[Gauge.LOG_ROWS] == 2
 
