@@ -155,6 +155,29 @@ class MakeTrainingSet(Request, frozen=True):
     where: Annotated[str, Meta(description="SQL condition on the raw rows")] = ""
 
 
+class Materialize(Request, frozen=True):
+    """Features to compute for every entity of a data set, for servers to look up."""
+
+    positional = ("view", "data")
+    view: Annotated[str, Meta(description="feature view: the name of an applied file")]
+    data: Annotated[str, Meta(description="data set with the raw columns; the newest row of each key counts")]
+    time: Annotated[str, Meta(description="column that says when a row was true; empty: when the data was added")] = ""
+    features: Annotated[list[str], Meta(description="features to take; empty: the newest version of all")] = (
+        msgspec.field(default_factory=list)
+    )
+
+
+class Online(Request, frozen=True):
+    """A table of online features that a worker wrote; ``newest`` is when its newest row was true, in µs."""
+
+    view: str
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    size: int
+    entities: int
+    newest: int
+    data: str
+
+
 class Resolve(Request, frozen=True):
     """Names a feature view."""
 
@@ -251,6 +274,18 @@ training_set = operation(
     kind="job",
     help="Compute features over a data set.",
     example="mlops feature training-set census@1 --name census-train",
+)
+materialize = operation(
+    "feature.materialize",
+    Materialize,
+    Started,
+    effect="change",
+    kind="job",
+    help="Compute features for servers to look up by key.",
+    example="mlops feature materialize features census@1",
+)
+online = operation(
+    "feature.online", Online, Done, effect="change", help="Let servers look features up in a table.", internal=True
 )
 view_read = operation(
     "feature.view", Resolve, FeatureView, permission="feature:read", help="Read an applied feature file.", internal=True

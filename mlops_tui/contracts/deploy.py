@@ -43,6 +43,10 @@ class CreateDeployment(Request, frozen=True):
     gpu_memory_mb: Annotated[int, Meta(ge=0, description="MB of a GPU a model may have; 0: what it seems to need")] = 0
     python: Annotated[str, Meta(description="Python that runs torch and pyfunc models; empty: the agent's")] = ""
     memory_mb: Annotated[int, Meta(ge=0, description="MB that such a model may have; 0: four fifths of all")] = 0
+    features: Annotated[str, Meta(description="feature view: clients may send ids, its features are looked up")] = ""
+    missing: Annotated[str, Meta(description="an id that nobody knows: refuse answers 404, blank has no features")] = (
+        "refuse"
+    )
     load_s: Annotated[float, Meta(gt=0, description="seconds until a model must be loaded")] = 120.0
     timeout_s: Annotated[float, Meta(gt=0, description="seconds until such a model must answer")] = 30.0
     grpc_port: Annotated[int, Meta(ge=0, le=65535, description="serve over gRPC too; needs the extra grpc")] = 0

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mlops_tui.data import features, versions
+from mlops_tui.data import features, online_features, versions
 
-__all__ = ["features", "versions"]
+__all__ = ["features", "online_features", "versions"]

@@ -18,6 +18,7 @@ from mlops_tui.data.online.transform import FeatureSet
 from mlops_tui.data.schema import ask, probe
 
 FEATURES_KEY = "mlops.features"
+_WHEN = "mlops when"
 PROBABILITY = "probability"
 
 
@@ -90,6 +91,39 @@ def write(features: FeatureSet, sources: Sequence[Source], out: Path, where: str
         counts = f"SELECT count(*), {_nulls(features)} FROM read_parquet({place(scratch)})"
         total, unlabelled = ask(con, counts, scratch)[0]
     return Written(out, total, unlabelled, features.digest)
+
+
+def rows_of(
+    features: FeatureSet, source: Path, time: str, default_us: int
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float32]]:
+    """Return keys ``[n]``, when each row was true (µs UTC) and the features ``[n, F]`` of a raw file.
+
+    Args:
+        features: what to compute.
+        source: the raw file.
+        time: column that says when a row was true; empty: all were at ``default_us``.
+        default_us: µs UTC, also of rows that do not say.
+
+    Raises:
+        BadInput: the file cannot be read, or a row has no key.
+    """
+    import duckdb
+
+    with closing(open_locked([source])) as con:
+        relation = probe(con, source).relation
+        moment = f"epoch_us(CAST({quote(time)} AS TIMESTAMP))" if time else str(int(default_us))
+        rows = f"(SELECT *, coalesce({moment}, {int(default_us)}) AS {quote(_WHEN)} FROM {relation})"
+        try:
+            found = con.execute(features.select_sql(rows, [_WHEN])).fetchnumpy()
+        except duckdb.Error as error:
+            raise BadInput("the features cannot be computed", plain(error), "mlops data check") from error
+    keys = found[features.file.key]
+    if np.ma.is_masked(keys):
+        raise BadInput("the features cannot be computed", f"a row has no {features.file.key}")
+    matrix = np.empty((len(keys), len(features.names)), np.float32)
+    for at, name in enumerate(features.names):
+        matrix[:, at] = np.ma.filled(found[name], np.nan)
+    return np.asarray(keys), np.asarray(found[_WHEN], np.int64), matrix
 
 
 def read(path: Path) -> TrainingSet:

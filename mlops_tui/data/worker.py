@@ -11,6 +11,7 @@ import msgspec
 
 from mlops_tui.core.errors import Conflict
 from mlops_tui.data import checks, training_set
+from mlops_tui.data.online import table
 from mlops_tui.data.online.transform import FeatureSet
 from mlops_tui.data.profile import profile
 from mlops_tui.data.schema import read_schema
@@ -66,6 +67,25 @@ def make_training_set(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]
     return {**found, "unlabelled": written.unlabelled, "features": features.digest}
 
 
+def materialize(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
+    """Compute a view over a stored version and hand the table in."""
+    features = FeatureSet.from_record(request["record"])
+    if request["picked"]:
+        features = FeatureSet(features.file, request["picked"])
+    with scratch() as folder:
+        source = _unseal(job, request["digest"], folder / f"data.{request['format']}")
+        keys, ts, matrix = training_set.rows_of(features, source, request["time"], request["made_us"])
+        target = folder / "online"
+        with target.open("wb") as file:
+            facts = {"view": request["view"], "data": request["data"], "made_us": request["made_us"]}
+            entities = table.write(file, keys, ts, matrix, features.record(), **facts)
+        blob = job.blobs.put_file(target)
+    found = {"view": request["view"], "digest": blob.digest, "size": blob.size, "entities": entities}
+    said = {**found, "newest": int(ts.max()), "data": request["data"]}
+    job.client.call("feature.online", said, request_id=job.request_id("online"))
+    return found
+
+
 def _state(path: Path) -> tuple[int, int, int] | None:
     """Return what differs when somebody has written to a file; None when it is gone."""
     try:
@@ -118,7 +138,7 @@ def _unseal(job: WorkerJob, digest: str, target: Path) -> Path:
     return target
 
 
-WORK = {"add": add, "check": check, "verify": verify, "training-set": make_training_set}
+WORK = {"add": add, "check": check, "verify": verify, "training-set": make_training_set, "materialize": materialize}
 
 if __name__ == "__main__":
     serve(lambda request, job: WORK[request["work"]](request, job))

@@ -11,14 +11,16 @@ from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.contracts.run import LogLines
-from mlops_tui.core.errors import BadInput, Conflict
+from mlops_tui.core.errors import BadInput, Conflict, NotFound
 from mlops_tui.core.ids import uuid7
+from mlops_tui.data.online_features import newest
 from mlops_tui.deploy import fallback, rollouts, targets, toggles, traffic, tuned
 from mlops_tui.deploy.evidence import Figures, quantile_ms
 from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.servers import Servers
 from mlops_tui.door import Context, implements, keeps_awake
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
+from mlops_tui.serving import lookup
 from mlops_tui.serving.seats import refuse_foreign
 from mlops_tui.serving.session import POLICIES, PROVIDERS
 from mlops_tui.store.listing import Listing, lists
@@ -28,6 +30,7 @@ ENVIRONMENTS = ("local", "staging", "prod")
 HOST = "127.0.0.1"
 SERVING = (
     "threads", "provider", "provider_policy", "gpu_memory_mb", "python", "memory_mb", "load_s", "timeout_s",
+    "features", "missing",
     "log_sample", "redact", "grpc_port", "traces",
 )  # fmt: skip
 """Facts of a deployment that its servers alone need."""
@@ -92,6 +95,9 @@ class CreateDeployment:
         version = resolve_version(ctx.session, ctx.tenant, request.model)
         refuse_unservable(version)
         facts = _facts(request)
+        if request.features and newest(ctx.session, ctx.tenant, request.features) is None:
+            fix = f"mlops feature materialize {request.features} DATA"
+            raise NotFound(f"the view {request.features} has no online features", "it was never materialised", fix)
         found, warnings = _tuned(ctx, request, version)
         as_tuned = f", tuned for {found.name}: {found.setting.name}" if found else ""
         return Plan(
@@ -141,7 +147,7 @@ def _facts(request: contract.CreateDeployment) -> dict[str, Any]:
     Raises:
         BadInput: there is no such provider or policy, or the Python is none.
     """
-    for name, known in (("provider", tuple(PROVIDERS)), ("provider_policy", POLICIES)):
+    for name, known in (("provider", tuple(PROVIDERS)), ("provider_policy", POLICIES), ("missing", lookup.POLICIES)):
         if getattr(request, name) not in known:
             raise BadInput(
                 f"there is no {name.replace('_', ' ')} {getattr(request, name)!r}", "", "one of: " + ", ".join(known)

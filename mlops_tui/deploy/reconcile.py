@@ -15,10 +15,10 @@ from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
 from mlops_tui.deploy import fallback, targets, traffic, tuned
-from mlops_tui.deploy.servable import model_of
+from mlops_tui.deploy.servable import features_of, model_of
 from mlops_tui.deploy.servers import Servers
 from mlops_tui.door import Caller, Context, House, act, every
-from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, read_routes, write_json
+from mlops_tui.serving.deployment import DEPLOYMENT, FEATURES, ROUTES, read_routes, write_json
 from mlops_tui.spool.process import boot_id
 from mlops_tui.store.session import Session
 
@@ -31,6 +31,7 @@ class Published(NamedTuple):
     epoch: int
     generation: int
     renew: float
+    features: str = ""
 
     @property
     def at(self) -> tuple[int, int]:
@@ -80,7 +81,7 @@ def _tend(house: House, row: dict[str, Any]) -> None:
         facts |= msgspec.json.decode(row["facts"] or "{}")
         write_json(folder / DEPLOYMENT, {"deployment": row["id"], **facts, "spool": spool}, durable=True)
     servers = Servers(folder)
-    _write_routes(house, row["id"], servers)
+    _write_routes(house, row, servers)
     if row["target"] != targets.LOCAL:
         _tend_elsewhere(house, row, servers)
         return
@@ -109,8 +110,12 @@ def _shown(house: House, row: dict[str, Any]) -> Deployment:
     return house.read(ask)
 
 
-def _write_routes(house: House, deployment: str, servers: Servers) -> None:
-    """Write the routes of the newest split; a leased one again before its lease runs out."""
+def _write_routes(house: House, row: dict[str, Any], servers: Servers) -> None:
+    """Write the routes of the newest split; a leased one again before its lease runs out, and with newer features."""
+    deployment = row["id"]
+    table = house.memo.get(
+        ("deploy.features", deployment), (*WANTED, "feature"), lambda: house.read(lambda s: features_of(s, row))
+    )
     now = house.memo.get(
         ("deploy.split", deployment), WANTED, lambda: house.read(lambda s: traffic.current(s, deployment))
     )
@@ -118,16 +123,21 @@ def _write_routes(house: House, deployment: str, servers: Servers) -> None:
         return
     before = _published.get(deployment)
     epoch = _epoch(before, servers)
+    if before is not None and before.features != (table["digest"] if table else ""):
+        epoch = max(epoch, before.epoch + 1)  # the split is what it was: a new generation would be news to a rollout
     if before is not None and before.at == (epoch, now.generation) and time.monotonic() < before.renew:
         return
     lasts = _lasts(house, now.split)
     routes = house.read(lambda s: _routes(s, house, deployment, now, lasts))
+    if table is not None:
+        place = {"file": str(house.blobs.place(table["digest"])), "digest": table["digest"], "engine": FEATURES}
+        routes |= {"features": place, "missing": table["missing"]}
     kind = "plain" if lasts is None else "leased"
     faults.point(f"routes:{kind}:before")
     write_json(servers.folder / ROUTES, {"epoch": epoch, "generation": now.generation, **routes}, durable=True)
     faults.point(f"routes:{kind}:after")
     renew = math.inf if lasts is None else time.monotonic() + lasts / 3
-    _published[deployment] = Published(epoch, now.generation, renew)
+    _published[deployment] = Published(epoch, now.generation, renew, table["digest"] if table else "")
 
 
 def _lasts(house: House, split: traffic.Split) -> float | None:
@@ -158,7 +168,10 @@ def _routes(
     spare = fallback.current(session, deployment)
     wanted = {one.no for one in now.split.shares} | {now.split.stable, spare.to}
     known = {
-        row["no"]: {**row, "model": model_of(session, house.blobs, row.pop("version_id"), row.pop("variant") or "")}
+        row["no"]: {
+            **{name: row[name] for name in ("id", "no", "label")},
+            "model": model_of(session, house.blobs, row["version_id"], row["variant"] or ""),
+        }
         for row in rows
         if row["no"] in wanted
     }

@@ -8,11 +8,13 @@ import msgspec
 
 from mlops_tui.blobs import Blobs
 from mlops_tui.contracts import deploy as contract
+from mlops_tui.data.online_features import newest
 from mlops_tui.deploy import tuned
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.sources import files_of
 from mlops_tui.registry.versions import engine_of, label, resolve_version
 from mlops_tui.serving.deployment import Model, Part
+from mlops_tui.serving.lookup import REFUSE
 from mlops_tui.store.session import Session
 
 
@@ -74,3 +76,17 @@ def varied(blobs: Blobs, model: Model, variant: str) -> Model:
     if not variant or model.engine != "onnx":
         return model
     return msgspec.structs.replace(model, file=str(blobs.place(variant)), digest=variant)
+
+
+def features_of(session: Session, row: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the newest online table that a deployment looks features up in, with ``missing``; None: it does not.
+
+    Args:
+        session: where to look.
+        row: of the deployment.
+    """
+    facts = msgspec.json.decode(row["facts"] or "{}")
+    if not facts.get("features"):
+        return None
+    found = newest(session, row["tenant"], facts["features"])
+    return {**found, "missing": facts.get("missing", REFUSE)} if found is not None else None

@@ -43,6 +43,9 @@ class Gauge(IntEnum):
     REVERTED = 16
     TURNED_AWAY = 17
     SWITCHED_OFF = 18
+    LOOKUPS = 19
+    LOOKUP_MISSES = 20
+    FEATURE_AGE_S = 21
 
 
 class Count(IntEnum):

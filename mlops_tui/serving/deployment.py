@@ -27,6 +27,8 @@ SHORTEST_S = 0.001
 """The shortest time limit of a run: what takes less runs in the event loop and cannot be cut short."""
 TOKENS = "tokens.json"
 COUNTERS, CONTROL, LOCK = "counters.bin", "control.sock", "supervisor.lock"
+FEATURES = "features"
+"""The engine of a file that is no model, but a table of online features."""
 Generation = tuple[int, int]
 
 
@@ -148,6 +150,8 @@ class Routes(msgspec.Struct, frozen=True):
     """Who answers. With a lease, ``lease_revert`` takes over by itself at ``lease_until`` (µs UTC) unless renewed.
 
     ``lease_s`` is how long a lease lasts that was just given: none lasts longer, whatever a clock says.
+    ``features`` is the online table in which the features of an id are looked up; ``missing`` says what an unknown one
+    gets (:mod:`mlops_tui.serving.lookup`).
     """
 
     epoch: int
@@ -159,6 +163,8 @@ class Routes(msgspec.Struct, frozen=True):
     lease_revert: tuple[Revision, ...] | None = None
     lease_s: float | None = None
     rescue: Rescue = Rescue()
+    features: Model | None = None
+    missing: str = "refuse"
 
     @property
     def at(self) -> Generation:
@@ -174,8 +180,9 @@ class Routes(msgspec.Struct, frozen=True):
 
     @property
     def models(self) -> dict[str, Model]:
-        """Every model that may have to answer, by its key."""
-        return {r.model.key: r.model for r in self.everyone}
+        """Every model that may have to answer, by its key, and the table of features."""
+        found = {r.model.key: r.model for r in self.everyone}
+        return found if self.features is None else {**found, self.features.key: self.features}
 
     @property
     def everyone(self) -> tuple[Revision, ...]:

@@ -78,6 +78,10 @@ def _of_workers(counters: Counters) -> Iterable[tuple[str, str, str, list[_Sampl
     yield "worker_restarts_total", "counter", "Workers started in place of a dead one.", [one(Gauge.RESTARTS)]
     yield "turned_away_total", "counter", "Requests refused because too many waited.", [one(Gauge.TURNED_AWAY)]
     yield "switched_off_total", "counter", "Requests that a toggle gave no model's answer.", [one(Gauge.SWITCHED_OFF)]
+    yield "feature_lookups_total", "counter", "Rows whose features were looked up.", [one(Gauge.LOOKUPS)]
+    yield "feature_lookup_misses_total", "counter", "Ids that nobody knew.", [one(Gauge.LOOKUP_MISSES)]
+    oldest = max((slot[Gauge.FEATURE_AGE_S] for slot in live), default=0)
+    yield "feature_age_seconds", "gauge", "Age of the oldest features of the last look-up.", [("", {}, oldest)]
     yield "log_rows_total", "counter", "Rows written to the inference log.", [one(Gauge.LOG_ROWS)]
     yield "log_dropped_rows_total", "counter", "Rows answered but not logged.", [one(Gauge.LOG_DROPPED_ROWS)]
     yield "log_bytes_total", "counter", "Bytes written to the inference log.", [one(Gauge.LOG_BYTES)]

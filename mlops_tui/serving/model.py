@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -15,6 +15,9 @@ from mlops_tui.serving.probe import LONG_S, Probe
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.session import Session, Wish
 from mlops_tui.serving.tensors import DTYPES, ONNX_TYPES, Array, Tensor
+
+if TYPE_CHECKING:
+    from mlops_tui.serving.lookup import Lookup
 
 MAX_LOGGED_COLUMNS = 4096
 _REMEMBERED = 256
@@ -28,7 +31,8 @@ class Model:
     ``features`` and ``outputs`` name the columns of its inference log. They come from the model's metadata
     (``mlops.features``, ``mlops.outputs``: JSON lists) when those fit, else from the tensors' names. A side whose width
     is not known beforehand, or over 4096, is not logged and names nothing. ``named`` tells whether the features' names
-    are the model's own. ``joins`` tells whether rows of several requests may run together.
+    are the model's own; ``feature_set`` is the record of their definitions, as JSON. ``joins`` tells whether rows of
+    several requests may run together.
 
     Args:
         data: the ONNX file: its content, or its path, which spares a copy.
@@ -66,10 +70,13 @@ class Model:
         if len(self._feature_plan) < len(self.inputs):
             self._feature_plan = []
         self._output_plan = _plan(self.output_tensors, shapes, self.inputs)
+        self.feature_set = meta.get("mlops.feature_set", "")
         self.features = _columns(self.inputs, self._feature_plan, meta.get("mlops.features", ""))
         self.outputs = _columns(self.output_tensors, self._output_plan, meta.get("mlops.outputs", ""))
         self.named = bool(self.features) and self.features != _columns(self.inputs, self._feature_plan, "")
 
+    lookup: Lookup | None = None
+    """Where features are looked up by key, when the deployment says so."""
     platform = "onnxruntime_onnx"
     """What the protocol calls the engine."""
 

@@ -139,7 +139,8 @@ class Inference:
         """
         for output in self._wanted or ():
             model.position(output.name)
-        return self._tensors
+        lookup = model.lookup
+        return self._tensors if lookup is None or lookup.key not in self._tensors else lookup.completed(self._tensors)
 
     def answer(self, arm: Arm, results: Results, ident: str, fallback: bool) -> Answer:
         """Return the answer, with every output of the model or those that were asked for."""

@@ -140,6 +140,8 @@ def _records(records: list[dict[str, Any]], model: Model) -> Feed:
 
 def _by_name(columns: list[str], values: Mapping[str, Sequence[Any]], model: Model) -> Feed:
     wanted = model.features if len(model.inputs) == 1 else [tensor.name for tensor in model.inputs]
+    if model.lookup is not None and model.lookup.key in columns and values:
+        return model.lookup.completed({name: _given(name, list(values[name])) for name in columns})
     if missing := [name for name in wanted if name not in columns]:
         raise Problem(f"columns are missing: {', '.join(missing[:10])}")
     if not values:
@@ -148,6 +150,15 @@ def _by_name(columns: list[str], values: Mapping[str, Sequence[Any]], model: Mod
         return {t.name: _table(_convert(t.name, list(values[t.name]), t), t) for t in model.inputs}
     only = model.inputs[0]
     return {only.name: _table(np.stack([_convert(name, list(values[name]), only) for name in wanted], axis=1), only)}
+
+
+def _given(name: str, values: list[Any]) -> Array:
+    """Return a column that goes to the look-up: keys may be words, features are numbers."""
+    if all(type(value) in (int, float, bool, type(None)) for value in values):
+        return np.array([math.nan if value is None else value for value in values])
+    if all(type(value) is str for value in values):
+        return np.array(values, np.object_)
+    raise Problem(f"{name!r}: numbers and words do not mix")
 
 
 def _tensors(raw: bytes, model: Model, by_row: bool) -> Feed:

@@ -31,6 +31,7 @@ from mlops_tui import __version__
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.core.paths import home
+from mlops_tui.data.online.table import OnlineTable
 from mlops_tui.serving.app import App, Column
 from mlops_tui.serving.connection import Connection
 from mlops_tui.serving.control import Channel, Message
@@ -39,6 +40,7 @@ from mlops_tui.serving.deployment import (
     CONTROL,
     COUNTERS,
     DEPLOYMENT,
+    FEATURES,
     TOGGLES,
     TOKENS,
     Deployment,
@@ -49,6 +51,7 @@ from mlops_tui.serving.deployment import (
 from mlops_tui.serving.deployment import Model as ModelPlace
 from mlops_tui.serving.front import SWEEP_S, Front
 from mlops_tui.serving.inference_log import InferenceLog, Keeping
+from mlops_tui.serving.lookup import Lookup
 from mlops_tui.serving.model import Model
 from mlops_tui.serving.pool import Pool
 from mlops_tui.serving.routing import Arm, Router
@@ -316,24 +319,23 @@ class Worker:
                     raise MlopsError("the lease ran out and was reverted")
                 return
             await self._load(routes)
+            lookups = self._lookups(routes)
+            self._columns = {ident: column for column, ident, _ in order["columns"]}
+            self._known = [tuple(known) for known in order["columns"]]
+            revert = routes.lease_revert
+            main = self._router(routes, routes.revisions, routes.fallback)
+            made = _Plan(routes, main, self._router(routes, revert, None) if revert else None)
             if plan is not None and order.get("together") and not await self._agreed(routes):
                 return
         except Exception as error:
             self._refuse(routes, error)
             return
-        self._columns = {ident: column for column, ident, _ in order["columns"]}
-        self._known = [tuple(known) for known in order["columns"]]
-        revert = routes.lease_revert
-        try:
-            main = self._router(routes, routes.revisions, routes.fallback)
-            plan = _Plan(routes, main, self._router(routes, revert, None) if revert else None)
-        except MlopsError as error:
-            self._refuse(routes, error)
-            return
-        self._plan = plan
+        for key, model in self._models.items():
+            model.lookup = lookups.get(key)
+        self._plan = made
         self._route(main)
-        if order.get("reverted") or plan.overdue:
-            self._revert(plan)
+        if order.get("reverted") or made.overdue:
+            self._revert(made)
         self._forget(routes)
         # What is loaded now stays: the collector need not walk over it again and again.
         gc.freeze()
@@ -356,6 +358,21 @@ class Worker:
         if router is not None and self._toggles.look():
             self._app.predictor.switches = switches(self._deployment.name, self._toggles.definition, router)
             _log.info("toggles: %s", ", ".join(self._toggles.definition.toggles) or "none")
+
+    def _lookups(self, routes: Routes) -> dict[str, Lookup]:
+        """Return how each model's features are looked up.
+
+        Raises:
+            BadInput: the online features are not those of a model.
+        """
+        if routes.features is None:
+            return {}
+        table = OnlineTable(self._files[routes.features.key])
+        return {
+            key: Lookup(table, routes.missing, model.inputs, model.features, model.feature_set, self._slot)
+            for key, model in self._models.items()
+            if key in routes.models
+        }
 
     async def _agreed(self, routes: Routes) -> bool:
         """Wait until every worker has loaded the routes, so that all go over in one moment; False: others are coming.
@@ -385,7 +402,7 @@ class Worker:
         """
         loop = asyncio.get_running_loop()
         for key, model in routes.models.items():
-            if key not in self._models:
+            if key not in self._models and model.engine != FEATURES:
                 executor = self._loader if model.engine == "onnx" else None
                 loading = loop.run_in_executor(executor, self._loaded, model)
                 try:

@@ -33,7 +33,8 @@ def placed(stage):
         (stage.folder / "state.json").write_text(json.dumps(state))
 
     def routes():
-        reconcile._write_routes(stage.house, stage.id, Servers(stage.folder))
+        row = stage.house.read(lambda s: s.dict("SELECT * FROM deployment WHERE id = ?", [stage.id]))
+        reconcile._write_routes(stage.house, row, Servers(stage.folder))
         return json.loads((stage.folder / "routes.json").read_bytes())
 
     def condition():
@@ -204,3 +205,21 @@ def test_one_deployment_in_trouble_stops_no_other(placed, monkeypatch):
     assert sorted(tended) == ["census", "other"]
     texts = dict(placed.rows("SELECT id, text FROM deployment"))
     assert texts[placed.id] == "the disk is full" and texts[other] == "serving"
+
+
+def test_newer_features_are_a_new_epoch_and_no_new_split(placed):
+    placed.house.store.write(lambda s: s.execute('UPDATE deployment SET facts = \'{"features": "people"}\''))
+    first = placed.routes()
+    assert "features" not in first, "it was never materialised"
+    for number in (1, 2):
+        digest = f"{number:064x}"
+        placed.house.blobs.exists = lambda digest: True
+        placed.call(
+            "feature.online", view="people", digest=digest, size=1, entities=1, newest=now_us(), data="census@1"
+        )  # fmt: skip
+        placed.house.touch("feature", "people", "default")  # a house that was emptied tells no event twice
+        routes = placed.routes()
+        assert routes["features"]["digest"] == digest and routes["missing"] == "refuse"
+        assert (routes["epoch"], routes["generation"]) == (first["epoch"] + number, first["generation"])
+    del placed.house.blobs.exists
+    assert placed.routes() == routes
