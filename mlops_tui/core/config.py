@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,12 +116,15 @@ def _project_tables(start: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        text = path.read_text()
+        import tomllib  # most homes have no such file, and every command starts here
+
+        return tomllib.loads(text)
     except FileNotFoundError:
         return {}
     except NotADirectoryError as error:
         raise BadInput(f"{path.parent} is not a folder", "", "set MLOPS_HOME to a folder of your own") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BadInput(f"cannot read the configuration {path}", str(error), "mend or move the file") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import tempfile
@@ -63,6 +62,8 @@ class Home:
     @property
     def runtime(self) -> Path:
         """The private folder of socket and lock, never inside a home that may be on NFS."""
+        import hashlib  # a screen is painted before anybody asks where the socket is
+
         digest = hashlib.sha256(os.path.realpath(self.data).encode()).hexdigest()[:12]
         base = os.environ.get("XDG_RUNTIME_DIR")
         if base and os.access(base, os.W_OK):

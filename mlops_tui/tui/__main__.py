@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("mlops needs a terminal; for a program: mlops top --once --json", file=sys.stderr)
         return 2
+    gc.disable()  # what is made until the first paint stays; the app turns it on again
     terminal.calm(os.environ, given.low_bandwidth)
     query = terminal.BackgroundQuery()
     try:

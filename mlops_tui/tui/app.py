@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,6 +40,13 @@ def _screen(mode: str) -> Callable[[], Screen[Any]]:
         return made
 
     return make
+
+
+def _collect_again() -> None:
+    """Turn the garbage collector on, if the start turned it off; it need not look at what was made so far."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 class MlopsApp(App[None], inherit_bindings=False):
@@ -93,6 +101,7 @@ class MlopsApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Start to listen; the first screen is already being painted."""
+        self.call_after_refresh(_collect_again)
         self.call_after_refresh(start, self, self.hub.run, group="hub")
         if self.link:
             self.call_after_refresh(self.go, self.link)

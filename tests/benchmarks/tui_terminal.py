@@ -51,7 +51,8 @@ class Terminal:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
         full = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **(env or {})}
-        for name in {"NO_COLOR", "TMUX", "COLUMNS", "LINES"} - set(env or {}):
+        # As it is installed, a program is compiled.
+        for name in {"NO_COLOR", "TMUX", "COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE"} - set(env or {}):
             full.pop(name, None)
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
@@ -204,7 +205,7 @@ def main() -> None:
     given = parser.parse_args()
     result: dict[str, object] = {"size": "120x36", "runs": given.runs}
     with tempfile.TemporaryDirectory() as folder:
-        env = {"MLOPS_HOME": folder}
+        env = {"MLOPS_HOME": folder, "PYTHONPYCACHEPREFIX": f"{folder}/compiled"}
         if given.runs:
             seed(Path(folder), given.runs)
         app = [sys.executable, "-P", "-m", "mlops_tui.tui"]
