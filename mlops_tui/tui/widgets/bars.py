@@ -93,8 +93,13 @@ class ModeLine(Bar):
         self._places: list[tuple[int, int, str]] = []
 
     def draw(self, cells: int) -> Line:
-        """Return the modes, the present one bold, with the way to everything else at the right."""
-        wide = cells >= 100
+        """Return the modes, the present one bold, with the way to everything else at the right; all modes are seen."""
+        left, right = self._drawn(wide=True)
+        if width(left) + width(right) + 2 > cells:
+            left, right = self._drawn(wide=False)
+        return spread(left, right, cells)
+
+    def _drawn(self, wide: bool) -> tuple[Line, Line]:
         self._places = []
         spans: list[Line] = []
         at = 1
@@ -109,7 +114,7 @@ class ModeLine(Bar):
             [("^p", " palette"), (":", " cmd"), ("?", " help")] if wide else [("^p", ""), (":", "cmd"), ("?", "help")]
         )
         ways = join([line((key, "accent"), (word, "dim")) for key, word in right])
-        return spread(line(" ", join(spans, "  " if wide else " ")), line(ways, " "), cells)
+        return line(" ", join(spans, "  " if wide else " ")), line(ways, " ")
 
     def on_click(self, event: events.Click) -> None:
         """Go to the mode under the mouse."""

@@ -16,7 +16,7 @@ from mlops_tui.contracts import OPERATIONS
 from mlops_tui.core.errors import BadInput
 from mlops_tui.tui.actions import Action
 from mlops_tui.tui.door import command
-from mlops_tui.tui.text import Line, cut, line, wrap
+from mlops_tui.tui.text import BLANK, Line, cut, line, width, wrap
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Plain, Prose
 from mlops_tui.tui.widgets.lines import Lines, Row
 
@@ -124,8 +124,9 @@ class Form(Dialog[dict[str, Any]]):
 
     @staticmethod
     def _label(field: Field, cells: int) -> list[Line]:
-        need = ("", "text") if field.required else ("  may stay as it is", "faint")
-        return [cut(line(field.name.replace("_", " "), (f"  {field.meaning}", "dim"), need), cells)]
+        told = line(field.name.replace("_", " "), (f"  {field.meaning}", "dim"))
+        need = BLANK if field.required else line(("  may stay as it is", "faint"))
+        return [cut(told if width(told) + width(need) > cells else line(told, need), cells)]
 
     def on_input_submitted(self) -> None:
         """Go on to the next field."""

@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
 from textual.suggester import SuggestFromList
+from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from mlops_tui.core.printable import clean
@@ -47,6 +48,8 @@ class Prompt(Container):
     ) -> None:
         super().__init__(classes="-wrong" if wrong else "")
         self._wrong = wrong
+        self._before: Widget | None = None
+        self._left = False
         self._sign, self._value, self._done, self._hint, self._words = sign, value, done, hint, words
 
     def compose(self) -> ComposeResult:
@@ -64,6 +67,7 @@ class Prompt(Container):
 
     def on_mount(self) -> None:
         """Take the place of the keys."""
+        self._before = self.screen.focused
         self.screen.add_class("-asking")
         line = self.query_one(Input)
         line.focus()
@@ -74,20 +78,28 @@ class Prompt(Container):
         """Give the place back."""
         self.screen.remove_class("-asking")
 
+    async def _leave(self) -> None:
+        """Give the focus back to what had it, and go."""
+        self._left = True
+        if self._before is not None and self._before.is_attached:
+            self._before.focus()
+        await self.remove()
+
     async def on_key(self, event: events.Key) -> None:
         """Leave without doing anything on escape."""
         if event.key == "escape":
             event.stop()
             event.prevent_default()
-            await self.remove()
+            await self._leave()
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Hand the line over and go."""
         event.stop()
         # In the screen's name: what this opens answers to whoever opened it, and the prompt is gone by then.
         self.screen.call_later(self._done, clean(event.value))
-        await self.remove()
+        await self._leave()
 
     async def on_input_blurred(self, _: Input.Blurred) -> None:
         """Go when the person turns to something else."""
-        await self.remove()
+        if not self._left:
+            await self.remove()

@@ -105,6 +105,26 @@ async def test_the_prompt_takes_the_place_of_the_keys_and_gives_it_back(open_app
         assert "q quit" in screen_text(app)[-1] and not app.screen.query(Prompt)
 
 
+async def test_all_modes_are_seen_whatever_the_width(open_app, scripted, screen_text, settle):
+    async with open_app(scripted(), size=(120, 24)) as (app, pilot):
+        for columns in (120, 116, 100, 80):
+            await pilot.resize_terminal(columns, 24)
+            await settle(pilot, 0.05)
+            row = screen_text(app)[1]
+            assert "9" in row and "Gov" in row and "help" in row and "…" not in row, columns
+
+
+async def test_the_focus_goes_back_where_it_was_when_a_prompt_goes(open_app, scripted, settle):
+    async with open_app(scripted()) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        table = app.screen.query_one("#runs", Table)
+        for answer in (("escape",), (*"theme mlops-dark", "enter")):
+            await pilot.press("colon", *answer)
+            await settle(pilot)
+            assert app.screen.focused is table
+
+
 async def test_a_filter_that_cannot_be_read_is_asked_again_with_a_caret(open_app, scripted, screen_text, settle):
     door = scripted()
     async with open_app(door, size=(80, 24)) as (app, pilot):
