@@ -161,14 +161,20 @@ def _said(verdict: Confirmed) -> str:
 
 
 def pareto(trials: Sequence[Trial]) -> set[Setting]:
-    """Return the candidates that no other beats in latency, throughput, memory and accuracy at once."""
+    """Return the candidates that no other beats.
+
+    One beats another when it is hardly worse in latency, throughput, memory and accuracy, and better in one of them.
+    """
 
     def costs(trial: Trial) -> tuple[float, ...]:
-        return (*(trial.value(cost) for cost in COSTS.values()), trial.loss or 0.0)
+        # Accuracy as what is kept of it, so that a loss of nothing and one of hardly anything are near each other.
+        return (*(trial.value(cost) for cost in COSTS.values()), 1 + max(0.0, trial.loss or 0.0))
+
+    def beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+        near = 1 + LEAST_GAIN
+        return all(x <= y * near for x, y in zip(a, b, strict=True)) and any(
+            x * near < y for x, y in zip(a, b, strict=True)
+        )
 
     found = [(trial.setting, costs(trial)) for trial in trials]
-    return {
-        setting
-        for setting, own in found
-        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for _, other in found)
-    }
+    return {setting for setting, own in found if not any(beats(other, own) for _, other in found)}

@@ -113,3 +113,5 @@ def test_memory_may_not_be_saved_by_being_twice_as_slow():
 def test_the_front_holds_what_no_other_beats_in_everything():
     trials = [trial(), trial(INT8, 0.0, p50=0.5, rate=2000.0), trial(Setting(threads=2), p50=2.0, rate=4000.0)]
     assert pareto(trials) == {INT8, Setting(threads=2)}
+    lean = trial(Setting(gather_ms=2.0), p50=3.0, memory=99)
+    assert pareto([*trials, lean]) == {INT8, Setting(threads=2)}, "a hundredth less memory is noise"
