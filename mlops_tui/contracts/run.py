@@ -52,6 +52,14 @@ class UsedData(msgspec.Struct, kw_only=True):
     context: str
 
 
+class MadeModel(msgspec.Struct, kw_only=True):
+    """A logged model that the run made; ``status`` is pending, ready or failed."""
+
+    name: str
+    id: str
+    status: str
+
+
 class Run(Answer):
     """A run, whole. Times are µs; ``params`` and ``tags`` are text, as in MLflow.
 
@@ -86,6 +94,8 @@ class Run(Answer):
     artifacts: list[ArtifactRef]
     datasets: list[UsedData]
     models: list[str]
+    logged: list[MadeModel] = msgspec.field(default_factory=list)
+    children: Annotated[int | None, Meta(description="how many runs are a part of it, if any is")] = None
     facts: dict[str, Any] = msgspec.field(default_factory=dict)
 
 

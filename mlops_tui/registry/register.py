@@ -131,7 +131,11 @@ def _artifact(session: Session, run: dict[str, Any], path: str) -> dict[str, Any
     if not fits:
         there = session.column("SELECT path FROM run_artifact WHERE run = ? ORDER BY path LIMIT 10", [run["id"]])
         why = f"it has {', '.join(there)}" if there else "it has none"
-        raise NotFound(f"the run {run['name']} has no artifact {path}", why, "--artifact PATH names another")
+        logged = session.value(
+            "SELECT id FROM logged_model WHERE run_id = ? AND deleted IS NULL ORDER BY created DESC", [run["id"]]
+        )
+        hint = f"mlops version create NAME models:/{logged}" if logged else "--artifact PATH names another"
+        raise NotFound(f"the run {run['name']} has no artifact {path}", why, hint)
     return {**fits[0], "run": run["id"]}
 
 

@@ -20,6 +20,7 @@ _SHOWN = (
     "id", "name", "experiment", "kind", "status", "started", "ended", "heartbeat", "host", "pid", "actor", "command",
     "git_sha", "git_dirty", "error", "note",
 )  # fmt: skip
+_LOGGED = "SELECT name, id, status FROM logged_model WHERE run_id = ? AND deleted IS NULL ORDER BY created, name"
 
 
 @implements(contract.show)
@@ -41,6 +42,8 @@ def show(ctx: Context, request: contract.OneRun) -> contract.Run:
         artifacts=[contract.ArtifactRef(**one) for one in artifacts],
         datasets=[contract.UsedData(**one) for one in used],
         models=models_of(session, run),
+        logged=[contract.MadeModel(**one) for one in session.dicts(_LOGGED, [run])],
+        children=session.value("SELECT count(*) FROM run WHERE parent_id = ? AND deleted IS NULL", [run]) or None,
         facts=msgspec.json.decode(row["facts"]),
     )
 

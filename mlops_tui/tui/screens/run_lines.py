@@ -114,6 +114,9 @@ def lineage(run: Run, cells: int) -> list[Row]:
         for one in run.datasets
     ]
     rows += [Row(line(("model  ", "dim"), name), f"version:{name}") for name in run.models]
+    rows += [Row(line(("made   ", "dim"), one.name, (f"  {one.id}", "faint")), value=one.id) for one in run.logged]
+    if run.children:
+        rows.append(Row(line(("parts  ", "dim"), f"{run.children:,} runs")))
     if run.job:
         rows.append(Row(line(("job    ", "dim"), short(run.job)), f"job:{run.job}"))
     if run.parent:

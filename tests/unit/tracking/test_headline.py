@@ -16,6 +16,12 @@ from mlops_tui.tracking.headline import LOWER_IS_BETTER_SQL, headline, lower_is_
         (["train_loss", "val_loss"], "val_loss"),
         (["accumulated", "loss"], "loss"),
         (["lr", "epoch"], "epoch"),
+        (
+            ["mean_fit_time", "mean_score_time", "rank_test_score", "std_test_score", "mean_test_score"],
+            "mean_test_score",
+        ),
+        (["auc_time", "whatever"], "whatever"),
+        (["training_f1", "val_f1"], "val_f1"),
         (["system/cpu"], None),
         ([], None),
     ],

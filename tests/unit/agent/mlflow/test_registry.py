@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from mlops_tui.contracts import run as contract_run
+from mlops_tui.door.perform import ask
 from mlops_tui.store.session import Session
 
 CARD = b"flavors: {sklearn: {pickled_model: m.pkl}, python_function: {loader_module: mlflow.sklearn}}"
@@ -150,3 +152,11 @@ def test_what_older_clients_say_of_a_model_is_kept_in_a_tag(wire, run):
     assert kept[0] == {**card, "flavors": {"f": {"a": 1}}}
     assert "is not a valid JSON" in wire.refused("POST", "runs/log-model", run_id=run, model_json="{")[2]
     assert "mandatory" in wire.refused("POST", "runs/log-model", run_id=run, model_json="{}")[2]
+
+
+def test_a_run_shows_what_it_made_and_how_many_are_a_part_of_it(wire, run):
+    made = wire.post("logged-models", experiment_id="0", name="best", source_run_id=run)["model"]["info"]["model_id"]
+    wire.post("runs/create", experiment_id="0", tags=[{"key": "mlflow.parentRunId", "value": run}])
+    shown = ask(wire.house, contract_run.show, contract_run.OneRun(run=run))
+    assert [(one.name, one.id, one.status) for one in shown.logged] == [("best", made, "pending")]
+    assert shown.children == 1 and len(wire.post("runs/search", experiment_ids=["0"])["runs"]) == 2
