@@ -70,7 +70,7 @@ class SetFallback(Request, frozen=True):
 
     positional = ("deployment",)
     deployment: DeployRef
-    to: Annotated[str, Meta(description="a revision's label or model@version; empty: the stable revision")] = ""
+    revision: Annotated[str, Meta(description="its label, or model@version; empty: the stable revision")] = ""
     on: Annotated[list[str], Meta(description="error, timeout, toggle; default, all of them")] = msgspec.field(
         default_factory=list
     )
@@ -241,7 +241,7 @@ fallback = operation(
     permission="rollout:control",
     effect="change",
     help="Say who answers when a revision fails, takes too long or is switched off.",
-    example="mlops deploy fallback employment --to v1 --timeout-ms 50 --last-resort '{\"score\": 0.5}'",
+    example="mlops deploy fallback employment --revision v1 --timeout-ms 50 --last-resort '{\"score\": 0.5}'",
 )
 logs = operation(
     "deploy.logs",

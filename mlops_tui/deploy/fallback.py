@@ -92,10 +92,10 @@ class SetFallback:
         _refuse_moving(ctx, row)
         before, labels = current(ctx.session, row["id"]), labels_of(ctx.session, row["id"])
         version = None
-        if request.to and request.to not in labels.values():
-            version = resolve_version(ctx.session, ctx.tenant, request.to)
+        if request.revision and request.revision not in labels.values():
+            version = resolve_version(ctx.session, ctx.tenant, request.revision)
             refuse_unservable(version)
-        no = next((one for one, known in labels.items() if known == request.to), None)
+        no = next((one for one, known in labels.items() if known == request.revision), None)
         after = Fallback() if request.remove else _asked(request, no)
         name = f"deploy:{row['name']}"
         said = after.text(labels).replace("the stable revision", label(version), 1) if version else after.text(labels)
@@ -172,7 +172,7 @@ def _constant(text: str) -> dict[str, Any] | None:
 def _flags(request: contract.SetFallback) -> list[str]:
     if request.remove:
         return ["--remove"]
-    words = ["--to", request.to] if request.to else []
+    words = ["--revision", request.revision] if request.revision else []
     for cause in request.on:
         words += ["--on", cause]
     words += ["--timeout-ms", f"{request.timeout_ms:g}"] if request.timeout_ms else []

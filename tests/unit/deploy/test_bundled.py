@@ -20,7 +20,7 @@ def planned(stage, operation, **request):
 def test_a_bundle_carries_the_fallback(stage, tmp_path):
     stage.model(versions=2)
     stage.serve()
-    stage.call("deploy.fallback", deployment="census", to="census@2", timeout_ms=50.0)
+    stage.call("deploy.fallback", deployment="census", revision="census@2", timeout_ms=50.0)
     body = planned(stage, "deploy.bundle", name="census", folder=str(tmp_path / "out")).data
     assert [(one["label"], one["weight"], one["role"]) for one in body["revisions"]] == [
         ("v1", 100.0, "stable"), ("v2", 0.0, "fallback"),

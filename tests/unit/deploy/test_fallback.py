@@ -32,7 +32,7 @@ def test_another_model_is_loaded_for_it_and_gets_no_traffic(stage):
     deployment = stage.serve()
     before = routes(stage, deployment).generation
     done = stage.call(
-        "deploy.fallback", deployment="census", to="simple@1", on=["error", "timeout"], timeout_ms=50.0,
+        "deploy.fallback", deployment="census", revision="simple@1", on=["error", "timeout"], timeout_ms=50.0,
         last_resort='{"score": 0.5}',
     )  # fmt: skip
     assert done.text == 'census falls back to simple@1 on error, timeout after 50 ms, at last {"score": 0.5}'
