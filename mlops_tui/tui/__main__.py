@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     gc.disable()  # what is made until the first paint stays; the app turns it on again
     terminal.calm(os.environ, given.low_bandwidth)
+    terminal.leave_when_gone()
     query = terminal.BackgroundQuery()
     try:
         from mlops_tui.core.config import load

@@ -6,6 +6,7 @@ import os
 import re
 import select
 import sys
+import threading
 import time
 from collections.abc import MutableMapping
 from typing import Any
@@ -75,3 +76,18 @@ def calm(environ: MutableMapping[str, str], low_bandwidth: bool = False) -> None
     environ.setdefault("TEXTUAL_FPS", "10" if low_bandwidth else "180")
     if low_bandwidth:
         environ.setdefault("TEXTUAL_COLOR_SYSTEM", "standard")
+
+
+def leave_when_gone() -> None:
+    """End the program when its terminal is gone, also where no SIGHUP comes (the terminal does not control us).
+
+    The app itself would never notice: what it reads has no end, and what it writes waits for a thread that has died.
+    """
+
+    def wait() -> None:
+        gone = select.poll()
+        gone.register(0, 0)
+        if gone.poll()[0][1] & select.POLLHUP:
+            os._exit(129)
+
+    threading.Thread(target=wait, name="terminal-gone", daemon=True).start()
