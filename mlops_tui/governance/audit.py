@@ -62,10 +62,10 @@ lists(
         columns=[
             Column(name="seq", label="#", kind="id"),
             Column(name="ts", label="when", kind="time"),
+            Column(name="text", label="text"),
             Column(name="actor", label="who"),
             Column(name="topic", label="about"),
             Column(name="action", label="what"),
-            Column(name="text", label="text"),
             Column(name="link", label="link"),
         ],
         expressions={

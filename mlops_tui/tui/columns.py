@@ -111,4 +111,5 @@ class Columns:
 
 def _says_nothing(row: Sequence[Any]) -> bool:
     """Tell whether a row's id is for machines alone, or the name once more."""
-    return opaque(str(row[0])[:36]) or (isinstance(row[0], str) and str(row[1]) in row[0])
+    again = isinstance(row[0], str) and bool(row[1]) and str(row[1]) in row[0]
+    return opaque(str(row[0])[:36]) or again

@@ -169,3 +169,12 @@ def test_copy_fills_the_buffer_of_a_real_tmux(tmp_path, monkeypatch):
 def test_copy_without_tmux_is_the_terminal_alone(monkeypatch):
     monkeypatch.delenv("TMUX", raising=False)
     assert clipboard.copy(_Copies(), "x") == ["terminal"]
+
+
+@pytest.mark.parametrize(("row", "shown"), [(["drift-oip", ""], True), (["v1-v2", "v1"], False), (["a", "b"], True)])
+def test_an_id_gives_way_only_where_the_next_column_says_it_too(row, shown):
+    from mlops_tui.tui.columns import Columns
+
+    columns = Columns()
+    columns.fit([Column(name="id", label="id", kind="id"), Column(name="name", label="name")], [row], 40)
+    assert (0 in columns.seen()) is shown
