@@ -375,10 +375,13 @@ class Worker:
         }
 
     async def _agreed(self, routes: Routes) -> bool:
-        """Wait until every worker has loaded the routes, so that all go over in one moment; False: others are coming.
+        """Wait until every worker has loaded the routes, so that all go over in one moment.
+
+        Returns:
+            False when others are coming, or another worker could not take these in: those before stay in force.
 
         Raises:
-            MlopsError: another worker could not take them in, or the supervisor is gone: those before stay in force.
+            MlopsError: the supervisor is gone.
         """
         while not self._words.empty():
             self._words.get_nowait()
@@ -391,7 +394,8 @@ class Worker:
             if word["op"] == "switch" and tuple(word["at"]) == routes.at:
                 return True
             if word["op"] == "drop" and tuple(word["at"]) == routes.at:
-                raise MlopsError("another worker could not take them in")
+                self._forget(self._plan.routes if self._plan else None)
+                return False
         return False
 
     async def _load(self, routes: Routes) -> None:
