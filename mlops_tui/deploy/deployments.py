@@ -38,7 +38,6 @@ _DEFAULTS = {
     field.name: field.default_factory() if callable(field.default_factory) else field.default
     for field in msgspec.structs.fields(contract.CreateDeployment)
 }
-LOG_BYTES = 1 << 22
 _SHARES = """(
     SELECT string_agg(r.label || ' ' || round((s.share->>'weight')::DOUBLE)::INTEGER || '%', '  ' ORDER BY r.no)
     FROM (SELECT unnest(json_extract(t.split, '$.shares[*]')) AS share FROM traffic_event t
@@ -232,7 +231,8 @@ def show(ctx: Context, request: contract.OneDeployment) -> contract.Deployment:
 def logs(ctx: Context, request: contract.DeployLog) -> LogLines:
     """Read the end of the servers' log."""
     row = find_deployment(ctx.session, ctx.tenant, request.deployment)
-    lines = Servers(ctx.home.deployments / row["id"]).log(LOG_BYTES)[-request.lines :]
+    target = targets.target_of(row["target"])
+    lines = target.logs(shown(ctx, row), ctx.home.deployments / row["id"], request.lines)
     return LogLines(lines=lines, last=len(lines))
 
 

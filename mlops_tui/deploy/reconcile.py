@@ -93,7 +93,7 @@ def _tend(house: House, row: dict[str, Any]) -> None:
 def _tend_elsewhere(house: House, row: dict[str, Any], servers: Servers) -> None:
     """Have a plugin's target bring the servers up, and note what it says."""
     target, shown, at = targets.target_of(row["target"]), _shown(house, row), published(row["id"])
-    told = targets.ask(row["id"], lambda: targets.tended(target, shown, servers.folder, at[1]))
+    told = targets.ask(row["id"], lambda: targets.tended(target, shown, servers.folder, at))
     if told is not None:
         news = {key: value for key, value in told.items() if key in row}
         _note(house, row, {**news, "status": "down"} if "failed" in told else news)

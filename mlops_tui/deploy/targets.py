@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 from mlops_tui.contracts.deploy import Deployment
 from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.deploy.servers import Servers
-from mlops_tui.plugins.hookspecs import DeployTarget, hook
+from mlops_tui.plugins.hookspecs import DeployTarget, Observed, hook
 from mlops_tui.plugins.loader import brought
 
 LOCAL = "local"
+LOG_BYTES = 1 << 22
 PAUSE_S = 2.0
 """Seconds between two calls of a target for one deployment."""
 
@@ -25,20 +26,31 @@ class LocalTarget:
 
     name = LOCAL
 
-    def start(self, deployment: Deployment, folder: Path) -> str:
+    def prepare(self, deployment: Deployment, folder: Path) -> None:
         """Start the supervisor unless it runs."""
         servers = Servers(folder)
         if not servers.alive:
             servers.start()
-        return deployment.url
 
-    def stop(self, deployment: Deployment, folder: Path) -> None:
+    def apply(self, deployment: Deployment, folder: Path) -> None:
+        """Do nothing: the supervisor sees a changed file within a tenth of a second."""
+
+    def observe(self, deployment: Deployment, folder: Path) -> Observed:
+        """Read what the supervisor said last."""
+        servers = Servers(folder)
+        state, (epoch, generation) = servers.state, servers.at
+        url = f"http://{state['host']}:{state['port']}" if state.get("port") else ""
+        refused = str((state.get("refused") or {}).get("why", ""))
+        text = "" if servers.alive or servers.coming else servers.last_words()
+        return Observed(servers.answers, url, epoch, generation, refused, text)
+
+    def logs(self, deployment: Deployment, folder: Path, lines: int) -> list[str]:
+        """Read the end of the supervisor's log."""
+        return Servers(folder).log(LOG_BYTES)[-lines:]
+
+    def remove(self, deployment: Deployment, folder: Path) -> bool:
         """Have the servers drain."""
-        Servers(folder).end()
-
-    def healthy(self, deployment: Deployment, folder: Path) -> bool:
-        """Tell whether requests are answered."""
-        return Servers(folder).answers
+        return Servers(folder).end()
 
 
 @hook
@@ -101,23 +113,31 @@ def forget(deployment: str) -> None:
     _errands.pop(deployment, None)
 
 
-def tended(target: DeployTarget, deployment: Deployment, folder: Path, generation: int) -> dict[str, Any]:
-    """Bring the servers up and return what the store should say of them.
+def tended(target: DeployTarget, deployment: Deployment, folder: Path, at: tuple[int, int]) -> dict[str, Any]:
+    """Bring the servers up, have them show the routes, and return what the store should say of them.
 
-    A target that answers is taken to serve by the routes file as it was when it was asked.
+    Args:
+        target: where they run.
+        deployment: whose they are.
+        folder: the deployment's.
+        at: epoch and generation of the routes that were written last.
     """
-    url = urlsplit(target.start(deployment, folder))
-    well = target.healthy(deployment, folder)
+    target.prepare(deployment, folder)
+    target.apply(deployment, folder)
+    seen = target.observe(deployment, folder)
+    url = urlsplit(seen.url)
+    words = seen.text or (f"serving at {seen.url}" if seen.ready else f"{target.name} brings it up")
+    if seen.refused:
+        words = f"serving the split before: the new one was refused, {seen.refused}" if seen.ready else seen.refused
     return {
-        "status": "serving" if well else "starting",
-        "text": f"serving at {url.geturl()}" if well else f"{target.name} brings it up",
+        "status": "serving" if seen.ready else "down" if seen.refused else "starting",
+        "text": words,
         "host": url.hostname or "",
         "port": url.port or {"http": 80, "https": 443}.get(url.scheme, 0),
-        "acknowledged": max(0, generation) if well else 0,
+        "acknowledged": seen.generation if seen.ready and (seen.epoch, seen.generation) == at else 0,
     }
 
 
 def stopped(target: DeployTarget, deployment: Deployment, folder: Path) -> dict[str, Any]:
     """End the servers; tell whether they are gone."""
-    target.stop(deployment, folder)
-    return {"gone": not target.healthy(deployment, folder)}
+    return {"gone": target.remove(deployment, folder)}

@@ -114,22 +114,52 @@ class DriftStatistic(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What a target sees of a deployment's servers.
+
+    Args:
+        ready: whether requests are answered.
+        url: where, without a slash at its end; empty while nobody knows.
+        epoch: of the routes that every server shows; -1 before the first.
+        generation: likewise.
+        refused: why the servers do not take the routes that were applied last; empty when they do, or may.
+        text: a sentence on how they fare, for people.
+    """
+
+    ready: bool
+    url: str = ""
+    epoch: int = -1
+    generation: int = -1
+    refused: str = ""
+    text: str = ""
+
+
 class DeployTarget(Protocol):
-    """A place where models are served."""
+    """A place where models are served.
+
+    ``folder`` is the deployment's: ``deployment.json`` says what it is, ``routes.json`` who answers. Route sets are
+    ordered by (epoch, generation); a target never shows an older one than it has shown. Every method may be called
+    again at any time, also after a crash of the agent, and may take its time: none runs on the agent's own thread.
+    ``mlops_tui.deploy.target_contract.TargetContract`` holds the tests that every target passes.
+    """
 
     name: str
 
-    def start(self, deployment: Deployment, folder: Path) -> str:
-        """Bring the servers of a deployment up, or leave them when they run; return their base URL.
+    def prepare(self, deployment: Deployment, folder: Path) -> None:
+        """Bring the servers up, or leave them when they run."""
 
-        ``folder`` holds what they need: routes file, model files, log. Called again after every crash of the agent.
-        """
+    def apply(self, deployment: Deployment, folder: Path) -> None:
+        """Have the servers show ``routes.json`` as it is now, with the models that it names; need not wait for them."""
 
-    def stop(self, deployment: Deployment, folder: Path) -> None:
-        """Let the servers finish what they have and end them; nothing happens when they are gone."""
+    def observe(self, deployment: Deployment, folder: Path) -> Observed:
+        """Look at the servers."""
 
-    def healthy(self, deployment: Deployment, folder: Path) -> bool:
-        """Tell whether the servers answer."""
+    def logs(self, deployment: Deployment, folder: Path, lines: int) -> list[str]:
+        """Return the last lines of the servers' log, at most so many."""
+
+    def remove(self, deployment: Deployment, folder: Path) -> bool:
+        """Let the servers finish what they have and end them; tell whether they are gone. Called until they are."""
 
 
 class DeviceProbe(Protocol):

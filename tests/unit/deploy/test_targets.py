@@ -6,27 +6,37 @@ import pytest
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.deploy import reconcile, targets
+from mlops_tui.plugins.hookspecs import Observed
+from mlops_tui.serving.deployment import read_routes
 
 
 class Elsewhere:
     name = "elsewhere"
 
     def __init__(self):
-        self.calls, self.fails, self.up = [], False, True
+        self.calls, self.fails, self.up, self.refused = [], False, True, ""
+        self.at = (-1, -1)
 
-    def start(self, deployment, folder):
-        self.calls.append("start")
+    def prepare(self, deployment, folder):
+        self.calls.append("prepare")
         if self.fails:
             raise ConnectionError("no cluster")
-        assert (folder / "routes.json").exists() or list(folder.iterdir())
-        return "https://models.example:8443"
 
-    def stop(self, deployment, folder):
-        self.calls.append("stop")
+    def apply(self, deployment, folder):
+        self.calls.append("apply")
+        routes = read_routes(folder)
+        self.at = routes.at
+
+    def observe(self, deployment, folder):
+        return Observed(self.up, "https://models.example:8443", *self.at, self.refused)
+
+    def logs(self, deployment, folder, lines):
+        return ["one", "two", "three"][-lines:]
+
+    def remove(self, deployment, folder):
+        self.calls.append("remove")
         self.up = False
-
-    def healthy(self, deployment, folder):
-        return self.up
+        return True
 
 
 @pytest.fixture
@@ -62,6 +72,9 @@ def test_a_plugin_s_target_serves_fails_and_ends(stage, place):
     until(stage, "SELECT status || ': ' || text FROM deployment", "down: ConnectionError: no cluster")
     place.fails = False
     until(stage, "SELECT status FROM deployment", "serving")
+    assert stage.call("deploy.logs", deployment="census", lines=2).lines == ["two", "three"]
+    place.refused = "no room"
+    until(stage, "SELECT text FROM deployment", "serving the split before: the new one was refused, no room")
     stage.call("deploy.remove", deployment="census")
     until(stage, "SELECT status FROM deployment", "removed")
-    assert place.calls[-1] == "stop" and not place.up
+    assert place.calls[-1] == "remove" and not place.up
