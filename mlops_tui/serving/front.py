@@ -18,6 +18,7 @@ from mlops_tui.serving.problem import Answer, Headers
 
 MAX_CONNECTIONS = 16_384
 SWEEP_S = 0.1
+_CHECK_S = 0.5
 JOIN_BELOW = 32_768
 _REMEMBERED = 512
 
@@ -169,5 +170,8 @@ class Front:
         self.now = self.loop.time()
         stamp = formatdate(usegmt=True)
         self.date = b"date: %b\r\n" % stamp.encode()
+        if self.draining_since is None and self.now < self._checked + _CHECK_S:
+            return  # ten thousand idle connections are many to look at
+        self._checked = self.now
         for connection in list(self.connections):
             connection.check_time(self.now)

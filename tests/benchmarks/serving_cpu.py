@@ -307,6 +307,7 @@ def drive(port: int, pid: int, data: bytes, seconds: float, connections: int = C
         "per_s": done / spent,
         "p50": latencies[done // 2],
         "p99": latencies[int(done * 0.99)],
+        "done": done,
     }
 
 
