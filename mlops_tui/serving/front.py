@@ -60,7 +60,7 @@ class Front:
         self.connections: set[Carrier] = set()
         self.heads: dict[bytes, Known] = {}
         self.draining_since: float | None = None
-        self.now = loop.time()
+        self.now = self._checked = loop.time()
         self.date = b""
         self._slot = slot
         self._begins: dict[tuple[int, Headers], bytes] = {}

@@ -52,7 +52,9 @@ class Model:
         shapes = self._warm_up()
         probe = Probe(self.run, self.inputs, self.output_tensors)
         self.joins, self._cost = probe.joins, probe.cost
-        self._lay_out(shapes, self._session.metadata)
+        meta = self._session.metadata
+        self.refuses_nan = probe.refuses_nan or meta.get("mlops.missing") == "refuse"
+        self._lay_out(shapes, meta)
 
     def _describe(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         """Note what it takes and gives."""
@@ -77,6 +79,7 @@ class Model:
 
     lookup: Lookup | None = None
     """Where features are looked up by key, when the deployment says so."""
+    refuses_nan = False
     platform = "onnxruntime_onnx"
     """What the protocol calls the engine."""
 
@@ -100,6 +103,8 @@ class Model:
             name, dtype, tail = self._single
             array = feed.get(name)
             if array is not None and array.dtype == dtype and array.shape[1:] == tail and len(array):
+                if self.refuses_nan:
+                    self._refuse_nan(feed)
                 return len(array)
         sizes: dict[str, int] = {}
         for tensor in self.inputs:
@@ -111,7 +116,15 @@ class Model:
         shape = feed[self.inputs[0].name].shape if self.inputs else ()
         if shape and shape[0] == 0:
             raise Problem("the request has no rows")
+        if self.refuses_nan:
+            self._refuse_nan(feed)
         return shape[0] if shape else 1
+
+    def _refuse_nan(self, feed: Feed) -> None:
+        for name, array in feed.items():
+            if array.dtype.kind == "f" and (missing := np.isnan(array)).any():
+                at = [int(i) for i in np.argwhere(missing)[0]]
+                raise Problem(f"input {name!r} has a missing value (NaN) at {at}, and the model takes none")
 
     def run(self, feed: Feed) -> list[Array]:
         """Return every output for tensors that :meth:`check` has let pass, in the order of ``output_names``."""

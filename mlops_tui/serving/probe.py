@@ -23,11 +23,12 @@ class Probe:
     Attributes:
         joins: rows that run together give what each gives alone, so that requests may share a run.
         cost: seconds of a run, and seconds of each row in it besides.
+        refuses_nan: a run of what is missing fails, where one of numbers does not.
     """
 
     def __init__(self, run: Run, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         self._run, self._inputs = run, inputs
-        self.joins, self.cost = False, (0.0, 0.0)
+        self.joins, self.cost, self.refuses_nan = False, (0.0, 0.0), False
         try:
             alone = self._timed(self._rows(1))
             self.cost = (alone, 0.0)
@@ -39,6 +40,12 @@ class Probe:
         except Exception:
             # Some models refuse what is made up, and may: they run request by request.
             self.joins = False
+            return
+        try:
+            one = self._rows(1)
+            self._run({name: np.full_like(a, np.nan) if a.dtype.kind == "f" else a for name, a in one.items()})
+        except Exception:
+            self.refuses_nan = True
 
     def _timed(self, feed: Mapping[str, Array]) -> float:
         times = []

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.serving.counters import Count
@@ -327,6 +328,26 @@ def test_a_missing_value_is_nan(bench: Any, onnx_models: Any) -> None:
     assert served(bench, onnx_models.summing(names=NAMES)).ask("/invocations", body).status == 200
     features = logged(bench).features[0]
     assert features[0] == 1 and np.isnan(features[1]) and features[2] == 1
+
+
+def test_a_model_that_takes_no_missing_values_refuses_them(bench: Any, onnx_models: Any) -> None:
+    assert Model(onnx_models.brittle()).refuses_nan and not Model(onnx_models.summing()).refuses_nan
+    x = [("X", TensorProto.FLOAT, ["n", 3])]
+    said = onnx_models.raw(
+        [helper.make_node("Identity", ["X"], ["y"])],
+        x,
+        [("y", TensorProto.FLOAT, ["n", 3])],
+        props={"mlops.missing": "refuse"},
+    )
+    served(bench, said)
+    assert bench.ask("/invocations", {"inputs": [[1, 2, 3]]}).status == 200
+    answer = bench.ask("/invocations", {"inputs": [[1, 2, 3], [4, None, 6]]})
+    assert answer.status == 400 and "at [1, 1]" in error(answer)
+    data = np.array([[1, np.nan, 3]], np.float32)
+    tensor = {"name": "X", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": 12}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    body = head + data.tobytes()
+    assert bench.ask("/v2/models/m/infer", body, inference_header_content_length=str(len(head))).status == 400
 
 
 def test_a_model_of_several_inputs_takes_columns_and_tensors_by_name(bench: Any, onnx_models: Any) -> None:
