@@ -66,6 +66,8 @@ class Run(Answer):
     ``system`` has what its processes used (``system/cpu`` …), whose steps are seconds since the run began.
 
     ``facts`` has what was noted at its start: git, environment (seeds among it) and hardware.
+
+    Of very many metrics, ``metrics`` has the first by name, and ``more_metrics`` says how many others there are.
     """
 
     id: str
@@ -97,6 +99,7 @@ class Run(Answer):
     logged: list[MadeModel] = msgspec.field(default_factory=list)
     children: Annotated[int | None, Meta(description="how many runs are a part of it, if any is")] = None
     facts: dict[str, Any] = msgspec.field(default_factory=dict)
+    more_metrics: int | None = None
 
 
 class CurveRequest(Request, frozen=True):

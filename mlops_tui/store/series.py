@@ -234,13 +234,14 @@ def curve(
         low, high = max(low, low if first is None else first), min(high, high if last is None else last)
     if low is None or high < low:
         return {name: [] for name in ("step", "ts", "min", "max", "mean")} | {"n": [0]}
-    # Steps may be nanoseconds: their product with the number of buckets must fit into 64 bits.
+    # Steps may be nanoseconds: their product with the number of buckets must fit into 64 bits. Their span may not.
+    step = "step" if high - low < 2**63 else "step::HUGEINT"
     shift = max(0, (high - low).bit_length() - 40)
     width = ((high - low) >> shift) + 1
     sql = f"""
         SELECT max(step), epoch_us(max(ts)), {_EXTREMES_OF_FINITE if nonfinite else _EXTREMES}, count(*) FROM point
         WHERE sid = $sid AND step BETWEEN $begin AND $end
-        GROUP BY ((step - $low) >> $shift) * $points // $width ORDER BY 1"""
+        GROUP BY (({step} - $low) >> $shift) * $points // $width ORDER BY 1"""
     asked = {"sid": sid, "low": low, "shift": shift, "points": points, "width": width, "begin": low, "end": high}
     # Where the first bucket of the second half begins.
     middle = low + (-(-(points // 2) * width // points) << shift)

@@ -28,7 +28,7 @@ FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id IN (SELECT unn
 """
 
 
-@implements(contract.search)
+@implements(contract.search, limit_s=30)
 def search(ctx: Context, request: contract.SearchRuns) -> contract.FoundRuns:
     """Search runs by the one language, page by page."""
     runs = LISTINGS["run"]

@@ -23,6 +23,10 @@ _SHOWN = (
 _LOGGED = "SELECT name, id, status FROM logged_model WHERE run_id = ? AND deleted IS NULL ORDER BY created, name"
 
 
+MOST_METRICS = 5_000
+"""Metrics of a run that are shown with it, by name."""
+
+
 @implements(contract.show)
 def show(ctx: Context, request: contract.OneRun) -> contract.Run:
     """Show a run whole."""
@@ -37,7 +41,8 @@ def show(ctx: Context, request: contract.OneRun) -> contract.Run:
         deleted=row["deleted"] is not None,
         params=params_of(session, run),
         tags=dict(session.rows("SELECT key, value FROM tag WHERE object = ? ORDER BY key", [run])),
-        metrics=metrics_of(session, run),
+        metrics=(metrics := metrics_of(session, run, limit=MOST_METRICS)),
+        more_metrics=_others(session, run) if len(metrics) == MOST_METRICS else None,
         system=metrics_of(session, run, SYSTEM),
         artifacts=[contract.ArtifactRef(**one) for one in artifacts],
         datasets=[contract.UsedData(**one) for one in used],
@@ -101,21 +106,27 @@ def models_of(session: Session, run: str) -> list[str]:
     )
 
 
-def metrics_of(session: Session, run: str, below: str = "") -> list[contract.Metric]:
+def metrics_of(session: Session, run: str, below: str = "", limit: int | None = None) -> list[contract.Metric]:
     """Return the figures of a run's metrics by name; a last value that is not finite is None, and counted.
 
     Args:
         session: where to look.
         run: whose metrics.
         below: only those whose name begins so; default, all but the figures of the machine.
+        limit: how many at most; default, all.
     """
     rows = session.dicts(
         f"""SELECT key, last, low AS min, high AS max, last_step AS step, n, nonfinite, epoch_us(last_ts) AS ts
             FROM series WHERE scope = 'run' AND owner = ? AND {"" if below else "NOT"} starts_with(key, ?)
-            ORDER BY key""",
+            ORDER BY key {f"LIMIT {limit}" if limit else ""}""",
         [run, below or SYSTEM],
     )
     return [contract.Metric(**{**row, "last": _finite(row["last"])}) for row in rows]
+
+
+def _others(session: Session, run: str) -> int | None:
+    sql = "SELECT count(*) FROM series WHERE scope = 'run' AND owner = ? AND NOT starts_with(key, ?)"
+    return int(session.value(sql, [run, SYSTEM])) - MOST_METRICS or None
 
 
 def _keys(session: Session, run: str, asked: str) -> list[str]:

@@ -120,7 +120,15 @@ def test_series_keep_ieee_values_and_extremes(store):
 
 def test_a_curve_whose_halves_are_read_at_once_is_the_same(store, monkeypatch):
     book, chance = SeriesBook(), random.Random(5)
-    spans = [(0, 1), (0, 50), (-7, 1000), (10**18, 10**18 + 10**15), (-(2**61), 2**62), (2**63 - 40, 2**63 - 1)]
+    spans = [
+        (0, 1),
+        (0, 50),
+        (-7, 1000),
+        (10**18, 10**18 + 10**15),
+        (-(2**61), 2**62),
+        (2**63 - 40, 2**63 - 1),
+        (-(2**63), 2**63 - 1),
+    ]
     for number, (low, high) in enumerate(spans):
         steps = [low, high, *(chance.randint(low, high) for _ in range(60))]
         values = [chance.choice([chance.random(), math.nan]) if number % 2 else chance.random() for _ in steps]
