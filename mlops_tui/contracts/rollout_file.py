@@ -115,6 +115,15 @@ class Orphan(Part, frozen=True):
     do: Literal["revert"] = "revert"
 
 
+class Fallback(Part, frozen=True):
+    """Who answers when a revision fails, takes too long or is switched off, from the rollout's beginning on."""
+
+    to: Annotated[str, Meta(description="a revision's label or model@version; empty: the stable revision")] = ""
+    on: tuple[Literal["error", "timeout", "toggle"], ...] = ("error", "timeout", "toggle")
+    timeout: Annotated[Duration | None, Meta(description="longest run; holds for what takes over a millisecond")] = None
+    last_resort: Annotated[dict[str, Any], Meta(description="a constant for every output by its name")] | None = None
+
+
 class Spec(Part, frozen=True):
     """A version to bring into a deployment."""
 
@@ -140,6 +149,7 @@ class Spec(Part, frozen=True):
         Literal["rollback", "pause"], Meta(description="on harm: end it, or give stable all and wait for a person")
     ] = "rollback"
     orphan: Orphan | None = None
+    fallback: Annotated[Fallback, Meta(description="it stays after the rollout")] | None = None
     keep_old: Annotated[Duration, Meta(description="the old version stays loaded so long after the switch")] = 600.0
     rollback_window: Annotated[Duration, Meta(description="how long a rollback may skip steps and analysis")] = "7d"
     deadline: Annotated[Duration, Meta(description="rolled back when it is not done by then")] = "1d"

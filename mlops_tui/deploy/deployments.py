@@ -44,6 +44,14 @@ _SHARES = """(
           WHERE t.deployment_id = deployment.id QUALIFY row_number() OVER (ORDER BY t.seq DESC) = 1) s
     JOIN revision r ON r.deployment_id = deployment.id AND r.no = (s.share->>'no')::INTEGER)"""
 
+_OFF = """(
+    SELECT string_agg(coalesce('revision ' || nullif(t.definition->'metadata'->>'revision', '') || ' ', '')
+                      || 'switched off', ', ' ORDER BY t.key)
+    FROM toggle t WHERE t.tenant = deployment.tenant AND t.definition->'metadata'->>'deployment' = deployment.name
+      AND t.definition->'metadata'->>'controls' = 'answers' AND t.definition->>'state' = 'ENABLED'
+      AND t.definition->'targeting' IS NULL
+      AND t.definition->'variants'->>(t.definition->>'defaultVariant') = 'false')"""
+
 lists(
     Listing(
         noun="deploy",
@@ -70,7 +78,7 @@ lists(
             "url": "CASE WHEN port = 0 THEN '' ELSE 'http://' || host || ':' || port END",
             "created": "epoch_us(created)",
             "actor": "actor",
-            "text": "text",
+            "text": f"coalesce({_OFF}, text)",
         },
         sort="name",
         tenant="tenant",

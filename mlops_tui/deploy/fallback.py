@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -45,6 +45,18 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
         causes = [f"{cause}{limit if cause == 'timeout' else ''}" for cause in self.on if cause != "timeout" or limit]
         last = f", at last {json.dumps(self.last_resort)}" if self.last_resort is not None else ""
         return f"{who} on {', '.join(causes) or 'nothing'}{last}"
+
+
+class Wanted(NamedTuple):
+    """A fallback that is asked for; ``version`` is a model that the deployment has no revision of yet."""
+
+    spec: Fallback
+    version: dict[str, Any] | None = None
+
+    def text(self, labels: Mapping[int, str]) -> str:
+        """Return it in a few words."""
+        said = self.spec.text(labels)
+        return said.replace("the stable revision", label(self.version), 1) if self.version else said
 
 
 def current(session: Session, deployment: str) -> Fallback:
@@ -91,14 +103,8 @@ class SetFallback:
         row = find_deployment(ctx.session, ctx.tenant, request.deployment)
         _refuse_moving(ctx, row)
         before, labels = current(ctx.session, row["id"]), labels_of(ctx.session, row["id"])
-        version = None
-        if request.revision and request.revision not in labels.values():
-            version = resolve_version(ctx.session, ctx.tenant, request.revision)
-            refuse_unservable(version)
-        no = next((one for one, known in labels.items() if known == request.revision), None)
-        after = Fallback() if request.remove else _asked(request, no)
-        name = f"deploy:{row['name']}"
-        said = after.text(labels).replace("the stable revision", label(version), 1) if version else after.text(labels)
+        wanted = Wanted(Fallback()) if request.remove else _asked(ctx, labels, request)
+        name, said = f"deploy:{row['name']}", wanted.text(labels)
         return Plan(
             operation="deploy.fallback",
             object=name,
@@ -106,24 +112,13 @@ class SetFallback:
             changes=[Change(object=name, field="fallback", before=before.text(labels), after=said)],
             cli=shlex.join(["mlops", "deploy", "fallback", row["name"], *_flags(request)]),
             environment=str(row["environment"]),
-            data={"id": row["id"], "after": after, "version": version},
+            data={"id": row["id"], "wanted": wanted},
         )
 
     def apply(self, ctx: Context, request: contract.SetFallback, plan: Plan) -> Done:
         """Write it, and a new generation of the routes."""
-        deployment, after = plan.data["id"], plan.data["after"]
-        if plan.data["version"] is not None:
-            no = traffic.add_revision(ctx, deployment, plan.data["version"])
-            after = msgspec.structs.replace(after, to=no)
-        ctx.session.insert(
-            "fallback_event",
-            seq=ctx.next("fallback_event"),
-            deployment_id=deployment,
-            spec=None if request.remove else msgspec.json.encode(after).decode(),
-            actor=ctx.caller.name,
-            reason=ctx.caller.reason,
-            ts_us=ctx.now,
-        )
+        deployment = plan.data["id"]
+        keep(ctx, deployment, None if request.remove else plan.data["wanted"])
         if (now := traffic.current(ctx.session, deployment)) is not None:
             traffic.shift(ctx, deployment, now.split, "fallback", ctx.caller.reason)
         ctx.emit("deploy", deployment, "changed", plan.text, plan.object)
@@ -141,32 +136,74 @@ def _refuse_moving(ctx: Context, row: Mapping[str, Any]) -> None:
         )
 
 
-def _asked(request: contract.SetFallback, no: int | None) -> Fallback:
+def keep(ctx: Context, deployment: str, wanted: Wanted | None) -> None:
+    """Make a fallback the one that holds from the next generation of the routes on; None: as if none were said."""
+    spec = None
+    if wanted is not None:
+        to = wanted.spec.to if wanted.version is None else traffic.add_revision(ctx, deployment, wanted.version)
+        spec = msgspec.json.encode(msgspec.structs.replace(wanted.spec, to=to)).decode()
+    ctx.session.insert(
+        "fallback_event",
+        seq=ctx.next("fallback_event"),
+        deployment_id=deployment,
+        spec=spec,
+        actor=ctx.caller.name,
+        reason=ctx.caller.reason,
+        ts_us=ctx.now,
+    )
+
+
+def wanted(
+    ctx: Context, labels: Mapping[int, str], to: str, on: tuple[str, ...], timeout_s: float | None, last: Any
+) -> Wanted:
+    """Return a fallback that somebody asks for.
+
+    Args:
+        ctx: the call.
+        labels: of the deployment's revisions by number.
+        to: one of them, or a version; empty: the stable revision.
+        on: causes.
+        timeout_s: how long a run may take.
+        last: the constant for every output by name, or None.
+
+    Raises:
+        NotFound: there is no such revision or version.
+        Refused: our servers cannot run the version.
+        BadInput: the time is too short, or the constant is no object.
+    """
+    version = None
+    if to and to not in labels.values():
+        version = resolve_version(ctx.session, ctx.tenant, to)
+        refuse_unservable(version)
+    if timeout_s is not None and timeout_s < SHORTEST_S:
+        raise BadInput(
+            f"{timeout_s * 1000:g} ms is too short a limit",
+            "what takes less than a millisecond runs in the event loop and cannot be cut short",
+            f"{SHORTEST_S * 1000:g} ms or more",
+        )
+    if last is not None and (not isinstance(last, dict) or not last):
+        raise BadInput("the last resort is no object", "it has a value for every output", """such as {"score": 0.5}""")
+    no = next((one for one, known in labels.items() if known == to), None)
+    return Wanted(Fallback(to=no, on=on, timeout_s=timeout_s, last_resort=last), version)
+
+
+def _asked(ctx: Context, labels: Mapping[int, str], request: contract.SetFallback) -> Wanted:
     on = tuple(request.on) or CAUSES
     if unknown := [one for one in on if one not in CAUSES]:
         raise BadInput(f"there is no cause {unknown[0]!r}", "", "one of: " + ", ".join(CAUSES))
     limit = request.timeout_ms / 1000 if request.timeout_ms else None
-    if limit is not None and limit < SHORTEST_S:
-        raise BadInput(
-            f"{request.timeout_ms:g} ms is too short a limit",
-            "what takes less than a millisecond runs in the event loop and cannot be cut short",
-            f"--timeout-ms {SHORTEST_S * 1000:g} or more",
-        )
     if "timeout" in request.on and limit is None:
         raise BadInput("a fallback on timeout needs the time", "", "--timeout-ms 50")
-    return Fallback(to=no, on=on, timeout_s=limit, last_resort=_constant(request.last_resort))
+    return wanted(ctx, labels, request.revision, on, limit, _constant(request.last_resort))
 
 
-def _constant(text: str) -> dict[str, Any] | None:
+def _constant(text: str) -> Any:
     if not text:
         return None
     try:
-        found = json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise BadInput("the last resort is not JSON", str(error), """--last-resort '{"score": 0.5}'""") from error
-    if not isinstance(found, dict) or not found:
-        raise BadInput("the last resort is no object", "it has a value for every output", """such as {"score": 0.5}""")
-    return found
 
 
 def _flags(request: contract.SetFallback) -> list[str]:

@@ -61,6 +61,16 @@ def _composed(text: str) -> yaml.Node:
 
 
 def _plain(node: yaml.Node) -> Any:
+    """Return what a node holds; keys are words, also ``on``, which YAML takes for a yes."""
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, yaml.MappingNode):
+            for key, value in one.value:
+                key.tag = "tag:yaml.org,2002:str"
+                pending.append(value)
+        elif isinstance(one, yaml.SequenceNode):
+            pending += one.value
     return yaml.SafeLoader("").construct_document(node)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from mlops_tui.contracts.rollout_file import Spec, seconds
 from mlops_tui.core.clock import SECOND
 from mlops_tui.core.errors import BadInput, Conflict, Refused
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import rollout_file, rollouts, traffic
+from mlops_tui.deploy import fallback, rollout_file, rollouts, traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.gating import differs
 from mlops_tui.deploy.machine import GOING_BACK, WORDS, entry, refuse_word
@@ -60,14 +61,15 @@ class StartRollout:
         spec = msgspec.structs.replace(
             spec, deployment=row["name"], model=label(version), digest=spec.digest or version["digest"]
         )
-        before = labels_of(ctx.session, row["id"])[stable]
+        labels = labels_of(ctx.session, row["id"])
+        before, spare = labels[stable], _fallback(ctx, labels, spec)
         return Plan(
             operation="rollout.start",
             object=f"deploy:{row['name']}",
             text=f"bring {label(version)} into {row['name']} by {spec.strategy}",
-            changes=_changes(spec, row["name"], before, label(version), ended),
+            changes=_changes(spec, row["name"], before, label(version), ended) + _falls(row["name"], labels, spare),
             environment=row["environment"],
-            data={"row": row, "version": version, "stable": stable, "spec": spec, "ended": ended},
+            data={"row": row, "version": version, "stable": stable, "spec": spec, "ended": ended, "fallback": spare},
         )
 
     def apply(self, ctx: Context, request: contract.StartRollout, plan: Plan) -> contract.Rollout:
@@ -88,8 +90,23 @@ class StartRollout:
             started_us=ctx.now,
             actor=ctx.caller.name,
         )
+        if plan.data["fallback"] is not None:
+            fallback.keep(ctx, row["id"], plan.data["fallback"])
         rollouts.enter(ctx, rollout, "Pending", -1, 0.0, plan.text)
         return rollouts.shown(ctx.session, rollouts.find(ctx.session, ctx.tenant, rollout["id"]))
+
+
+def _fallback(ctx: Context, labels: Mapping[int, str], spec: Spec) -> fallback.Wanted | None:
+    """Return the fallback that a rollout brings, if it brings one; it holds with its first change of the traffic."""
+    part = spec.fallback
+    if part is None:
+        return None
+    limit = seconds(part.timeout) if part.timeout is not None else None
+    return fallback.wanted(ctx, labels, part.to, part.on, limit, part.last_resort)
+
+
+def _falls(name: str, labels: Mapping[int, str], spare: fallback.Wanted | None) -> list[Change]:
+    return [] if spare is None else [Change(object=f"deploy:{name}", field="fallback", after=spare.text(labels))]
 
 
 def _asked(request: contract.StartRollout) -> Spec:

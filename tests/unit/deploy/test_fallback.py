@@ -70,3 +70,17 @@ def test_not_while_a_rollout_counts(stage):
     stage.call("rollout.start", deployment="census", model="census@2")
     with pytest.raises(Conflict, match="a rollout or a test is under way"):
         stage.call("deploy.fallback", deployment="census", timeout_ms=50.0)
+
+
+def test_a_rollout_file_may_bring_one(stage):
+    stage.model(versions=2)
+    deployment = stage.serve()
+    text = """
+apiVersion: mlops-tui/v1
+kind: Rollout
+spec: {deployment: census, model: census@2, fallback: {on: [timeout], timeout: 20ms, lastResort: {score: 0.5}}}
+"""
+    stage.call("rollout.start", file=text)
+    assert routes(stage, deployment).rescue == Rescue(on=("timeout",), timeout_s=0.02, last_resort={"score": 0.5})
+    with pytest.raises(BadInput, match="too short"):
+        stage.call("rollout.start", file=text.replace("20ms", "0.1ms"), supersede=True)

@@ -44,6 +44,7 @@ spec:
   keepOld: 1h
   rollbackWindow: 3d
   deadline: 8h
+  fallback: {to: v1, on: [error, timeout], timeout: 50ms, lastResort: {score: 0.5}}
 """
 
 
@@ -53,6 +54,8 @@ def test_a_whole_file_says_everything():
     assert (seconds(spec.steps[0].for_), spec.steps[2].until, spec.steps[2].min_requests) == (600, "proven_safe", 500)
     assert [one.event for one in spec.analysis.harm] == ["error", "latency"]
     assert (spec.analysis.drift.then, spec.analysis.limits[1].above_ms, seconds(spec.keep_old)) == ("hold", 80, 3600)
+    assert (spec.fallback.on, seconds(spec.fallback.timeout)) == (("error", "timeout"), 0.05), "on is a word"
+    assert (spec.fallback.to, spec.fallback.last_resort) == ("v1", {"score": 0.5})
     assert kept(msgspec.json.encode(spec).decode()) == spec, "the store gives back what was asked for"
 
 

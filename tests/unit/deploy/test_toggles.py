@@ -157,5 +157,9 @@ def test_a_killed_deployment_says_so(stage):
     stage.serve()
     stage.call("deploy.kill", deployment="census")
     assert stage.call("deploy.show", deployment="census").text == "switched off"
+    assert stage.call("deploy.list").rows[0][-1] == "switched off"
     stage.call("deploy.revive", deployment="census")
     assert stage.call("deploy.show", deployment="census").text == "serving"
+    assert stage.call("deploy.list").rows[0][-1] == "serving"
+    stage.call("deploy.kill", deployment="census", revision="v1")
+    assert stage.call("deploy.list").rows[0][-1] == "revision v1 switched off"
