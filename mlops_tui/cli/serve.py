@@ -17,7 +17,9 @@ _ENDINGS = (".onnx", ".pt", ".pt2", ".gz", ".tgz")
 
 def serve(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(help="model@version or model@alias, a model file, or a bundle")],
+    source: Annotated[
+        str, typer.Argument(help="model@version or model@alias, a model file, a bundle, or a folder of models")
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 0,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="processes that answer; default 1")] = None,

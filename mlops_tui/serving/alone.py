@@ -25,6 +25,7 @@ from mlops_tui.serving.alone_words import ask, told
 from mlops_tui.serving.bundle import Facts
 from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, Deployment, Model, Revision, Routes, write_json
 from mlops_tui.serving.session import POLICIES, PROVIDERS
+from mlops_tui.serving.shelf import Shelf, is_shelf
 from mlops_tui.serving.sources import Source, find_source
 from mlops_tui.serving.supervisor import Supervisor
 from mlops_tui.serving.tls import Context, Tls
@@ -81,13 +82,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(folder: Path, wishes: argparse.Namespace) -> int:
-    source = _source(wishes, folder / "unpacked")
+    shelf = Shelf(Path(wishes.source).absolute(), folder) if wishes.source and is_shelf(Path(wishes.source)) else None
+    source = shelf.source if shelf else _source(wishes, folder / "unpacked")
     deployment = _deployment(source, wishes)
     write_json(folder / DEPLOYMENT, msgspec.to_builtins(deployment))
-    routes = Routes(1, 1, source.revisions, source.sticky, source.fallback, rescue=source.rescue)
+    own = Routes(1, 1, source.revisions, source.sticky, source.fallback, rescue=source.rescue)
+    routes = shelf.routes() if shelf else own
     write_json(folder / ROUTES, msgspec.to_builtins(routes))
     os.chdir(folder)
     supervisor = Supervisor(folder)
+    supervisor.shelf = shelf
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, supervisor.stop)
     supervisor.begin()

@@ -91,6 +91,10 @@ def told(said: dict[str, Any], source: Source, deployment: Deployment) -> str:
         lines.append(f"  row     {', '.join(said['features'])}")
     if said["curl"]:
         lines.append(f"  try     {said['curl']}")
+    if source.also:
+        lines.append(
+            f"  models  {', '.join(source.also)}, each at /v2/models/NAME; POST /v2/repository/index lists all"
+        )
     if source.signed_by:
         lines.append(f"  signed  {source.signed_by}")
     lines.append("  also    /invocations · /v2/health/ready · /metrics")

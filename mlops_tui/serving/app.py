@@ -22,6 +22,7 @@ from mlops_tui.serving.oip import Inference
 from mlops_tui.serving.openapi import document
 from mlops_tui.serving.predict import Predictor
 from mlops_tui.serving.problem import JSON, Answer, Problem, safe
+from mlops_tui.serving.repository import Repository
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.table import Invocation
 from mlops_tui.serving.tokens import Tokens
@@ -69,6 +70,7 @@ class App:
         self._guard = Guard(deployment.host, deployment.allowed_hosts, tokens or Tokens(None, deployment.token))
         self._columns: Sequence[Column] = ()
         self.predictor = Predictor(slot, log, deployment.max_body)
+        self.repository = Repository(deployment.name, self.predictor, self._guard.tokens)
         self.tracer = tracer(deployment.name, deployment.traces)
         infer: _Endpoint = ("POST", partial(self.predictor.submit, Inference, None))
         self._fixed: dict[str, _Endpoint] = {
@@ -176,22 +178,27 @@ class App:
 
     def _resolve(self, path: str) -> _Endpoint:
         parts = unquote(path).strip("/").split("/")
+        if parts[:2] == ["v2", "repository"]:
+            return self.repository.resolve(parts)
         if parts[:2] != ["v2", "models"] or len(parts) < 3:
             raise Problem(f"there is nothing at {path[:200]!r}", 404)
-        if parts[2] != self._name:
+        if parts[2] != self._name and parts[2] not in self.predictor.others:
             raise Problem(f"there is no model {parts[2][:200]!r}; this is {self._name!r}", 404)
+        other = None if parts[2] == self._name else parts[2]
         version, rest = (parts[4], parts[5:]) if parts[3:4] == ["versions"] and len(parts) > 4 else (None, parts[3:])
         match rest:
             case []:
-                return "GET", lambda envelope, body: _json(self._metadata(version))
+                return "GET", lambda envelope, body: _json(self._metadata(version, other))
             case ["ready"]:
-                return "GET", lambda envelope, body: self._model_ready(version)
+                return "GET", lambda envelope, body: self._model_ready(version, other)
             case ["infer"]:
-                return "POST", partial(self.predictor.submit, Inference, version)
+                return "POST", partial(self.predictor.submit, Inference, version, name=other)
         raise Problem(f"there is nothing at {path[:200]!r}", 404)
 
     def _server(self, envelope: Envelope, body: bytes) -> Answer:
-        return _json({"name": "mlops_tui", "version": __version__, "extensions": ["binary_tensor_data"]})
+        return _json(
+            {"name": "mlops_tui", "version": __version__, "extensions": ["binary_tensor_data", "model_repository"]}
+        )
 
     def _ready(self, envelope: Envelope, body: bytes) -> Answer:
         """Say whether the deployment answers, whichever of its workers was asked."""
@@ -201,22 +208,24 @@ class App:
         at = min((slot[Gauge.EPOCH], slot[Gauge.GENERATION]) for slot in live)
         return _json({"ready": True, "workers": len(live), "epoch": at[0], "generation": at[1]})
 
-    def _router(self) -> Router:
+    def _router(self, other: str | None = None) -> Router:
+        if other is not None:
+            return self.predictor.other(other)
         if self.predictor.router is None:
             raise Problem("no model is loaded yet", 503, ((b"retry-after", b"1"),))
         return self.predictor.router
 
-    def _model_ready(self, version: str | None) -> Answer:
+    def _model_ready(self, version: str | None, other: str | None) -> Answer:
         if version is not None:
-            self._router().named(version)
-        ready = self.predictor.router is not None
-        return _json({"name": self._name, "ready": ready}, 200 if ready else 503)
+            self._router(other).named(version)
+        ready = other is not None or self.predictor.router is not None
+        return _json({"name": other or self._name, "ready": ready}, 200 if ready else 503)
 
-    def _metadata(self, version: str | None) -> dict[str, Any]:
-        router = self._router()
+    def _metadata(self, version: str | None, other: str | None) -> dict[str, Any]:
+        router = self._router(other)
         arm = router.named(version) if version is not None else router.lead
         return {
-            "name": self._name,
+            "name": other or self._name,
             "versions": [a.label for a in router.arms],
             "platform": arm.model.platform,
             "inputs": [tensor.metadata() for tensor in arm.model.inputs],

@@ -151,7 +151,8 @@ class Routes(msgspec.Struct, frozen=True):
 
     ``lease_s`` is how long a lease lasts that was just given: none lasts longer, whatever a clock says.
     ``features`` is the online table in which the features of an id are looked up; ``missing`` says what an unknown one
-    gets (:mod:`mlops_tui.serving.lookup`).
+    gets (:mod:`mlops_tui.serving.lookup`). ``others`` are further models by the name that clients use; ``shelf`` names
+    those that could be loaded (:mod:`mlops_tui.serving.repository`).
     """
 
     epoch: int
@@ -165,6 +166,8 @@ class Routes(msgspec.Struct, frozen=True):
     rescue: Rescue = Rescue()
     features: Model | None = None
     missing: str = "refuse"
+    others: dict[str, tuple[Revision, ...]] = {}
+    shelf: tuple[str, ...] = ()
 
     @property
     def at(self) -> Generation:
@@ -186,8 +189,9 @@ class Routes(msgspec.Struct, frozen=True):
 
     @property
     def everyone(self) -> tuple[Revision, ...]:
-        """Every revision that may have to answer, those of the lease's end included."""
-        return (*self.revisions, *(self.lease_revert or ()))
+        """Every revision that may have to answer, those of the lease's end and of other models included."""
+        further = (one for revisions in self.others.values() for one in revisions)
+        return (*self.revisions, *(self.lease_revert or ()), *further)
 
 
 def read_deployment(folder: Path) -> Deployment:
@@ -235,8 +239,10 @@ def read_routes(folder: Path) -> Routes:
     except (OSError, msgspec.DecodeError) as error:
         raise BadInput(f"cannot read {folder / ROUTES}", str(error)) from error
     _check(routes.revisions, routes.fallback)
-    if routes.lease_revert is not None:
-        _check(routes.lease_revert, None)
+    for others in filter(None, (routes.lease_revert, *routes.others.values())):
+        _check(others, None)
+    if routes.others:
+        _check((*routes.revisions, *(one for some in routes.others.values() for one in some)), None)
     if (routes.lease_until is None) != (routes.lease_revert is None):
         raise BadInput("a lease needs both lease_until and lease_revert")
     _check_rescue(routes.rescue)

@@ -19,7 +19,7 @@ from mlops_tui.serving.counters import Gauge, Slot
 from mlops_tui.serving.inference_log import InferenceLog
 from mlops_tui.serving.model import Feed, Model
 from mlops_tui.serving.pool import Pool
-from mlops_tui.serving.problem import Problem
+from mlops_tui.serving.problem import Answer, Problem
 from mlops_tui.serving.results import Shared
 from mlops_tui.serving.routing import Arm, Router
 from mlops_tui.serving.segments import SHADOW
@@ -44,12 +44,14 @@ class Predictor:
 
     Attributes:
         router: the routes in force; None before the first.
+        others: who answers for further models, by their names.
         pool: where models that take long run; None: nothing else goes on meanwhile.
         switches: what toggles want of requests; None: nothing.
     """
 
     def __init__(self, slot: Slot, log: InferenceLog | None, max_body: int) -> None:
         self.router: Router | None = None
+        self.others: dict[str, Router] = {}
         self.pool: Pool | None = None
         self.switches: Switches | None = None
         self._slot, self._max_body = slot, max_body
@@ -61,14 +63,23 @@ class Predictor:
         self._shadows: deque[tuple[Arm, Ticket]] = deque()
         self._shadow_bytes = 0
 
-    def submit(self, reader: Reader, version: str | None, envelope: Envelope, body: bytes) -> Ticket:
+    def submit(
+        self, reader: Reader, version: str | None, envelope: Envelope, body: bytes, name: str | None = None
+    ) -> Ticket:
         """Take a request in; :meth:`settle` answers it. With a version by that revision alone, without fallback.
+
+        Args:
+            reader: the protocol.
+            version: what the path says of it, or None.
+            envelope: what the head said.
+            body: as it came.
+            name: of another model than the deployment's own.
 
         Raises:
             Problem: 4xx for the client's mistakes, 503 before there are routes.
         """
         started = perf_counter_ns()
-        router = self.router
+        router = self.router if name is None else self.other(name)
         if router is None:
             raise Problem("no model is loaded yet", 503, ((b"retry-after", b"1"),))
         pinned = router.named(version) if version is not None else None
@@ -80,7 +91,7 @@ class Predictor:
             self._witness.unreadable(router, self._new_id(), started)
             raise
         ident = call.id if call.id is not None else self._new_id()
-        if self.switches is not None:
+        if self.switches is not None and name is None:
             choice = self.switches.choose(envelope.headers, body, call, pinned)
             ticket = Ticket(call, envelope, choice.arm, choice.rescuer, ident, started, len(body))
             self._switch(ticket, choice)
@@ -94,6 +105,22 @@ class Predictor:
         else:
             self._turn.setdefault(arm, []).append(ticket)
         return ticket
+
+    def other(self, name: str) -> Router:
+        """Return who answers for another model.
+
+        Raises:
+            Problem: 404, there is none of that name, or not now.
+        """
+        try:
+            return self.others[name]
+        except KeyError:
+            raise Problem(f"there is no model {name[:200]!r}", 404) from None
+
+    def fulfil(self, ticket: Ticket, answer: Answer) -> None:
+        """Give a request the answer that somebody else found; :meth:`settle` hands it over."""
+        ticket.answer, ticket.shadowed = answer, False
+        self._settled.append(ticket)
 
     def _switch(self, ticket: Ticket, choice: Choice) -> None:
         """Take a request in as the toggles want it."""

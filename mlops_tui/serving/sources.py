@@ -24,6 +24,7 @@ class Source(NamedTuple):
     fallback: str | None = None
     signed_by: str = ""
     rescue: Rescue = Rescue()
+    also: tuple[str, ...] = ()
 
 
 def find_source(path: Path, scratch: Path, key: str = "") -> Source:
@@ -49,7 +50,7 @@ def find_source(path: Path, scratch: Path, key: str = "") -> Source:
         return Source(told.name, found.revisions, told.facts, told.sticky, told.fallback, found.signed_by, told.rescue)
     if key:
         raise Refused(f"{path} is not signed", "it is no bundle", "mlops deploy bundle NAME makes one")
-    return Source(named(path.stem), (_only(path.stem, _model_at(path.absolute())),))
+    return Source(named(path.stem), (_only(path.stem, find_model(path.absolute())),))
 
 
 def named(text: str) -> str:
@@ -61,7 +62,7 @@ def _only(label: str, model: Model) -> Revision:
     return Revision("only", 1, label, model, 100.0)
 
 
-def _model_at(path: Path) -> Model:
+def find_model(path: Path) -> Model:
     """Return a model file or the folder of an MLflow model, with what runs it.
 
     Raises:

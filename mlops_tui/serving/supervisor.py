@@ -11,6 +11,7 @@ SIGTERM drains and ends, SIGHUP reads the routes again; a changed file is seen w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import logging
 import os
@@ -25,7 +26,7 @@ import msgspec
 from mlops_tui import __version__
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.config import load
-from mlops_tui.core.errors import Conflict, MlopsError, NotFound
+from mlops_tui.core.errors import Conflict, MlopsError, NotFound, Refused
 from mlops_tui.core.paths import home
 from mlops_tui.serving.columns import Columns
 from mlops_tui.serving.control import Message
@@ -46,6 +47,7 @@ from mlops_tui.serving.deployment import (
 )
 from mlops_tui.serving.fleet import Fleet
 from mlops_tui.serving.seats import Seat
+from mlops_tui.serving.shelf import Shelf
 from mlops_tui.serving.unseal import Vault
 from mlops_tui.spool.process import this_process
 
@@ -63,6 +65,7 @@ class Supervisor:
 
     Attributes:
         stopping: whether it has been told to end.
+        shelf: the models that clients may have loaded and unloaded; None: routes are somebody else's.
 
     Raises:
         Conflict: another supervisor has the folder.
@@ -85,6 +88,8 @@ class Supervisor:
         self._refused: dict[str, Any] | None = None
         self._seen: tuple[int, ...] | None = None
         self.stopping = False
+        self.shelf: Shelf | None = None
+        self._wishes: list[tuple[Seat, int, Generation]] = []
         self._identity = _identity()
         self._published: dict[str, Any] = {}
 
@@ -117,6 +122,7 @@ class Supervisor:
         self._publish()
         self._fleet.listen()
         self._fleet.bury()
+        self._answer_wishes()
 
     def end(self) -> None:
         """Have every request answered and every worker leave."""
@@ -159,6 +165,9 @@ class Supervisor:
 
     def told(self, seat: Seat, message: Message) -> None:
         """Note what a worker serves, or why it does not."""
+        if message["op"] == "repository":
+            self._change(seat, message)
+            return
         if message["op"] == "condition":
             seat.conditions = message["models"]
             return
@@ -185,6 +194,40 @@ class Supervisor:
         if self._candidate is not None and self._current is not None and not expected:
             self._refuse(self._candidate.at, "a worker died while it was taking the routes in")
         self._switch_when_all_have()
+
+    # Loading and unloading.
+
+    def _change(self, seat: Seat, message: Message) -> None:
+        """Carry a wish out; whoever sent it waits until every worker shows the result."""
+        try:
+            if self.shelf is None:
+                raise Refused("the models of this server are those of its deployment", "", "mlops rollout start")
+            if self._wishes:
+                raise Conflict("another model is being loaded or unloaded", "", "try again")
+            self._wishes.append(
+                (seat, message["id"], self.shelf.change(message["do"], message["name"], message["version"]))
+            )
+        except MlopsError as error:
+            self._reply(seat, message["id"], {NotFound: 404, Conflict: 409}.get(type(error), 400), str(error))
+
+    def _answer_wishes(self) -> None:
+        for wish in list(self._wishes):
+            seat, number, at = wish
+            refused = self._refused or {}
+            if (refused.get("epoch"), refused.get("generation")) == at:
+                assert self.shelf is not None
+                self.shelf.undo()
+                self._reply(seat, number, 400, str(refused["why"]))
+            elif self._current is not None and self._current.at >= at:
+                self._reply(seat, number, 200, "")
+            else:
+                continue
+            self._wishes.remove(wish)
+
+    def _reply(self, seat: Seat, number: int, status: int, why: str) -> None:
+        if seat.channel is not None:
+            with contextlib.suppress(OSError):
+                seat.channel.send({"op": "repository", "id": number, "status": status, "why": why})
 
     # Routes.
 

@@ -134,6 +134,7 @@ class Worker:
         """Serve until told to stop, then drain."""
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._app.repository.ask = self._say
         self._front = Front(self._app, self._deployment, self._slot, loop)
         facts = self._deployment
         self._app.predictor.pool = Pool(loop, facts.slow_threads, facts.slow_queue, self._front.late)
@@ -255,6 +256,9 @@ class Worker:
                     self._stop.set()
                 elif message["op"] == "accept":
                     self._take_in(socket.socket(fileno=fd) for fd in files)
+                elif message["op"] == "repository":
+                    self._app.repository.told(message)
+                    self._front.late()
                 elif message["op"] in ("switch", "drop"):
                     self._words.put_nowait(message)
                 else:
@@ -264,6 +268,8 @@ class Worker:
             asyncio.get_running_loop().remove_reader(self._channel.sock.fileno())
             self._channel.close()
             self._channel = None
+            self._app.repository.lost()
+            self._front.late()
             if self._deployment.alone:
                 self._stop.set()
 
@@ -273,12 +279,16 @@ class Worker:
         else:
             self._files[key] = fd
 
-    def _say(self, message: Message) -> None:
-        if self._channel is not None:
-            try:
-                self._channel.send(message)
-            except OSError:
-                _log.warning("the supervisor does not listen")
+    def _say(self, message: Message) -> bool:
+        """Tell the supervisor something; False when it does not hear."""
+        if self._channel is None:
+            return False
+        try:
+            self._channel.send(message)
+        except OSError:
+            _log.warning("the supervisor does not listen")
+            return False
+        return True
 
     def _report(self) -> None:
         if self._plan is not None:
@@ -325,6 +335,7 @@ class Worker:
             revert = routes.lease_revert
             main = self._router(routes, routes.revisions, routes.fallback)
             made = _Plan(routes, main, self._router(routes, revert, None) if revert else None)
+            others = {name: self._other(routes, name) for name in routes.others}
             if plan is not None and order.get("together") and not await self._agreed(routes):
                 return
         except Exception as error:
@@ -333,6 +344,7 @@ class Worker:
         for key, model in self._models.items():
             model.lookup = lookups.get(key)
         self._plan = made
+        self._app.predictor.others, self._app.repository.shelf = others, routes.shelf
         self._route(main)
         if order.get("reverted") or made.overdue:
             self._revert(made)
@@ -439,13 +451,16 @@ class Worker:
         return made
 
     def _router(self, routes: Routes, revisions: tuple[Revision, ...], fallback: str | None) -> Router:
-        arms = [self._arm(revision) for revision in revisions]
+        arms = [self._arm(revision, self._deployment.name) for revision in revisions]
         return Router(routes.at, arms, routes.sticky, fallback, routes.rescue)
 
-    def _arm(self, revision: Revision) -> Arm:
+    def _other(self, routes: Routes, name: str) -> Router:
+        return Router(routes.at, [self._arm(revision, name) for revision in routes.others[name]], None, None)
+
+    def _arm(self, revision: Revision, name: str) -> Arm:
         model = self._models[revision.model.key]
         stream = self._log.stream(model.features, model.outputs) if self._log is not None else None
-        return Arm(self._deployment.name, revision, model, self._columns[revision.id], stream)
+        return Arm(name, revision, model, self._columns[revision.id], stream)
 
     def _revert(self, plan: _Plan) -> None:
         """Give the traffic back, because nobody renewed the lease."""

@@ -87,3 +87,60 @@ def test_workers_leave_with_a_supervisor_that_was_killed(alone, make_model, tmp_
     deadline = time.monotonic() + 10
     while list(tmp_path.glob("tmp/mlops-serve-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def test_a_folder_of_models_is_loaded_and_unloaded_while_others_answer(alone, make_model, tmp_path):
+    shelf = tmp_path / "models"
+    for version, weight in ((1, 0.0), (2, 50.0)):
+        shelf.joinpath(f"many/{version}").mkdir(parents=True)
+        make_model(shelf / f"many/{version}/model.onnx", [weight])
+    for name in "ab":
+        make_model(shelf / f"{name}.onnx", [1.0] if name == "a" else [1.0, 2.0])
+    (shelf / "readme.txt").write_text("not a model")
+    (tmp_path / "token").write_text("word")
+    url = alone(shelf, "--token-file", tmp_path / "token", "--workers", 2).said()["url"]
+
+    def ask(path, body=None):
+        try:
+            return 200, asked(f"{url}/v2/{path}", {} if body is None else body, "word")
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)["error"]
+
+    def score(name, *row):
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, len(row)], "data": row}
+        status, said = ask(f"models/{name}/infer", {"inputs": [tensor]})
+        return (said["model_name"], said["outputs"][0]["data"][0]) if status == 200 else status
+
+    def index():
+        return {(one["name"], one["version"]): one["state"] for one in ask("repository/index")[1]}
+
+    assert index() == dict.fromkeys([("a", "1"), ("b", "1"), ("many", "1"), ("many", "2")], "READY")
+    assert score("a", 0.0) == ("a", 0.5) and score("b", 0.0, 0.0) == ("b", 0.5)
+    assert score("many", 1.0) == ("many", 1.0) and score("many/versions/1", 1.0) == ("many", 0.5)
+    assert asked(f"{url}/v2/models/b", token="word")["inputs"][0]["shape"] == [-1, 2]
+
+    assert ask("repository/models/b/unload") == (200, {})
+    assert [score("b", 0.0, 0.0) for _ in range(8)] == [404] * 8 and score("a", 0.0) == ("a", 0.5)
+    assert index()["b", ""] == "UNAVAILABLE" and len(ask("repository/index", {"ready": True})[1]) == 3
+    (shelf / "b.onnx").write_bytes(b"broken")
+    status, told = ask("repository/models/b/load")
+    assert status == 400 and "the model cannot be loaded" in told
+    make_model(shelf / "b.onnx", [0.0, 0.0, 0.0])
+    assert ask("repository/models/b/load") == (200, {})
+    assert [score("b", 1.0, 1.0, 1.0) for _ in range(8)] == [("b", 0.5)] * 8
+
+    assert ask("repository/models/many/versions/2/unload") == (200, {})
+    assert score("many", 1.0) == ("many", 0.5) and score("many/versions/2", 1.0) == 404
+    assert ask("repository/models/many/load", {"parameters": {"version": "2"}}) == (200, {})
+    assert score("many", 1.0) == ("many", 1.0)
+    assert ask("repository/models/c/load")[0] == 404 and ask("repository/models/many/versions/7/load")[0] == 404
+    assert ask("repository/models/a/unload")[0] == 409
+    assert ask("repository/models/a/load", {"parameters": {"file:1/model.onnx": "x"}})[0] == 400
+
+
+def test_models_are_loaded_and_unloaded_with_a_token_only(alone, make_model, tmp_path):
+    make_model(tmp_path / "m.onnx", [1.0])
+    url = alone(tmp_path / "m.onnx").said()["url"]
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        asked(f"{url}/v2/repository/models/m/unload", {})
+    assert asked(f"{url}/v2/repository/index", {})[0]["state"] == "READY"
