@@ -305,11 +305,23 @@ class MlopsApp(App[None], inherit_bindings=False):
         self.notify("sorts and filters are as they were at first")
 
     async def action_export(self) -> None:
-        """Write what is shown into files of the working folder."""
-        from mlops_tui.tui.export import export
+        """Ask in which form to write what is shown, and write it into the working folder."""
+        from mlops_tui.tui.export import forms, write
+        from mlops_tui.tui.widgets.form import Menu
 
-        for path in await export(self):
-            self.notify(path, title="written", markup=False)
+        offered = forms(self)
+
+        async def written(index: int) -> None:
+            try:
+                self.notify(await write(self, offered[index]), title="written", markup=False)
+            except MlopsError as problem:
+                self.show_problem(problem)
+
+        def picked(index: int | None) -> None:
+            if index is not None:
+                start(self.face, written, index)
+
+        await self.push_screen(Menu("Write", [(one.what, f".{one.ending}") for one in offered], "write"), picked)
 
     async def action_actions(self) -> None:
         """Offer what can be done with the object under the cursor."""

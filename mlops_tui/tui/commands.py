@@ -37,7 +37,7 @@ def run(app: MlopsApp, text: str) -> None:
 
 async def offer(app: MlopsApp) -> None:
     """Show the actions of the object under the cursor, then the form and the plan of the one that is picked."""
-    from mlops_tui.tui.widgets.form import ActionMenu
+    from mlops_tui.tui.widgets.form import Menu
 
     noun, names = app.face.subjects() or (app.face.SCOPE.removesuffix("s"), [])
     actions = tuple(a for a in ACTIONS.get(noun, ()) if _fits(a, len(names)))
@@ -45,14 +45,15 @@ async def offer(app: MlopsApp) -> None:
         app.face.complain(f"there is nothing to do with {f'{len(names)} at once' if len(names) > 1 else 'this'}")
         return
 
-    def picked(action: Action | None) -> None:
-        if action is not None:
-            first, *also = names or [""]
+    def picked(index: int | None) -> None:
+        if index is not None:
+            action, (first, *also) = actions[index], names or [""]
             known: dict[str, Any] = {action.field: first} if action.field else {}
             plan(app, action.operation, {**known, "also": also} if _takes_many(action.operation) else known)
 
     title = f"{len(names)} {noun}s" if len(names) > 1 else f"{noun} {_known(names)}".strip()
-    await app.push_screen(ActionMenu(title, actions), picked)
+    offered = [(action.operation, OPERATIONS[action.operation].help) for action in actions]
+    await app.push_screen(Menu(title, offered, "plan_it"), picked)
 
 
 def _known(names: list[str]) -> str:

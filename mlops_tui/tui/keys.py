@@ -67,7 +67,7 @@ KEYS: tuple[Key, ...] = (
     Key("app.copy", "y", "copy", "copy the value under the cursor", "app", "copy"),
     Key("app.copy_cli", "Y", "copy_cli", "copy the command that shows the same", "app", "CLI"),
     Key("app.reset", "0", "reset", "forget sorts, zoom, panes and pin: all as it was at first", "app"),
-    Key("app.export", "w", "export", "write the screen as SVG and its list as CSV", "app"),
+    Key("app.export", "w", "export", "write the list (CSV, JSON, Markdown) or the screen (SVG)", "app"),
     Key("app.actions", "x", "actions", "actions on what is under the cursor", "app", "actions", changes=True),
     Key("app.tasks", "t", "tasks", "tasks: running and ended jobs", "app", "tasks"),
     Key("app.undo", "u", "undo", "take back the last change of a note, of tags, or a deletion", "app", changes=True),

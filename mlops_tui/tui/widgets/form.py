@@ -14,7 +14,6 @@ from textual.widgets import Input
 
 from mlops_tui.contracts import OPERATIONS
 from mlops_tui.core.errors import BadInput
-from mlops_tui.tui.actions import Action
 from mlops_tui.tui.door import command
 from mlops_tui.tui.text import BLANK, Line, cut, line, width, wrap
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Plain, Prose
@@ -151,33 +150,39 @@ class Form(Dialog[dict[str, Any]]):
         self.dismiss({name: checked[name] for name in typed})
 
 
-class ActionMenu(Plain[Action]):
-    """The actions on one object or several, to pick from."""
+class Menu(Plain[int]):
+    """A few things to pick one from; the answer is its place.
 
-    DEFAULT_CSS = "ActionMenu Lines { height: auto; min-height: 3; max-height: 20; }"
+    Args:
+        title: what they have to do with.
+        offered: what is offered, and what is said of it.
+        verb: what enter does.
+    """
 
-    def __init__(self, title: str, actions: tuple[Action, ...]) -> None:
+    DEFAULT_CSS = "Menu Lines { height: auto; min-height: 3; max-height: 20; }"
+
+    def __init__(self, title: str, offered: Sequence[tuple[str, str]], verb: str) -> None:
         super().__init__()
-        self.title_of_menu, self.actions = title, actions
+        self.title_of_menu, self.offered, self.verb = title, offered, verb
 
     def compose(self) -> ComposeResult:
-        """Lay out one line an action."""
+        """Lay out one line for each."""
         with Vertical(id="box"):
-            panel = Lines(self.title_of_menu, "panel.open=plan_it app.back=leave")
-            panel.styles.height = len(self.actions) + 2
+            panel = Lines(self.title_of_menu, f"panel.open={self.verb} app.back=leave")
+            panel.styles.height = len(self.offered) + 2
             yield panel
 
     def on_mount(self) -> None:
         """Fill the list."""
         panel = self.query_one(Lines)
-        width = max(len(action.operation) for action in self.actions)
+        wide = max(len(word) for word, _ in self.offered)
         panel.show(
-            Row(line(action.operation.ljust(width), (f"  {OPERATIONS[action.operation].help}", "dim")), str(index))
-            for index, action in enumerate(self.actions)
+            Row(line(word.ljust(wide), (f"  {told}", "dim")), str(index))
+            for index, (word, told) in enumerate(self.offered)
         )
         panel.focus()
 
     def on_lines_opened(self, event: Lines.Opened) -> None:
-        """Hand the action on."""
+        """Hand the choice on."""
         event.stop()
-        self.dismiss(self.actions[int(event.link)])
+        self.dismiss(int(event.link))

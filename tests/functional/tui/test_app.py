@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from textual.widgets import Input
@@ -405,16 +406,21 @@ async def test_the_palette_offers_actions_and_finds_objects(open_app, scripted, 
         assert app.current_mode == "runs" and app.door.calls[-1][1].get("run") == "a" * 36
 
 
-async def test_export_writes_the_screen_and_the_list(open_app, scripted, settle, tmp_path):
+async def test_the_list_or_the_screen_is_written_in_the_form_that_is_picked(open_app, scripted, settle, tmp_path):
     async with open_app(scripted(total=450)) as (_, pilot):
         await pilot.press("2")
         await settle(pilot)
-        await pilot.press("w")
+        for keys in (("w", "enter"), ("w", "end", "enter"), ("space", "space", "w", "down", "enter")):
+            await pilot.press(*keys)
+            await settle(pilot)
+        await pilot.press("w", "down", "down", "enter")
         await settle(pilot)
-        svg, csv = next(tmp_path.glob("mlops-runs-*.svg")), next(tmp_path.glob("mlops-runs-*.csv"))
-        assert "resnet-000000" in svg.read_text()
-        rows = csv.read_text().splitlines()
-        assert len(rows) == 451 and rows[0].startswith("id,name") and "resnet-000449" in rows[-1]
+    written = {path.suffix: path.read_text() for path in tmp_path.glob("mlops-runs-*")}
+    assert "resnet-000000" in written[".svg"]
+    rows = written[".csv"].splitlines()
+    assert len(rows) == 451 and rows[0].startswith("id,name") and "resnet-000449" in rows[-1]
+    assert [row["name"] for row in json.loads(written[".json"])] == ["resnet-000000", "resnet-000001"]
+    assert written[".md"].splitlines()[1:3][0].startswith("| --- | ---") and written[".md"].count("\n") == 4
 
 
 async def test_vim_keys_move_what_they_hid(open_app, scripted, settle):

@@ -15,7 +15,7 @@ from textual.css.query import NoMatches
 from mlops_tui.contracts.operation import find
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.ids import uuid7
-from mlops_tui.tui.widgets.form import ActionMenu, Form
+from mlops_tui.tui.widgets.form import Form, Menu
 from mlops_tui.tui.widgets.plan import PlanDialog
 from mlops_tui.tui.widgets.table import Table
 
@@ -261,7 +261,7 @@ async def test_data_versions_are_read_compared_and_tagged(door, open_app, settle
         await pilot.press("d")
         await until(pilot, lambda: "census@1 → census@2" in "\n".join(screen_text(app)))
         await pilot.press("x")
-        await until(pilot, lambda: isinstance(app.screen, ActionMenu))
+        await until(pilot, lambda: isinstance(app.screen, Menu))
         await pilot.press("j", "j", "enter")
         await until(pilot, lambda: isinstance(app.screen, Form) and app.screen.focused)
         await pilot.press(*"stage=gold", "enter", "right", "enter")
