@@ -69,7 +69,7 @@ def _beside(operation: Operation[Any, Any], request: Any, answer: Any, wishes: W
         remember(operation.noun, [column.name for column in answer.columns], answer.rows)
         asked, offset = getattr(request, "filter", ""), getattr(request, "offset", None)
         if not answer.total:
-            hint = f"nothing matches {asked!r}" if asked else "the list is empty"
+            hint = f"nothing matches {asked!r}" if asked else _nothing(operation.noun)
         elif offset is not None and (end := offset + len(answer.rows)) < answer.total:
             hint = f"{offset + 1}–{end} of {answer.total:,}; --offset {end} shows more"
     elif isinstance(answer, Rows) and answer.truncated:
@@ -80,6 +80,21 @@ def _beside(operation: Operation[Any, Any], request: Any, answer: Any, wishes: W
         hint = f"mlops job show {answer.job[-8:]}"
     if hint and not wishes.quiet and wishes.format in ("table", "plain", "md"):
         print(hint, file=sys.stderr)
+
+
+def _nothing(noun: str) -> str:
+    """Say that a list is empty, and which command puts something on it."""
+    first = {
+        "run": "mlops train SCRIPT.py",
+        "data": "mlops data add NAME PATH",
+        "model": "mlops model register NAME RUN",
+        "deploy": "mlops deploy create NAME MODEL@champion",
+        "rollout": "mlops rollout start DEPLOYMENT MODEL@VERSION",
+        "toggle": "mlops toggle set KEY on",
+        "monitor": "mlops monitor add DEPLOYMENT",
+        "ab": "mlops ab start DEPLOYMENT A B",
+    }.get(noun)
+    return f"the list is empty; {first} begins one" if first else "the list is empty"
 
 
 def _code(answer: Any) -> int:

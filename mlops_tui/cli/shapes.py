@@ -12,6 +12,7 @@ import msgspec
 from mlops_tui.contracts.agent import HomeSnapshot, Rows
 from mlops_tui.contracts.analysis import ImportanceAnswer
 from mlops_tui.contracts.listing import Column, Table
+from mlops_tui.contracts.load import ServedCurves
 from mlops_tui.contracts.model import LineageGraph
 from mlops_tui.contracts.monitor import Bins
 from mlops_tui.contracts.operation import Done, Plan, Started
@@ -20,8 +21,8 @@ from mlops_tui.contracts.run import CompareRow, Comparison, Curves, LogLines
 from mlops_tui.core.figures import odds
 
 _KINDS = {
-    "time": "ts created updated started ended heartbeat opened closed since audit_checked",
-    "bytes": "size mem_used mem_total disk_used disk_total spool_bytes_behind",
+    "time": "ts created updated started ended heartbeat opened closed since until audit_checked",
+    "bytes": "size memory mem_used mem_total disk_used disk_total spool_bytes_behind",
     "status": "status state verdict severity outcome",
     "percent": "cpu util weight",
     "id": "id pid seq port",
@@ -209,6 +210,31 @@ def _curves(answer: Curves) -> list[Block]:
     return [grid]
 
 
+def _served(answer: ServedCurves) -> list[Block]:
+    """A line a revision: its sums, its newest latencies, and their course; the points are in the JSON."""
+    points = [one for one in answer.points if one.requests]
+    rows: list[list[Any]] = []
+    for name in dict.fromkeys(one.revision for one in points):
+        own = [one for one in points if one.revision == name]
+        asked, failed = sum(one.requests for one in own), sum(one.errors for one in own)
+        course = [one.p95_ms for one in own]
+        rate = [one.requests / answer.width_s for one in own]
+        rows.append(
+            [name, asked, failed, 100 * failed / asked, own[-1].p50_ms, own[-1].p95_ms, course, rate, own[-1].ts]
+        )
+    kinds = {"requests": "int", "errors": "int", "%": "percent", "last": "time", "p95 course": "spark"}
+    kinds |= {"p50 ms": "float", "p95 ms": "float", "requests/s": "spark"}
+    names = ("revision", "requests", "errors", "%", "p50 ms", "p95 ms", "p95 course", "requests/s", "last")
+    columns = [Column(name=name, label=name, kind=kinds.get(name, "text")) for name in names]
+    facts = [
+        ("deployment", "text", answer.deployment),
+        ("since", "time", answer.since),
+        ("until", "time", answer.until),
+    ]
+    points_are = ("a point is", "duration", int(answer.width_s * 1e6))
+    return [Facts("", [*facts, points_are]), Grid("", columns, rows)]
+
+
 def _importance(answer: ImportanceAnswer) -> list[Block]:
     """How well the parameters explain the metric, then each with a bar."""
     widest = max((one.importance for one in answer.params), default=0.0) or 1.0
@@ -307,6 +333,7 @@ _SPECIAL: dict[type, Callable[[Any], list[Block]]] = {
     HomeSnapshot: _home,
     Comparison: _comparison,
     Curves: _curves,
+    ServedCurves: _served,
     ImportanceAnswer: _importance,
     Bins: _bins,
     LineageGraph: _lineage,

@@ -25,7 +25,10 @@ class Told(click.Command):
             if isinstance(param, click.Argument):
                 metavar = param.metavar or param.human_readable_name
                 arguments.append((metavar.strip("[]…"), self.argument_help.get(param.name or "", "")))
-            elif isinstance(param, click.Option) and (record := click.Option.get_help_record(param, ctx)):
+                continue
+            if isinstance(param, click.Option) and param.default == "":
+                param.show_default = False  # nothing is said of nothing
+            if isinstance(param, click.Option) and (record := click.Option.get_help_record(param, ctx)):
                 (rest if param.name in everywhere or param.name == "help" else own).append(record)
         for title, records in (("Arguments", arguments), ("Options", own), ("Everywhere", rest)):
             if records:

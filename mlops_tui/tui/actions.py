@@ -42,7 +42,7 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("feature.training-set", "data"),
         Action("data.add"),
     ),
-    "feature": (Action("feature.apply"),),
+    "feature": (Action("feature.materialize", "view"), Action("feature.apply")),
     "model": (
         Action("model.alias", "model"),
         Action("model.rollback", "model"),
@@ -60,6 +60,7 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("model.tag", "model"),
         Action("version.stage", "model"),
         Action("model.verify", "model"),
+        Action("model.tune", "model"),
         Action("deploy.create", "model"),
     ),
     "deploy": (
@@ -74,6 +75,7 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("deploy.revive", "deployment"),
         Action("deploy.fallback", "deployment"),
         Action("deploy.bundle", "name"),
+        Action("token.add", "deployment"),
         Action("deploy.replay", "deployment"),
         Action("monitor.add", "deployment"),
         Action("monitor.remove", "deployment"),
@@ -81,6 +83,7 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("deploy.remove", "deployment"),
     ),
     "toggle": (Action("toggle.set", "key"), Action("toggle.remove", "key"), Action("toggle.import")),
+    "token": (Action("token.revoke", "token"),),
     "alert": (Action("alert.ack", "alert"), Action("alert.silence", "alert")),
     "automation": (Action("automation.run", "automation"), Action("automation.dismiss", "automation")),
     "ab": (Action("ab.stop", "test"),),

@@ -21,6 +21,7 @@ HOME_OF = {
     "deploy": "deploy",
     "rollout": "deploy",
     "toggle": "deploy",
+    "token": "deploy",
     "drift": "drift",
     "monitor": "drift",
     "alert": "drift",

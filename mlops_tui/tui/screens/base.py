@@ -90,9 +90,12 @@ class Face(Screen[None], inherit_bindings=False):
 
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:
         """Show an object of this mode on top of its list."""
-        from mlops_tui.tui.screens.detail import Detail
+        from mlops_tui.tui.screens.detail import SHOWS, Detail
 
-        await self.app.push_screen(Detail(noun, name))
+        if noun in SHOWS:
+            await self.app.push_screen(Detail(noun, name))
+        else:
+            self.complain(f"{noun} has no page of its own: mlops {noun} list")
 
     # The frame
 
@@ -230,8 +233,23 @@ class Face(Screen[None], inherit_bindings=False):
             text = getattr(answer, "text", "") or f"{operation} done"
             self.notify(text + back, title="job started" if isinstance(answer, Started) else "done", markup=False)
             self.changed(operation.partition(".")[0])
+            self._show_once(operation, answer)
 
         self.app.push_screen(dialog, done)
+
+    def _show_once(self, operation: str, answer: Any) -> None:
+        """Show an answer that is a few plain values and no sentence, such as a new token: it is told only now."""
+        names = getattr(answer, "__struct_fields__", ())
+        fields = {name: getattr(answer, name) for name in names}
+        if (
+            fields
+            and "text" not in fields
+            and all(isinstance(one, str | int | float | None) for one in fields.values())
+        ):
+            from mlops_tui.contracts import OPERATIONS
+            from mlops_tui.tui.widgets.answer import AnswerDialog
+
+            self.app.push_screen(AnswerDialog(OPERATIONS[operation].help.rstrip("."), fields))
 
     def changed(self, noun: str) -> None:
         """Take in at once what the person just changed here: something of that noun, or what ``undo`` took back."""

@@ -19,7 +19,7 @@ from mlops_tui.tui.work import start
 _RELATED = {
     "version": ("model", "gate", "deploy"),
     "model": ("version", "gate", "deploy"),
-    "deploy": ("rollout",),
+    "deploy": ("rollout", "toggle"),
     "drift": ("monitor",),
     "audit": ("event",),
     "experiment": ("run",),

@@ -33,7 +33,11 @@ def environments(deployments: Sequence[Mapping[str, Any]], chosen: str, cells: i
     rows: list[list[Part]] = []
     for name in ("", *names):
         here = [one for one in deployments if not name or one["environment"] == name]
-        ill = [one for one in here if tone(str(one["status"])) in ("fail", "warn")]
+        ill = [
+            one
+            for one in here
+            if tone(str(one["status"])) in ("fail", "warn") or "switched off" in str(one.get("text"))
+        ]
         mark = "●" if name == chosen else " "
         said: Part = (f"✖ {len(ill)}", "fail") if ill else ("✔", "ok") if here else ("·", "faint")
         label: Part = (name or "all", "*prod" if name == "prod" and here else "text" if here else "faint")
@@ -75,7 +79,8 @@ def about(found: Deployment, killed: Sequence[str], cells: int) -> list[Line]:
         line(("target ", "dim"), found.target),
         line(("since ", "dim"), fmt.when(found.created), (f" by {found.actor}", "dim")),
     ]
-    arranged = line(("fallback ", "dim"), (found.fallback, "text")) if found.fallback else ()
+    said = (("fallback", found.fallback), ("profile", found.profile))
+    arranged = join([line((f"{name} ", "dim"), text) for name, text in said if text], "   ")
     return [join(facts, "   "), traffic(found, cells), *(trouble(found, killed, cells) or [cut(arranged, cells)])]
 
 
@@ -84,9 +89,12 @@ def trouble(found: Deployment, killed: Sequence[str], cells: int) -> list[Line]:
     if killed:
         off = line((f"✖ switched off: {', '.join(killed)}", "*fail"), ("  K", "accent"), (" lets it answer", "dim"))
         return [cut(off, cells)]
+    wrong = [
+        cut(line(("! ", "warn"), f"{one.label}: {one.condition}"), cells) for one in found.revisions if one.condition
+    ]
     if found.status == "serving" and found.text.startswith("serving") and ":" not in found.text:
-        return []
-    return [cut(join([words.state(found.status), line((found.text, "dim"))]), cells)]
+        return wrong
+    return [cut(join([words.state(found.status), line((found.text, "dim"))]), cells), *wrong]
 
 
 def busy(load: Load | None) -> Line:
@@ -127,7 +135,12 @@ def _revision(found: Deployment, one: Revision, load: RevisionLoad | None) -> li
         line((f"{one.errors:,}", "fail"), (f" {share:.1%}", "dim")) if one.errors else ("0", "dim"),
         fmt.number(one.p50_ms),
         fmt.number(one.p95_ms),
-        line(one.model, ("@", "faint"), str(one.version)),
+        line(
+            one.model,
+            ("@", "faint"),
+            str(one.version),
+            (f"  {' · '.join(filter(None, (one.engine, one.provider)))}", "dim"),
+        ),
         words.state(one.status),
     ]
 

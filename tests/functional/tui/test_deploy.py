@@ -112,6 +112,22 @@ async def test_the_toggle_under_the_cursor_is_switched(written, open_app, settle
         assert (app.screen.operation, app.screen.fields) == ("toggle.set", {"key": "employment.rules", "variant": "on"})
 
 
+async def test_a_new_token_is_shown_whole_until_it_was_read(written, open_app, settle, screen_text):
+    from mlops_tui.contracts.token import NewToken
+
+    made = NewToken(id="t1", deployment="employment", client="app", token="mlops_" + "x" * 90, expires=None)
+    async with open_app(written, link="deploy:employment") as (app, pilot):
+        await settle(pilot, 0.4)
+        app.face._show_once("token.add", made)
+        await settle(pilot)
+        text = "".join(row.strip("│ ") for row in "\n".join(screen_text(app)).splitlines())
+        assert "Give a client a token" in text and text.count("x" * 70) == 1
+        await pilot.press("Y")
+        assert app.clipboard == made.token
+        await pilot.press("enter")
+        assert isinstance(app.screen, DeploymentScreen)
+
+
 async def test_nothing_served_and_no_rollout_say_what_begins_them(written, open_app, settle, screen_text, lines_of):
     written.answers["rollout.status"] = NotFound("there is no rollout", "", "")
     async with open_app(written) as (app, pilot):

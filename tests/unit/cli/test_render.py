@@ -275,3 +275,26 @@ def test_a_file_goes_where_it_is_wanted(tmp_path, capfdbinary):
     assert (tmp_path / "runs.csv").read_bytes() == b"a\n1\n" and not capfdbinary.readouterr().out
     with pytest.raises(BadInput, match="cannot be written"):
         render(answer, "run.export", Wishes(to=str(tmp_path / "no" / "runs.csv")))
+
+
+def test_curves_of_a_deployment_are_a_line_a_revision():
+    from mlops_tui.cli.shapes import Facts, Grid, blocks_of
+    from mlops_tui.contracts.load import CurvePoint, ServedCurves
+
+    def point(ts, label, requests, errors, p95):
+        return CurvePoint(ts=ts, revision=label, requests=requests, errors=errors, p50_ms=1.0, p95_ms=p95)
+
+    points = [
+        point(1, "v1", 90, 0, 2.0),
+        point(1, "v2", 10, 1, 3.0),
+        point(2, "v1", 110, 2, 4.0),
+        point(2, "v2", 0, 0, 1.0),
+    ]
+    got = ServedCurves(deployment="census", since=1, until=2, width_s=10.0, points=points)
+    facts, grid = blocks_of(got)
+    assert isinstance(facts, Facts) and ("a point is", "duration", 10_000_000) in facts.values
+    assert isinstance(grid, Grid)
+    assert grid.rows == [
+        ["v1", 200, 2, 1.0, 1.0, 4.0, [2.0, 4.0], [9.0, 11.0], 2],
+        ["v2", 10, 1, 10.0, 1.0, 3.0, [3.0], [1.0], 1],
+    ]

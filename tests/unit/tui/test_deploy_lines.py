@@ -115,6 +115,17 @@ def test_a_long_reason_takes_two_lines_and_says_that_it_goes_on():
     assert len(told) == 2 and plain(told[1]).endswith("…") and max(map(width, told)) <= 60
 
 
+def test_what_is_wrong_stands_in_place_of_what_was_arranged():
+    well = deployment(revision(1), fallback="v0 on error", profile="latency")
+    told = [plain(one) for one in deploy_lines.about(well, [], 90)]
+    assert told[2] == "fallback v0 on error   profile latency"
+    ill = deployment(revision(1, condition="runs on the CPU, a GPU was asked for"), fallback="v0 on error")
+    assert plain(deploy_lines.about(ill, [], 90)[2]) == "! v1: runs on the CPU, a GPU was asked for"
+    assert plain(deploy_lines.about(well, ["all of it"], 90)[2]).startswith("✖ switched off: all of it  K")
+    down = deployment(revision(1), status="down", text="the port is taken")
+    assert plain(deploy_lines.trouble(down, [], 90)[0]) == "✖ down  the port is taken"
+
+
 def test_who_is_switched_off_is_named():
     row = {"deployment": "census", "controls": "answers", "enabled": True, "default": "off", "rule": False}
     rows = [{**row, "key": "census.answers"}, {**row, "key": "census.v2.answers"}, {**row, "key": "x", "default": "on"}]
