@@ -8,7 +8,7 @@ import numpy as np
 
 from mlops_tui.deploy.evidence import NEWS
 from mlops_tui.door import Context, absorbs, absorbs_segments
-from mlops_tui.serving.segments import SHADOW, Batch
+from mlops_tui.serving.segments import CHOSEN, SHADOW, Batch
 from mlops_tui.spool.records import Label
 
 
@@ -29,6 +29,7 @@ def predictions(ctx: Context, deployment: str, batch: Batch) -> None:
         "latency": np.minimum(batch.latency_us[which], 2**31 - 1).astype(np.int64),
         "status": batch.status[which].astype(np.int32),
         "shadow": (batch.flags[which] & SHADOW) != 0,
+        "chosen": (batch.flags[which] & CHOSEN) != 0,
         "score": _padded(batch.outputs[:, :1] if batch.outputs.shape[1] else np.empty((0, 1)), len(which))[:, 0],
     }
     if batch.features.shape[1]:

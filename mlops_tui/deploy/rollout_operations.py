@@ -19,6 +19,7 @@ from mlops_tui.deploy.gating import differs
 from mlops_tui.deploy.machine import GOING_BACK, WORDS, entry, refuse_word
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
+from mlops_tui.serving.routing import STICKY_ID
 
 
 def refuse_busy(ctx: Context, row: dict[str, Any]) -> None:
@@ -68,6 +69,7 @@ class StartRollout:
             object=f"deploy:{row['name']}",
             text=f"bring {label(version)} into {row['name']} by {spec.strategy}",
             changes=_changes(spec, row["name"], before, label(version), ended) + _falls(row["name"], labels, spare),
+            warnings=_warnings(spec),
             environment=row["environment"],
             data={"row": row, "version": version, "stable": stable, "spec": spec, "ended": ended, "fallback": spare},
         )
@@ -152,6 +154,16 @@ def _end(ctx: Context, row: dict[str, Any], ended: dict[str, Any]) -> None:
     came = traffic.shift(ctx, row["id"], traffic.all_to(ended["stable_no"]), ended["strategy"], f"superseded {who}")
     text = f"superseded {who}"
     rollouts.enter(ctx, ended, "Superseded", ended["step"], 0.0, text, word="supersede", generation=came)
+
+
+def _warnings(spec: Spec) -> list[str]:
+    """Return what one should know before."""
+    if spec.sticky and spec.sticky.lower() not in STICKY_ID and spec.steps:
+        return [
+            f"clients stick to a version by {spec.sticky}: where a few of them make most errors, a version may be "
+            f"rolled back for the clients that it happened to get, more often than alpha says"
+        ]
+    return []
 
 
 def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, Any] | None) -> list[Change]:

@@ -152,7 +152,7 @@ def measure(session: Session, row: dict[str, Any], series: Series, now: int) -> 
 
 
 _OURS = """deployment_id = $deployment AND ts >= make_timestamp($since) AND revision_no IN ($canary, $stable)
-      AND (revision_no = $canary OR NOT shadow)"""
+      AND (revision_no = $canary OR NOT shadow) AND NOT chosen"""
 _REQUESTS = f"""
     SELECT revision_no, shadow, ts, {{bad}} FROM inference
     WHERE {_OURS} AND "row" = 0 AND status IN ({OK}, {MODEL_ERROR})"""

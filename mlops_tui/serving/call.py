@@ -52,12 +52,14 @@ class Ticket:
         rescued: ``arm`` stands in for another one.
         logged: it is in the inference log.
         shadowed: it may be repeated on shadows.
+        chosen: ``arm`` was named by the path or picked by a toggle, not drawn.
     """
 
     __slots__ = (
         "answer",
         "arm",
         "call",
+        "chosen",
         "envelope",
         "feed",
         "ident",
@@ -81,6 +83,7 @@ class Ticket:
         self.answer: Answer | None = None
         self.owner: object = None
         self.rescued, self.logged, self.shadowed = False, True, True
+        self.chosen = False
 
 
 class TooLate(Exception):

@@ -30,6 +30,8 @@ from mlops_tui.serving.witness import Witness
 TOGETHER = 256
 """Rows of one run at most, of several requests."""
 _ALONE = 64
+_REPEATED = (200, 500, 504)
+"""Answers whose requests go to shadows: whether stable could answer must not decide what a shadow is asked."""
 _SHADOWS = 64
 _SHADOW_BYTES = 64 << 20
 
@@ -94,10 +96,12 @@ class Predictor:
         if self.switches is not None and name is None:
             choice = self.switches.choose(envelope.headers, body, call, pinned)
             ticket = Ticket(call, envelope, choice.arm, choice.rescuer, ident, started, len(body))
+            ticket.chosen = choice.chosen
             self._switch(ticket, choice)
             return ticket
         arm = pinned or router.pick(envelope.headers, call.id)
         ticket = Ticket(call, envelope, arm, None if pinned else router.fallback(arm), ident, started, len(body))
+        ticket.chosen = pinned is not None
         try:
             _read(ticket, arm)
         except Problem as mistake:
@@ -153,7 +157,7 @@ class Predictor:
         settled, self._settled = self._settled, []
         if self.router is not None and self.router.shadows:
             for ticket in settled:
-                if ticket.answer is not None and ticket.answer.status == 200 and ticket.shadowed:
+                if ticket.answer is not None and ticket.answer.status in _REPEATED and ticket.shadowed:
                     self._remember(self.router.shadows, ticket)
         return settled
 
@@ -274,7 +278,7 @@ class Predictor:
                 self._slot.add(Gauge.SHADOW_DROPPED)
                 continue
             again = Ticket(ticket.call, ticket.envelope, arm, None, ticket.ident, 0, ticket.size)
-            again.logged = ticket.logged
+            again.logged, again.chosen = ticket.logged, ticket.chosen
             self._shadows.append((arm, again))
             self._shadow_bytes += ticket.size
 

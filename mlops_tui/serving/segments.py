@@ -32,7 +32,8 @@ _FIELDS = np.dtype(
     }
 )
 OK, CLIENT_ERROR, MODEL_ERROR, FALLBACK = range(4)
-SHADOW = 1
+SHADOW, CHOSEN = 1, 2
+"""Flags: nobody gets the answer; the revision was chosen, by a path or a toggle, and not drawn by its weight."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -258,7 +259,7 @@ def _sane(data: bytes, at: int, header: Header) -> int:
         and n_features in (0, len(header.features))
         and n_outputs in (0, len(header.outputs))
         and status <= FALLBACK
-        and flags <= SHADOW
+        and flags <= SHADOW | CHOSEN
         and ts > 0
     )
     return int(total) if fits else 0

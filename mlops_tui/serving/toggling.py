@@ -57,6 +57,7 @@ class Choice(NamedTuple):
         off: why ``arm`` does not answer; empty when it may.
         shadow: the request may be repeated on shadows.
         log: the request is in the inference log.
+        chosen: a toggle picked ``arm``, or the path names it.
     """
 
     arm: Arm
@@ -65,6 +66,7 @@ class Choice(NamedTuple):
     off: str = ""
     shadow: bool = True
     log: bool = True
+    chosen: bool = False
 
 
 class _Question:
@@ -124,7 +126,8 @@ class Switches:
         for question in self._every:
             if question.ask(context) is False:
                 return Choice(pinned or router.lead, None, may and pinned is None, _sentence(self._name, question))
-        arm = pinned or self._chosen(context, headers, call) or router.pick(headers, call.id)
+        chosen = pinned or self._chosen(context, headers, call)
+        arm = chosen or router.pick(headers, call.id)
         off = self._off(arm, context) if self._some else ""
         rescuer = None if pinned else router.fallback(arm)
         if rescuer is not None and self._some and self._off(rescuer, context):
@@ -137,6 +140,7 @@ class Switches:
             off,
             not _any(self._shadows, context, False),
             not _any(self._logs, context, False),
+            chosen is not None,
         )
 
     def _off(self, arm: Arm, context: Mapping[str, Any]) -> str:

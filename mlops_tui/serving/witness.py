@@ -15,7 +15,7 @@ from mlops_tui.serving.model import Feed
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.results import Shared
 from mlops_tui.serving.routing import Arm, Router
-from mlops_tui.serving.segments import CLIENT_ERROR, FALLBACK, MODEL_ERROR, OK, SHADOW, record
+from mlops_tui.serving.segments import CHOSEN, CLIENT_ERROR, FALLBACK, MODEL_ERROR, OK, SHADOW, record
 from mlops_tui.serving.tensors import Array
 
 _WARN_NS = 10**9
@@ -113,7 +113,8 @@ class Witness:
             ident, spent = ticket.ident.encode("utf-8", "replace"), (now - ticket.started) // 1000
             if ticket.logged and not (sampled and not log.keeping.keeps(ident)):
                 own = features[at * wide : end * wide], outputs[at * deep : end * deep]
-                records.append(record(ts, arm.no, status, flags, spent, n, ident, *own))
+                marks = flags | CHOSEN if ticket.chosen else flags
+                records.append(record(ts, arm.no, status, marks, spent, n, ident, *own))
                 kept += n
             at = end
         log.add(stream, records, kept)

@@ -144,7 +144,9 @@ class Stage:
 
     # Traffic.
 
-    def answer(self, deployment, no, scores, *, status=0, shadow=False, ids=None, features=None, at=None, rows=1):
+    def answer(
+        self, deployment, no, scores, *, status=0, shadow=False, chosen=False, ids=None, features=None, at=None, rows=1
+    ):
         """Have a revision answer one request a score (or requests of so many rows) and return the request ids."""
         scores = np.asarray(scores, np.float32)
         requests = -(-len(scores) // rows)
@@ -157,7 +159,7 @@ class Stage:
             ts_us=np.full(requests, at or now_us()) + np.arange(requests),
             revision_no=np.full(requests, no, np.uint16),
             status=np.full(requests, status, np.uint8),
-            flags=np.full(requests, int(shadow), np.uint8),
+            flags=np.full(requests, shadow + 2 * chosen, np.uint8),
             latency_us=self.rng.integers(200, 2000, requests).astype(np.uint32),
             n_rows=np.full(requests, rows, np.uint32),
             request_id=ids,

@@ -2,6 +2,7 @@
 
 import json
 from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -83,6 +84,11 @@ def test_a_mistake_is_named_with_its_line(before, after, says):
     assert before in WHOLE
     with pytest.raises(BadInput, match=says):
         read(WHOLE.replace(before, after, 1))
+
+
+def test_the_example_that_is_shipped_is_a_rollout_file():
+    text = (Path(__file__).parents[3] / "sample_data" / "project" / "rollout.yaml").read_text()
+    assert [one.kind for one in read(text).steps] == ["shadow", "weight", "weight", "approve", "weight"]
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "x" * 100_001])

@@ -127,6 +127,20 @@ def test_rows_of_one_request_are_one_unit(served):
     assert looks == [(10, 7.5, 0, 0.0), (10, 7.5, 10, 1.0)], "rows that are labelled later have no say any more"
 
 
+def test_requests_that_named_their_version_are_no_sample(served):
+    begin(served, [{"weight": 50, "for": "1h"}], analysis={"harm": [{"event": "error"}, {"event": "wrong"}]})
+    go(served, "Shifting", n=0)
+    ids = served.answer(served.id, 2, [0.9] * 300, chosen=True)
+    served.label(served.id, ids, [0] * 300)
+    served.answer(served.id, 2, [0.5] * 90, status=2, chosen=True)
+    served.judged(served.id, 1, 200, 20), served.judged(served.id, 2, 150, 15)
+    served.turn()
+    assert served.state() == "Shifting"
+    assert {one.event: (one.bad_canary, one.n_canary) for one in shown(served).checks} == {
+        "error": (0.0, 150), "wrong": (15.0, 150),
+    }  # fmt: skip
+
+
 def latencies(stage, no, values):
     """Have a revision answer with these latencies in µs."""
     ids = stage.answer(stage.id, no, [0.5] * len(values))
