@@ -19,6 +19,7 @@ from mlops_tui.store.search import (
     Key,
     Order,
     Query,
+    as_key,
     compile_order,
     compile_query,
     field_of,
@@ -141,7 +142,7 @@ class Listing:
         """
         known, resolver = {column.name for column in self.columns}, Keys(self, session)
         found: list[Extra | Course] = []
-        for by in parse_order(keys):
+        for by in parse_order([as_key(key) for key in keys]):
             if by.key.raw in known:
                 continue
             if self.curves and by.key.scope == "metric" and by.key.name.endswith(COURSE):

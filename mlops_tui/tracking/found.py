@@ -13,8 +13,7 @@ from mlops_tui.core.ids import uuid7
 from mlops_tui.core.jsonx import ieee_word
 from mlops_tui.door import Context, implements
 from mlops_tui.store.listing import LISTINGS, Keys
-from mlops_tui.store.search import parse_order, sheets, typed
-from mlops_tui.store.search.parser import read_key
+from mlops_tui.store.search import as_key, parse_order, sheets
 from mlops_tui.store.session import Session
 from mlops_tui.tracking import wide
 from mlops_tui.tracking.headline import lower_is_better
@@ -56,8 +55,7 @@ def _as_typed(session: Session, metric: str) -> str:
     Raises:
         NotFound: no run has it.
     """
-    key, end = read_key(metric, "mlops")
-    text = metric if key is not None and end == len(metric) else typed(metric)
+    text = as_key(metric)
     if Keys(LISTINGS["run"], session).field(parse_order([text])[0].key) is None:
         raise NotFound(f"no run has a metric {metric!r}", "", "mlops run show RUN names those of a run")
     return text

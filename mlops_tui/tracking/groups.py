@@ -11,7 +11,7 @@ from mlops_tui.contracts.listing import Column, Table
 from mlops_tui.core.errors import BadInput
 from mlops_tui.door import Context, implements
 from mlops_tui.store.listing import LISTINGS, Keys
-from mlops_tui.store.search import bring, field_of, parse_order, typed
+from mlops_tui.store.search import as_key, bring, field_of, parse_order, typed
 from mlops_tui.tracking.headline import lower_is_better
 
 
@@ -67,7 +67,7 @@ def groups(ctx: Context, request: contract.ListRuns) -> Table:
 
 def _parts(ctx: Context, texts: Sequence[str], prefix: str) -> list[_Part]:
     resolver, made = Keys(LISTINGS["run"], ctx.session), []
-    for n, by in enumerate(parse_order(texts)):
+    for n, by in enumerate(parse_order([as_key(text) for text in texts])):
         field = field_of(by.query, by.key, resolver, "column")
         if field.many:
             raise by.query.wrong(by.key.at, f"a run may have several values of {by.key.raw!r}")

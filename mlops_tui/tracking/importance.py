@@ -14,6 +14,7 @@ from mlops_tui.core.figures import number
 from mlops_tui.door import Context, implements
 from mlops_tui.stats import forest
 from mlops_tui.store.listing import LISTINGS
+from mlops_tui.store.search import as_key
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.headline import lower_is_better
 
@@ -82,7 +83,7 @@ def sweep_of(ctx: Context, metric: str, filter: str, limit: int) -> Sweep:
     figure = next(iter(runs.more(ctx.session, [metric])), None)
     if figure is None or figure.column.kind not in ("float", "int", "duration"):
         raise BadInput(f"{metric!r} is no figure of a run", "", "name a metric: loss, metrics.`val auc`, min(loss)")
-    ids = runs.ids(ctx.session, ctx.tenant, filter, "", f"{metric} is not null").tolist()
+    ids = runs.ids(ctx.session, ctx.tenant, filter, "", f"{as_key(metric)} is not null").tolist()
     values = figure.of(ctx.session, runs, ids)
     ids = [run for run in ids if math.isfinite(values[run])]
     if len(ids) > limit:

@@ -28,7 +28,7 @@ from __future__ import annotations
 from mlops_tui.store.search.compiler import Condition, Field, Resolver, compile_query, field_of
 from mlops_tui.store.search.mlflow import Entity
 from mlops_tui.store.search.order import By, Order, bring, compile_order, parse_order
-from mlops_tui.store.search.parser import parse, typed
+from mlops_tui.store.search.parser import as_key, parse, typed
 from mlops_tui.store.search.tree import Compare, Key, Query
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Order",
     "Query",
     "Resolver",
+    "as_key",
     "bring",
     "compile_order",
     "compile_query",

@@ -50,6 +50,15 @@ def typed(key: str) -> str:
     return key if _NAME.fullmatch(key) else f"`{key.replace('`', '``')}`"
 
 
+def as_key(text: str) -> str:
+    """Return what a person calls a key as a filter has it: as it is where it is read whole, else in backticks."""
+    try:
+        key, end = read_key(text, "mlops")
+    except BadInput:
+        return typed(text)
+    return text if key is not None and end == len(text) else typed(text)
+
+
 class _Reader:
     """Reads from left to right; ``at`` is where it stands."""
 

@@ -331,7 +331,7 @@ async def test_a_rollout_is_watched_held_and_aborted(door, open_app, settle, scr
         await confirm(app, pilot, settle)
         await asyncio.to_thread(stage.turn)
         await until(pilot, lambda: stage.state() in ("Aborting", "Aborted", "RollingBack"))
-        assert any("abort" in row.lower() for row in lines_of(app, "#timeline"))
+        await until(pilot, lambda: any("abort" in row.lower() for row in lines_of(app, "#timeline")))
 
 
 def monitor(stage, verdicts):

@@ -27,6 +27,19 @@ def sweep(desk):
     return desk
 
 
+def test_a_metric_is_named_as_it_was_logged_whatever_its_name(desk):
+    for i in range(12):
+        writer = desk.run(name=f"r{i}", params={"lr": str(i)})
+        writer.metrics({"val auc {x}": float(i)}, step=0)
+        writer.end("done")
+    desk.take()
+    assert desk.call("run.importance", metric="val auc {x}").runs == 12
+    assert desk.call("run.parallel", metric="val auc {x}").runs == 12
+    assert desk.call("run.best", metric="val auc {x}").rows[0][1] == "r11"
+    assert desk.call("run.list", columns=["val auc {x}"], filter="name:r3").rows[0][-1] == 3.0
+    assert desk.call("run.list", group_by=["lr"], metrics=["val auc {x}"]).total == 12
+
+
 def test_parameters_are_ranked_by_what_the_metric_hangs_on(sweep):
     found = sweep.call("run.importance", metric="loss")
     assert [one.param for one in found.params][:2] == ["lr", "optimizer"] and found.runs == 40
