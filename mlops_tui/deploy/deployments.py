@@ -45,12 +45,14 @@ _SHARES = """(
     JOIN revision r ON r.deployment_id = deployment.id AND r.no = (s.share->>'no')::INTEGER)"""
 
 _OFF = """(
-    SELECT string_agg(coalesce('revision ' || nullif(t.definition->'metadata'->>'revision', '') || ' ', '')
-                      || 'switched off', ', ' ORDER BY t.key)
-    FROM toggle t WHERE t.tenant = deployment.tenant AND t.definition->'metadata'->>'deployment' = deployment.name
-      AND t.definition->'metadata'->>'controls' = 'answers' AND t.definition->>'state' = 'ENABLED'
-      AND t.definition->'targeting' IS NULL
-      AND t.definition->'variants'->>(t.definition->>'defaultVariant') = 'false')"""
+    SELECT string_agg(coalesce('revision ' || nullif(json_extract_string(t.definition, '$.metadata.revision'), '')
+                               || ' ', '') || 'switched off', ', ' ORDER BY t.key)
+    FROM toggle t WHERE t.tenant = deployment.tenant
+      AND json_extract_string(t.definition, '$.metadata.deployment') = deployment.name
+      AND json_extract_string(t.definition, '$.metadata.controls') = 'answers'
+      AND json_extract_string(t.definition, '$.state') = 'ENABLED' AND json_extract(t.definition, '$.targeting') IS NULL
+      AND json_extract_string(json_extract(t.definition, '$.variants'),
+                              json_extract_string(t.definition, '$.defaultVariant')) = 'false')"""
 
 lists(
     Listing(
