@@ -20,7 +20,7 @@ MAX_TARGET = 8192
 MAX_HEAD = 32_768
 MAX_HEADERS = 100
 MAX_OWED = 128
-"""Answers that a connection may wait for; beyond them it is not read from."""
+"""Answers that a connection may wait for; beyond them, or 256 KB of requests, it is not read from."""
 _SLICE = 16_384
 _WRITE_BUFFER = 262_144
 _LINGER_S = 1.0
@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
                 break
             at = begin + known.size
             self._ask(known.entry, data[begin:at])
-            if len(self._owed) > MAX_OWED and not self._may_read():
+            if (len(self._owed) > MAX_OWED or self._owed_size > _WRITE_BUFFER) and not self._may_read():
                 self._backlog, data, at = data[at:] + self._backlog, b"", 0
                 break
         if at:
@@ -262,7 +262,8 @@ class Connection(asyncio.Protocol):
         """Tell whether to read on; answers that have piled up go out before that."""
         if len(self._owed) > MAX_OWED or self._owed_size > _WRITE_BUFFER:
             self._front.deliver()
-            if len(self._owed) > MAX_OWED and self._transport is not None:
+            much = len(self._owed) > MAX_OWED or self._owed_size > _WRITE_BUFFER
+            if much and self._transport is not None:
                 self._held = True
                 self._transport.pause_reading()
         return self._keep and not self._held and self._paused_at is None
@@ -291,6 +292,7 @@ class Connection(asyncio.Protocol):
             if not self._owed:
                 self._front.owes(self)
             self._owed.append(asked)
+            self._owed_size += asked.size
         elif isinstance(asked, Answer):
             self._reply(asked, head_only)
 
@@ -329,7 +331,7 @@ class Connection(asyncio.Protocol):
                 out += self._front.render(answer, self._manners(last=done + 1 == len(owed)))
             done += 1
         del owed[:done]
-        self._owed_size = 0
+        self._owed_size = sum(item.size for item in owed if isinstance(item, Ticket)) if owed else 0
         if len(out) == 1:
             transport.write(out[0])
         elif out:

@@ -398,7 +398,7 @@ class Slow(Echo):
 
     def ask(self, entry: Any, body: bytes) -> Any:
         self.seen.append((*entry, body))
-        self.asked.append(Ticket(None, None, None, None, entry[1], 0, 0))  # type: ignore[arg-type]
+        self.asked.append(Ticket(None, None, None, None, entry[1], 0, len(body)))  # type: ignore[arg-type]
         return self.asked[-1]
 
     def finish(self, *numbers: int) -> None:
@@ -437,6 +437,19 @@ def test_who_waits_for_many_answers_is_not_read_from() -> None:
         client.front.late()
         client.loop.turn()
     assert [a[2] for a in client.answers] == [b"/%d" % i for i in range(2000)] and client.transport.reading
+
+
+def test_who_waits_for_large_requests_is_not_read_from_either() -> None:
+    app = Slow()
+    client = Client(app, max_body=1 << 20)
+    for i in range(20):
+        client.send(post(b"x" * 100_000, f"/{i}"))
+    assert len(app.asked) == 3 and not client.transport.reading
+    for _ in range(20):
+        app.finish(*range(len(app.asked)))
+        client.front.late()
+        client.loop.turn()
+    assert [a[2] for a in client.answers] == [b"/%d" % i for i in range(20)] and client.transport.reading
 
 
 def test_half_closing_after_a_request_still_brings_the_answer() -> None:
