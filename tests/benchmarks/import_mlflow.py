@@ -4,7 +4,7 @@ The server (MLflow 3.17.2 on SQLite, four workers as it starts by itself) runs i
 made in the peers' folder at the first time. Its database is filled by SQLite, run by run; every tenth run lies in an
 experiment of its own. What is measured is ``mlops import mlflow`` as a person types it, agent and worker included:
 from the server on this machine, from its database as a file, and with ``--wire``, every tenth run, over HTTP alone;
-beside the last stands a client that only fetches the same answers.
+beside the last stands a client that only fetches the same answers. CPU is that of agent and workers together.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import psutil
 
 MLFLOW = "mlflow==3.17.2"
 KEYS = 10
@@ -119,12 +121,18 @@ def bring(what: str, *words: str) -> dict[str, object]:
         asked = [*program, "import", "mlflow", *words, "--yes", "--json", "--quiet"]
         told = json.loads(subprocess.run(asked, env=env, check=True, capture_output=True, text=True).stdout)["result"]
         seconds = time.perf_counter() - began
+        agent = subprocess.run([*program, "agent", "status", "--json"], env=env, capture_output=True, text=True).stdout
+        time.sleep(2)  # the agent takes notice of the job's end, and with it of what its processes used
+        used = sum(psutil.Process(json.loads(agent)["pid"]).cpu_times()[:4])
         again = json.loads(subprocess.run(asked, env=env, check=True, capture_output=True, text=True).stdout)["result"]
         subprocess.run([*program, "agent", "stop"], env=env, capture_output=True)
         time.sleep(1)
     assert (again["new_points"], again["digest"]) == (0, told["digest"])
     rate = told["new_points"] / seconds
-    print(f"{what:<44}{told['new_points']:>12,}{seconds:>9.1f}{rate:>12,.0f}{again['seconds']:>9.1f}", flush=True)
+    print(
+        f"{what:<44}{told['new_points']:>12,}{seconds:>9.1f}{rate:>12,.0f}{again['seconds']:>9.1f}{used:>9.1f}",
+        flush=True,
+    )
     return told
 
 
@@ -163,7 +171,8 @@ def main() -> None:
         process, url = serve(python, folder)
         try:
             print(f"{runs:,} runs of {points:,} points each, from {MLFLOW}")
-            print(f"{'':<44}{'points':>12}{'s':>9}{'points/s':>12}{'again s':>9}")
+            print(f"{'':<44}{'points':>12}{'s':>9}{'points/s':>12}{'again s':>9}{'CPU s':>9}", end="")
+            print(f"   load {os.getloadavg()[0]:.1f}", flush=True)
             whole = bring("mlflow server on this machine", url)
             file = bring("its database as a file", f"sqlite:///{folder}/mlflow.db")
             assert whole["digest"] == file["digest"]
