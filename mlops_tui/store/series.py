@@ -238,17 +238,21 @@ def curve(
     step = "step" if high - low < 2**63 else "step::HUGEINT"
     shift = max(0, (high - low).bit_length() - 40)
     width = ((high - low) >> shift) + 1
+    # Where the first bucket of the second half begins.
+    middle = low + (-(-(points // 2) * width // points) << shift)
+    halved = n >= LONG and low < middle < high
+    # A group that is a byte is looked up in an array.
+    number = "UTINYINT" if points <= (512 if halved else 256) else "BIGINT"
     sql = f"""
         SELECT max(step), epoch_us(max(ts)), {_EXTREMES_OF_FINITE if nonfinite else _EXTREMES}, count(*) FROM point
         WHERE sid = $sid AND step BETWEEN $begin AND $end
-        GROUP BY (({step} - $low) >> $shift) * $points // $width ORDER BY 1"""
-    asked = {"sid": sid, "low": low, "shift": shift, "points": points, "width": width, "begin": low, "end": high}
-    # Where the first bucket of the second half begins.
-    middle = low + (-(-(points // 2) * width // points) << shift)
-    if n < LONG or middle >= high:
-        rows = session.rows(sql, asked)
+        GROUP BY ((({step} - $low) >> $shift) * $points // $width - $bucket)::{number} ORDER BY 1"""
+    asked = {"sid": sid, "low": low, "shift": shift, "points": points, "width": width}
+    if halved:
+        later = {**asked, "begin": middle, "end": high, "bucket": points // 2}
+        rows = session.twice(sql, {**asked, "begin": low, "end": middle - 1, "bucket": 0}, later)
     else:
-        rows = session.twice(sql, {**asked, "end": middle - 1}, {**asked, "begin": middle})
+        rows = session.rows(sql, {**asked, "begin": low, "end": high, "bucket": 0})
     columns = list(zip(*rows, strict=True))
     return {
         "step": list(columns[0]),

@@ -143,7 +143,7 @@ def test_a_curve_whose_halves_are_read_at_once_is_the_same(store, monkeypatch):
             return [
                 curve(session, "run", f"r{number}", "x", points, part)
                 for number, (low, high) in enumerate(spans)
-                for points in (1, 2, 3, 7, 500)
+                for points in (1, 2, 3, 7, 700)
                 for part in ((None, None), (low + (high - low) // 3, None), (low, low))
             ]
 
