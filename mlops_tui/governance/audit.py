@@ -71,10 +71,10 @@ lists(
         expressions={
             "seq": "seq",
             "ts": "epoch_us(ts)",
+            "text": "text",
             "actor": "actor",
             "topic": "topic",
             "action": "action",
-            "text": "text",
             "link": "link",
         },
         sort="-seq",
