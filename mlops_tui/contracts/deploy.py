@@ -58,7 +58,7 @@ class CreateDeployment(Request, frozen=True):
 
 
 class Kill(Request, frozen=True):
-    """A deployment, or one of its revisions, whose answers stop or go on."""
+    """A deployment, or one of its revisions, whose answers stop or go on. Clients are told the reason that is given."""
 
     positional = ("deployment",)
     deployment: DeployRef

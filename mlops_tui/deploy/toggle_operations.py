@@ -18,7 +18,7 @@ from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.door import Context, implements
 from mlops_tui.door.files import callers_file
 from mlops_tui.store.listing import Listing, lists
-from mlops_tui.toggles import defined, parsed
+from mlops_tui.toggles import content_of, defined, parsed
 from mlops_tui.toggles.binding import ANSWERS, REVISION, binding
 from mlops_tui.toggles.checking import nearest
 from mlops_tui.toggles.definition import Toggle
@@ -140,8 +140,7 @@ class ImportToggles:
     def plan(self, ctx: Context, request: contract.ImportToggles) -> Plan:
         """Read and check the file; say what comes, changes and goes."""
         path = callers_file(ctx, request.path)
-        given = parsed(path.read_text(encoding="utf-8"), path.name)
-        whole = defined(given)
+        whole = defined(content_of(path))
         after: dict[str, Any] = {key: _kept(toggle) for key, toggle in whole.toggles.items()}
         if whole.evaluators:
             after[toggles.EVALUATORS] = {"rules": dict(whole.evaluators)}

@@ -31,6 +31,26 @@ knows a store, a server or a third party's library.
 
 from __future__ import annotations
 
-from mlops_tui.toggles.definition import Definition, Reason, Resolution, Toggle, defined, parsed, read_file, toggle
+from mlops_tui.toggles.definition import (
+    Definition,
+    Reason,
+    Resolution,
+    Toggle,
+    content_of,
+    defined,
+    parsed,
+    read_file,
+    toggle,
+)
 
-__all__ = ["Definition", "Reason", "Resolution", "Toggle", "defined", "parsed", "read_file", "toggle"]
+__all__ = [
+    "Definition",
+    "Reason",
+    "Resolution",
+    "Toggle",
+    "content_of",
+    "defined",
+    "parsed",
+    "read_file",
+    "toggle",
+]

@@ -124,13 +124,23 @@ def read_file(path: Path) -> Definition:
         NotFound: there is no such file.
         BadInput: it is no definition.
     """
+    return defined(content_of(path))
+
+
+def content_of(path: Path) -> Any:
+    """Return what a file holds, before anything is made of it.
+
+    Raises:
+        NotFound: there is no such file.
+        BadInput: it is neither JSON nor YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read {path}", str(error)) from error
-    return defined(parsed(text, path.name))
+    return parsed(text, path.name)
 
 
 def parsed(text: str, name: str) -> Any:
@@ -165,6 +175,15 @@ def defined(content: Any) -> Definition:
     Raises:
         BadInput: with the place in the file and what would be right there.
     """
+    try:
+        return _defined(content)
+    except RecursionError as error:
+        raise BadInput(
+            "a rule is nested too deep", "", "share its parts as $evaluators, or write it flatter"
+        ) from error
+
+
+def _defined(content: Any) -> Definition:
     if not isinstance(content, dict) or "flags" not in content:
         raise BadInput('a definition is an object with "flags"', "", 'such as {"flags": {"new-model": {...}}}')
     _known("", content, _TOP)

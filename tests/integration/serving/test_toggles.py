@@ -64,3 +64,17 @@ def test_the_constant_is_in_force_with_the_routes_that_bring_it(make: Any, kit: 
     assert answer["parameters"]["fallback"] is True and answer["outputs"][1]["data"] + answer["outputs"][0]["data"] in (
         [0.5, 0], [0, 0.5],
     )  # fmt: skip
+
+
+def test_what_takes_too_long_in_a_thread_is_answered_by_the_fallback(make: Any, kit: Any) -> None:
+    server = make(log_predictions=True)
+    slow, quick = server.revision(1, kit.linear(0.0, slow=4)), server.revision(2, kit.linear(10.0), 0.0, "fallback")
+    server.routes(1, slow, quick, fallback="rev-2", rescue={"timeout_s": 0.005})
+    server.start()
+    until(server, kit, 200, time.monotonic())
+    answers = [server.infer(ROW, id=f"r{i}") for i in range(3)]
+    assert {one["model_version"] for one in answers} == {"v2"}
+    assert all(one["parameters"]["fallback"] for one in answers)
+    metrics = server.call("GET", "/metrics")[2].decode()
+    counted = [line for line in metrics.splitlines() if 'outcome="model_error"' in line and 'revision="v1"' in line]
+    assert float(counted[0].rsplit(" ", 1)[1]) >= 3

@@ -90,6 +90,14 @@ def test_an_unknown_toggle_is_answered_with_the_nearest() -> None:
         defined(one()).resolve("ff")
 
 
+def test_a_rule_that_is_nested_too_deep_is_refused_not_a_crash() -> None:
+    rule: Any = True
+    for _ in range(20_000):
+        rule = {"!": rule}
+    with pytest.raises(BadInput, match="nested too deep"):
+        defined(ruled({"if": [rule, "red"]}))
+
+
 def test_flags_may_be_a_list() -> None:
     assert defined({"flags": [{**FLAG, "key": "f"}]}).resolve("f").value == "r"
     with pytest.raises(BadInput, match=r"flags\[0\].key"):
@@ -106,6 +114,9 @@ def test_files_are_json_or_yaml_and_say_what_they_are_not(tmp_path: Path) -> Non
         read_file(twice)
     with pytest.raises(NotFound):
         read_file(tmp_path / "none.json")
+    (tmp_path / "latin.json").write_bytes(b"\xff")
+    with pytest.raises(BadInput, match="cannot read"):
+        read_file(tmp_path / "latin.json")
 
 
 def test_a_watched_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def with_official(attributes: dict[str, Any], key: str | None) -> dict[str, Any]
 
 
 @given(rules, contexts, st.none() | st.text(max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_a_rule_means_what_it_means_to_the_official_provider(rule: Any, attributes: Any, key: Any) -> None:
     logic = {"if": [True, rule]}
     theirs = outcome(lambda: flagd.targeting("f", logic, context_of(attributes, key)))
