@@ -21,6 +21,7 @@ from mlops_tui.data.online.transform import FeatureSet
 from mlops_tui.data.schema import probe
 from mlops_tui.data.worker import unsealed
 from mlops_tui.jobs.worker import WorkerJob, serve
+from mlops_tui.serving.deployment import own_headers
 from mlops_tui.spool.writer import Writer
 
 DEFINITIONS = "mlops.feature_set"
@@ -143,6 +144,7 @@ class _Server:
         self._address = ("", 0)
         self._name = ""
         self._input: dict[str, Any] = {}
+        self._headers: dict[str, str] = {}
         self._connection = self._connected()
 
     def infer(self, request: str, rows: Any) -> bool:
@@ -172,6 +174,7 @@ class _Server:
             "content-type": "application/octet-stream",
             "inference-header-content-length": str(len(head)),
             "x-request-id": request,
+            **self._headers,
         }
         return head + np.ascontiguousarray(rows).tobytes(), fields
 
@@ -197,7 +200,8 @@ class _Server:
             host, _, port = shown.url.removeprefix("http://").partition(":")
             self._address, self._name = (host, int(port)), shown.name
         connection = http.client.HTTPConnection(*self._address, timeout=10)
-        connection.request("GET", f"/v2/models/{self._name}")
+        self._headers = own_headers(home().deployments / self._deployment)
+        connection.request("GET", f"/v2/models/{self._name}", headers=self._headers)
         answer = connection.getresponse()
         said = json.loads(answer.read())
         if answer.status != http.client.OK:

@@ -19,6 +19,7 @@ import numpy as np
 
 from mlops_tui.deploy.find import labels_of
 from mlops_tui.door import House
+from mlops_tui.serving.deployment import own_headers
 from mlops_tui.serving.segments import OK
 from mlops_tui.store.session import Session
 
@@ -35,10 +36,10 @@ class Warm(NamedTuple):
 class _Replay(threading.Thread):
     """Sends rows one by one, on a thread of its own: the engine never waits for a server."""
 
-    def __init__(self, host: str, port: int, path: str, rows: list[list[float]]) -> None:
+    def __init__(self, host: str, port: int, path: str, rows: list[list[float]], headers: dict[str, str]) -> None:
         super().__init__(name="warm-up", daemon=True)
         self.warm: Warm | None = None
-        self._place, self._path, self._rows = (host, port), path, rows
+        self._place, self._path, self._rows, self._headers = (host, port), path, rows, headers
         self.start()
 
     def run(self) -> None:
@@ -67,11 +68,10 @@ class _Replay(threading.Thread):
             f"warmed up by {len(spent):,} replayed requests in {time.monotonic() - began:.1f} s, p99 {p99:.2g} ms"
         )
 
-    @staticmethod
     def _asked(
-        connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
     ) -> tuple[int, dict[str, Any]]:
-        connection.request(method, path, body, {"content-type": "application/json"} if body else {})
+        connection.request(method, path, body, self._headers | ({"content-type": "application/json"} if body else {}))
         answer = connection.getresponse()
         said = json.loads(answer.read())
         return answer.status, said
@@ -85,7 +85,8 @@ def done(house: House, row: dict[str, Any], count: int) -> Warm | None:
     if not count:
         return Warm("")
     if row["id"] not in _replays:
-        begun = house.read(lambda s: _begun(s, row, count))
+        headers = own_headers(house.home.deployments / row["deployment_id"])
+        begun = house.read(lambda s: _begun(s, row, count, headers))
         if begun is None:
             return Warm("")
         _replays[row["id"]] = begun
@@ -95,7 +96,7 @@ def done(house: House, row: dict[str, Any], count: int) -> Warm | None:
     return warm
 
 
-def _begun(session: Session, row: dict[str, Any], count: int) -> _Replay | None:
+def _begun(session: Session, row: dict[str, Any], count: int, headers: dict[str, str]) -> _Replay | None:
     """Begin a replay of the newest requests; None when there is none, or no server of ours."""
     name, host, port = session.row("SELECT name, host, port FROM deployment WHERE id = ?", [row["deployment_id"]]) or (
         "",
@@ -110,4 +111,4 @@ def _begun(session: Session, row: dict[str, Any], count: int) -> _Replay | None:
     if not port or not rows:
         return None
     label = labels_of(session, row["deployment_id"])[row["canary_no"]]
-    return _Replay(host, port, f"/v2/models/{quote(name)}/versions/{quote(label)}", rows)
+    return _Replay(host, port, f"/v2/models/{quote(name)}/versions/{quote(label)}", rows, headers)

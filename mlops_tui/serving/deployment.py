@@ -25,7 +25,7 @@ LONGEST_MS = 1000.0
 """The longest that requests may be made to wait for others."""
 SHORTEST_S = 0.001
 """The shortest time limit of a run: what takes less runs in the event loop and cannot be cut short."""
-TOKENS = "tokens.json"
+TOKENS, OWN_TOKEN = "tokens.json", "own.token"
 COUNTERS, CONTROL, LOCK = "counters.bin", "control.sock", "supervisor.lock"
 FEATURES = "features"
 """The engine of a file that is no model, but a table of online features."""
@@ -305,6 +305,14 @@ def read_state(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
+
+
+def own_headers(folder: Path) -> dict[str, str]:
+    """Return what a request of this installation's own (a replay, a warm-up) sends where clients need tokens."""
+    try:
+        return {"authorization": f"Bearer {(folder / OWN_TOKEN).read_text(encoding='ascii')}"}
+    except OSError:
+        return {}
 
 
 def write_json(path: Path, value: Any, *, durable: bool = False) -> None:

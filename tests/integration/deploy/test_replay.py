@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import time
@@ -32,6 +33,18 @@ def replay(yard, **options):
     return yard.client.run_job("deploy.replay", {**body, **options})
 
 
+def asked(yard, secret):
+    connection = http.client.HTTPConnection("127.0.0.1", int(yard.shown.url.rpartition(":")[2] or 0), timeout=10)
+    deadline = time.monotonic() + 10
+    while True:
+        connection.request("GET", "/v2/models/census", headers={"authorization": f"Bearer {secret}"} if secret else {})
+        answer = connection.getresponse()
+        answer.read()
+        if secret or answer.status != 200 or time.monotonic() > deadline:
+            return answer.status
+        time.sleep(0.05)  # the servers look for new tokens ten times a second
+
+
 def test_rows_features_scores_and_late_labels_are_those_of_the_files(served):
     result = replay(served, batch=3, rate=60, rows=100, where="age < 70", label_delay_s=0.6, prefix="y-")
     chosen = np.flatnonzero(served.people["age"] < 70)[:100]
@@ -49,7 +62,10 @@ def test_rows_features_scores_and_late_labels_are_those_of_the_files(served):
     assert [bool(row[4]) for row in rows] == served.labels_["works"][chosen].tolist()
     assert min(row[5] for row in rows) >= 600_000, "no label came before its time"
 
+    made = served.call("token.add", deployment="census", client="app")
+    assert [asked(served, secret) for secret in ("", made.token)] == [401, 200]
     again = replay(served, rows=10, labels="")
+    assert again["failed"] == 0, "replays have a token of their own"
     assert again["labels"] == 0 and again["prefix"] not in ("", "y-"), "a replay has request ids of its own"
     with pytest.raises(BadInput, match="no row is to be sent"):
         replay(served, where="age > 1000")

@@ -6,7 +6,7 @@ import pytest
 
 from mlops_tui.core.errors import NotFound
 from mlops_tui.deploy import tokens
-from mlops_tui.serving.deployment import TOKENS
+from mlops_tui.serving.deployment import OWN_TOKEN, TOKENS, own_headers
 from mlops_tui.serving.tokens import Tokens
 
 
@@ -45,6 +45,15 @@ def test_the_next_is_good_before_the_last_is_revoked(served):
         served.call("token.revoke", token=one.id)
     served.call("token.revoke", token="app")
     assert not good(served, two.token) and Tokens(served.folder / TOKENS).asked
+
+
+def test_replays_of_our_own_have_a_token_of_theirs(served):
+    assert own_headers(served.folder) == {}
+    served.call("token.add", deployment="census", client="app")
+    (_, _, secret) = own_headers(served.folder)["authorization"].partition(" ")
+    assert good(served, secret) and (served.folder / OWN_TOKEN).stat().st_mode & 0o777 == 0o600
+    served.call("token.add", deployment="census", client="other")
+    assert good(served, secret)
 
 
 def test_what_an_agent_left_undone_is_done_by_the_next(served):
