@@ -116,9 +116,9 @@ def create(call: Call, ask: CreateExperiment) -> dict[str, Any]:
 @route("GET", "experiments/get", OneExperiment)
 def get(call: Call, ask: OneExperiment) -> dict[str, Any]:
     """Show one, deleted or not."""
-    _with_default(call)
+    row = found(call, ask.experiment_id)
     with call.reading("experiment:read") as session:
-        return {"experiment": _one(session, row_by_number(session, call.caller.tenant, ask.experiment_id))}
+        return {"experiment": _one(session, row)}
 
 
 @route("GET", "experiments/get-by-name", ByName)
@@ -144,8 +144,7 @@ def delete(call: Call, ask: OneExperiment) -> None:
 @route("POST", "experiments/restore", OneExperiment)
 def restore(call: Call, ask: OneExperiment) -> None:
     """Show it and its runs again."""
-    with call.reading("experiment:read") as session:
-        row = row_by_number(session, call.caller.tenant, ask.experiment_id)
+    row = found(call, ask.experiment_id)
     if row["deleted"] is None:
         raise missing(f"No Experiment with id={ask.experiment_id} exists among the deleted ones")
     call.perform(contract.restore, contract.OneExperiment(experiment=row["id"]))
@@ -154,8 +153,7 @@ def restore(call: Call, ask: OneExperiment) -> None:
 @route("POST", "experiments/update", Rename)
 def update(call: Call, ask: Rename) -> None:
     """Rename it."""
-    with call.reading("experiment:read") as session:
-        row = row_by_number(session, call.caller.tenant, ask.experiment_id)
+    row = found(call, ask.experiment_id)
     if row["deleted"] is not None:
         raise WireError("INVALID_STATE", "Cannot rename a non-active experiment.")
     if len(ask.new_name or "") > MAX_EXPERIMENT:
@@ -170,16 +168,16 @@ def update(call: Call, ask: Rename) -> None:
 def set_tag(call: Call, ask: SetTag) -> None:
     """Set one tag."""
     key = checked_tag(Pair(key=ask.key, value=ask.value))
-    found = active(call, ask.experiment_id, "tag")
-    call.perform(contract.tag, contract.TagExperiment(experiment=found, tags={key: ask.value or ""}))
+    active_id = active(call, ask.experiment_id, "tag")
+    call.perform(contract.tag, contract.TagExperiment(experiment=active_id, tags={key: ask.value or ""}))
 
 
 @route("POST", "experiments/delete-experiment-tag", DeleteTag)
 def delete_tag(call: Call, ask: DeleteTag) -> None:
     """Remove one tag."""
-    found = active(call, ask.experiment_id, "tag")
+    active_id = active(call, ask.experiment_id, "tag")
     try:
-        call.perform(contract.tag, contract.TagExperiment(experiment=found, remove=[ask.key or ""]))
+        call.perform(contract.tag, contract.TagExperiment(experiment=active_id, remove=[ask.key or ""]))
     except NotFound as error:
         raise missing(f"No tag with name: {ask.key} in experiment with id {ask.experiment_id}") from error
 
@@ -227,13 +225,24 @@ def active(call: Call, number: str | None, what: str) -> str:
     Raises:
         WireError: there is none.
     """
-    with call.reading("experiment:read") as session:
-        row = row_by_number(session, call.caller.tenant, number)
+    row = found(call, number)
     if row["deleted"] is not None:
         if what == "delete":
             raise missing(f"No Experiment with id={number} exists that is not deleted")
         raise invalid(f"The experiment {number} must be in the 'active' state. Current state is deleted.")
     return str(row["id"])
+
+
+def found(call: Call, number: str | None) -> dict[str, Any]:
+    """Return the row of an experiment, deleted or not; the default one is there when it is first named.
+
+    Raises:
+        WireError: there is none of that number.
+    """
+    if number == "0":
+        _with_default(call)
+    with call.reading("experiment:read") as session:
+        return row_by_number(session, call.caller.tenant, number)
 
 
 def row_by_number(session: Session, tenant: str, number: str | None) -> dict[str, Any]:

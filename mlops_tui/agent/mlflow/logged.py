@@ -11,7 +11,8 @@ import msgspec
 from mlops_tui.agent.mlflow.artifacts import entries_json
 from mlops_tui.agent.mlflow.coding import Ask, number
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
-from mlops_tui.agent.mlflow.experiments import Pair, number_of, row_by_number
+from mlops_tui.agent.mlflow.experiments import Pair, number_of
+from mlops_tui.agent.mlflow.experiments import found as found_experiment
 from mlops_tui.agent.mlflow.names import as_sent, as_stored
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.contracts import logged as contract
@@ -99,8 +100,7 @@ class Search(Ask):
 @route("POST", "logged-models", CreateLogged)
 def create(call: Call, ask: CreateLogged) -> dict[str, Any]:
     """Begin one: pending until it is finished."""
-    with call.reading("experiment:read") as session:
-        row = row_by_number(session, call.caller.tenant, ask.experiment_id)
+    row = found_experiment(call, ask.experiment_id)
     if row["deleted"] is not None:
         raise invalid(f"The experiment {ask.experiment_id} must be in the 'active' state. Current state is deleted.")
     made = call.perform(

@@ -66,6 +66,9 @@ class Entity:
 
     def check(self, query: Query, compare: Compare, field: Field) -> None:
         """Refuse what MLflow refuses: a comparator that a key does not take, a value of the wrong kind."""
+        if compare.op == "null" and field.source not in ("tag", "param"):
+            why = "IS NULL / IS NOT NULL is only supported for tags and params"
+            raise query.wrong(compare.at, f"{why}, not for {_said(compare.key, field)}")
         measured = field.kind in NUMBERS or field.kind in TIMES
         if measured and compare.op in ("like", "ilike"):
             raise query.wrong(compare.at, f"Invalid comparator {compare.op.upper()!r} for a number")

@@ -265,3 +265,11 @@ def test_an_experiment_is_looked_for_by_a_number(wire):
     for path in ("runs/search", "logged-models/search"):
         assert "must be a valid integer" in wire.refused("POST", path, experiment_ids=["12abc"])[2]
     assert "Experiment(name=Default) already exists" in wire.refused("POST", "experiments/create", name="Default")[2]
+
+
+def test_the_default_experiment_is_there_for_whoever_names_it_first(wire):
+    assert wire.post("logged-models", experiment_id="0")["model"]["info"]["experiment_id"] == "0"
+    wire.post("experiments/set-experiment-tag", experiment_id="0", key="team", value="a")
+    told = "IS NULL / IS NOT NULL is only supported for tags"
+    assert told in wire.refused("POST", "experiments/search", filter="name IS NULL")[2]
+    assert len(wire.post("experiments/search", filter="tags.team IS NOT NULL")["experiments"]) == 1
