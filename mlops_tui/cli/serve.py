@@ -38,6 +38,7 @@ def serve(
     profile: Annotated[
         str, typer.Option(help="what tuning found for a registered model here: auto, latency, throughput, memory, none")
     ] = "auto",
+    toggles: Annotated[str, typer.Option(help="flagd file of toggles whose deployment is this model's name")] = "",
     log: Annotated[str, typer.Option(help="folder to log predictions in; default, none are")] = "",
     sample: Annotated[float, typer.Option(min=0, max=1, help="share of the requests in the log")] = 1.0,
     redact: Annotated[str, typer.Option(help="columns that the log leaves out, separated by commas")] = "",
@@ -56,6 +57,7 @@ def serve(
     given: dict[str, Any] = {"workers": workers, "threads": threads, "token-file": token_file, "name": name, "log": log}
     given |= {
         "signed-by": signed_by,
+        "toggles": toggles,
         "provider": provider,
         "provider-policy": provider_policy,
         "python": python,

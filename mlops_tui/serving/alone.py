@@ -23,12 +23,22 @@ from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.core.printable import clean
 from mlops_tui.serving.alone_words import ask, told
 from mlops_tui.serving.bundle import Facts
-from mlops_tui.serving.deployment import DEPLOYMENT, ROUTES, Deployment, Model, Revision, Routes, write_json
+from mlops_tui.serving.deployment import (
+    DEPLOYMENT,
+    ROUTES,
+    TOGGLES,
+    Deployment,
+    Model,
+    Revision,
+    Routes,
+    write_json,
+)
 from mlops_tui.serving.session import POLICIES, PROVIDERS
 from mlops_tui.serving.shelf import Shelf, is_shelf
 from mlops_tui.serving.sources import Source, find_source
 from mlops_tui.serving.supervisor import Supervisor
 from mlops_tui.serving.tls import Context, Tls
+from mlops_tui.toggles import read_file
 
 _MOST_TOKEN = 4096
 _FACTS = ("workers", "threads", "provider", "provider_policy", "python", "memory_mb", "load_s", "timeout_s")
@@ -61,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--token-file", default="")
+    parser.add_argument("--toggles", default="", help="flagd file whose toggles name this model as their deployment")
     parser.add_argument("--log", default="", help="folder of the inference log; default, none is kept")
     parser.add_argument("--sample", type=float, default=1.0, help="share of the requests in the log")
     parser.add_argument("--redact", default="", help="columns that the log leaves out, separated by commas")
@@ -89,6 +100,8 @@ def _serve(folder: Path, wishes: argparse.Namespace) -> int:
     own = Routes(1, 1, source.revisions, source.sticky, source.fallback, rescue=source.rescue)
     routes = shelf.routes() if shelf else own
     write_json(folder / ROUTES, msgspec.to_builtins(routes))
+    if wishes.toggles:
+        _follow(Path(wishes.toggles).absolute(), folder / TOGGLES)
     os.chdir(folder)
     supervisor = Supervisor(folder)
     supervisor.shelf = shelf
@@ -154,6 +167,17 @@ def _deployment(source: Source, wishes: argparse.Namespace) -> Deployment:
         alone=True,
         **facts,
     )
+
+
+def _follow(file: Path, place: Path) -> None:
+    """Let the workers read a toggle file where it lies: they see when it changes.
+
+    Raises:
+        NotFound: there is no such file.
+        BadInput: it is no definition.
+    """
+    read_file(file)
+    place.symlink_to(file)
 
 
 def _tls(wishes: argparse.Namespace) -> Tls | None:

@@ -144,3 +144,30 @@ def test_models_are_loaded_and_unloaded_with_a_token_only(alone, make_model, tmp
     with pytest.raises(urllib.error.HTTPError, match="403"):
         asked(f"{url}/v2/repository/models/m/unload", {})
     assert asked(f"{url}/v2/repository/index", {})[0]["state"] == "READY"
+
+
+def test_a_toggle_file_is_followed_where_it_lies(alone, make_model, tmp_path):
+    file = tmp_path / "flags.json"
+
+    def switch(variant):
+        flag = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": variant}
+        flag["metadata"] = {"deployment": "tiny", "controls": "answers"}
+        new = tmp_path / "flags.new"
+        new.write_text(json.dumps({"flags": {"tiny.answers": flag}}))
+        new.replace(file)
+
+    switch("off")
+    server = alone(make_model(tmp_path / "tiny.onnx", [1, 2]), "--toggles", file)
+    said = server.said()
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        asked(said["infer"], said["example"])
+    switch("on")
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            assert asked(said["infer"], said["example"])["outputs"][0]["data"] == [0.5]
+            break
+        except urllib.error.HTTPError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert server.end() == 0 and file.exists()
