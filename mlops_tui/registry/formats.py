@@ -11,7 +11,7 @@ import msgspec
 from mlops_tui.core.errors import Refused
 from mlops_tui.registry.onnx_file import NotOnnx, read_signature
 
-ACCEPTED = "ONNX, safetensors or JSON"
+ACCEPTED = "ONNX, TorchScript, an exported torch program (.pt2), safetensors or JSON"
 _MAX_HEADER = 100_000_000
 _MAX_JSON = 64_000_000
 _SCANNED = 4_000_000
@@ -32,7 +32,11 @@ _OTHERS = {
 
 
 def examine(file: BinaryIO, size: int, name: str) -> tuple[str, dict[str, Any]]:
-    """Return a model file's format (``onnx``, ``safetensors`` or ``json``) and what it says of inputs and outputs.
+    """Return a model file's format and what it says of inputs and outputs.
+
+    Formats are ``onnx``, ``torchscript``, ``pt2``, ``safetensors`` and ``json``. The archives of torch have pickles in
+    them all the same: TorchScript's are read by a reader that knows tensors alone, and our servers open an exported
+    program so that none of its pickles may name code.
 
     Args:
         file: a seekable reader of it.
@@ -46,6 +50,8 @@ def examine(file: BinaryIO, size: int, name: str) -> tuple[str, dict[str, Any]]:
         raise _refusal(name, "it is empty")
     if _is_safetensors(file, size):
         return "safetensors", {}
+    if torch := _torch(file):
+        return torch
     try:
         signature = read_signature(file, size)
     except NotOnnx as error:
@@ -93,6 +99,27 @@ def _is_safetensors(file: BinaryIO, size: int) -> bool:
         return bool(8 + length + max(ends, default=0) == size)
     except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, KeyError, IndexError, TypeError):
         return False
+
+
+def _torch(file: BinaryIO) -> tuple[str, dict[str, Any]] | None:
+    """Tell what torch wrote an archive, and with which signature (an extra file of the archive); None: not torch."""
+    file.seek(0)
+    if file.read(4) != b"PK\x03\x04":
+        return None
+    try:
+        with zipfile.ZipFile(file) as archive:
+            inner = {name.partition("/")[2]: name for name in archive.namelist()}
+            if "archive_format" in inner and archive.read(inner["archive_format"])[:16].strip() == b"pt2":
+                kind = "pt2"
+            elif "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
+                kind = "torchscript"
+            else:
+                return None
+            extra = inner.get("extra/signature.json")
+            said = msgspec.json.decode(archive.read(extra), type=dict[str, Any]) if extra else {}
+    except Exception:  # a broken archive is refused all the same
+        return None
+    return kind, said
 
 
 def _is_json(file: BinaryIO, size: int) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,50 @@ def _script(torch: Any, path: Path, device: str) -> tuple[Any, Any]:
 
 def _exported(torch: Any, path: Path, device: str) -> tuple[Any, Any]:
     extra = {SIGNATURE: ""}
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, _no_code(torch):
         program = torch.export.load(file, extra_files=extra)
     said = json.loads(extra[SIGNATURE]) if extra[SIGNATURE] else _signature(program)
     return program.module().to(device), said
+
+
+@contextlib.contextmanager
+def _no_code(torch: Any) -> Iterator[None]:
+    """Run no code that a file names, as torch does for parts of an exported program.
+
+    Written against torch 2.13: it opens some parts with pickle, or falls back to it, and reads the sizes of free
+    dimensions with ``sympify``, which evaluates them as Python.
+    """
+    import pickle
+
+    import sympy
+
+    load, loads, sympify = torch.load, pickle.loads, sympy.sympify
+
+    def plain(*given: Any, **how: Any) -> Any:
+        return load(*given, **{**how, "weights_only": True})
+
+    def never(*given: Any, **how: Any) -> Any:
+        raise ValueError("a part of the program is a pickle that may name code; export it without objects of its own")
+
+    def arithmetic(expression: Any, *given: Any, **how: Any) -> Any:
+        if isinstance(expression, str) and not is_arithmetic(expression):
+            raise ValueError(f"a size of the program is no arithmetic: {expression[:80]!r}")
+        return sympify(expression, *given, **how)
+
+    torch.load, pickle.loads, sympy.sympify = plain, never, arithmetic
+    try:
+        yield
+    finally:
+        torch.load, pickle.loads, sympy.sympify = load, loads, sympify
+
+
+def is_arithmetic(text: str) -> bool:
+    """Tell whether an expression has numbers, symbols, operators and functions of mathematics alone."""
+    text = re.sub(r"Symbol\('[A-Za-z_]\w*'(, ?\w+=(True|False))*\)", "s", text)
+    if not re.fullmatch(r"[\w\s+\-*/%<>=!&|~(),.]*", text) or "__" in text or re.search(r"\.\s*[A-Za-z_]", text):
+        return False
+    calls = set(re.findall(r"([A-Za-z_]\w*)\s*\(", text))
+    return all(re.fullmatch(r"[A-Z][A-Za-z]*(_[a-z]+)?|floor|ceiling|sqrt|log|exp", name) for name in calls)
 
 
 def _signature(program: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_server_model_and_health(server: Any, kit: Any) -> None:
         status, headers, body = server.call("GET", path)
         assert status == 200 and headers["content-type"] == "application/json" and json.loads(body)
     _, _, body = server.call("GET", "/v2")
-    assert json.loads(body)["extensions"] == ["binary_tensor_data"]
+    assert json.loads(body)["extensions"] == ["binary_tensor_data", "model_repository"]
     _, _, body = server.call("GET", "/v2/models/employment/versions/v1")
     said = json.loads(body)
     assert said["platform"] == "onnxruntime_onnx" and said["parameters"]["features"] == kit.FEATURES
