@@ -71,8 +71,15 @@ def _takes_many(operation: str) -> bool:
     return "also" in OPERATIONS[operation].request.__struct_fields__
 
 
-def plan(app: MlopsApp, operation: str, known: dict[str, Any]) -> None:
-    """Ask for the fields that are not known, if there are any, and open the plan."""
+def plan(app: MlopsApp, operation: str, known: dict[str, Any], given: dict[str, str] | None = None) -> None:
+    """Ask for the fields that are not known, if there are any, and open the plan.
+
+    Args:
+        app: the app.
+        operation: ``noun.verb``.
+        known: fields of its request that are settled.
+        given: what stands in other fields at first; a person sees it and may change it.
+    """
     from mlops_tui.tui.widgets.form import Form, fields
 
     if all(field.name in known for field in fields(operation)):
@@ -83,4 +90,4 @@ def plan(app: MlopsApp, operation: str, known: dict[str, Any]) -> None:
         if request is not None:
             app.face.change(operation, request)
 
-    app.push_screen(Form(operation, known), filled)
+    app.push_screen(Form(operation, known, given=given or {}), filled)

@@ -179,9 +179,8 @@ class Compare(Face):
 
     def action_register(self) -> None:
         """Register the model of the run under the cursor."""
-        from mlops_tui.tui.commands import plan
-
-        plan(self.mlops, "model.register", {"run": self.runs[self.lines("selected").cursor]})
+        if self.found:
+            run_edit.register(self, [self.found[self.lines("selected").cursor]])
 
     def cli(self) -> str:
         """The comparison as a command."""

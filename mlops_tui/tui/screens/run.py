@@ -186,10 +186,8 @@ class RunScreen(Face):
 
     def action_register(self) -> None:
         """Register the run's model."""
-        from mlops_tui.tui.commands import plan
-
         if self.run_shown:
-            plan(self.mlops, "model.register", {"run": self.run_shown.id})
+            run_edit.register(self, [self.run_shown])
 
     def cli(self) -> str:
         """The run as a command."""

@@ -58,6 +58,19 @@ def stop(face: Face, runs: Sequence[Run]) -> None:
         face.complain(f"{run.name} was not started by mlops train, so stop it where it runs{process}")
 
 
+def register(face: Face, runs: Sequence[Run]) -> None:
+    """Register the model of a run; its name and file are what they probably are until the person says otherwise."""
+    from mlops_tui.tui.commands import plan
+
+    run = runs[0]
+    if len(runs) > 1:
+        face.complain("one run is registered at a time: each becomes a version of its own")
+        return
+    file = next((one.path for one in run.artifacts if one.path.endswith(".onnx")), "")
+    name = run.models[0].partition("@")[0] if run.models else run.experiment
+    plan(face.mlops, "model.register", {"run": run.id}, {"name": name, "artifact": file})
+
+
 def these(runs: Sequence[str]) -> dict[str, Any]:
     """Return the fields of a request that name these runs."""
     first, *also = runs

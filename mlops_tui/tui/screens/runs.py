@@ -177,14 +177,8 @@ class Runs(Browser):
         table.focus()
 
     def action_register(self) -> None:
-        """Register the model of the run under the cursor; of several selected it would be one version each."""
-        from mlops_tui.tui.commands import plan
-
-        table = self.table("runs")
-        if len(table.selected) > 1:
-            self.complain("one run is registered at a time: each becomes a version of its own")
-        elif table.chosen:
-            plan(self.mlops, "model.register", {"run": table.chosen[0][0]})
+        """Register the model of the run under the cursor."""
+        start(self, self._edit, run_edit.register)
 
 
 MODE_SCREEN = Runs

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input
 
-from mlops_tui.contracts import OPERATIONS, Plan
+from mlops_tui.contracts import OPERATIONS, Change, Plan
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.ids import opaque, short
 from mlops_tui.core.printable import clean
@@ -97,18 +97,11 @@ class PlanDialog(Dialog[Any]):
             return [line((f"↻ {self._busy}", "busy"))]
         plan = self.plan
         lines = [*wrap(plan.text, cells), ()]
-        rows: list[list[Part]] = [
-            [
-                (shortened(c.object), "dim"),
-                c.field,
-                (_value(c.before), "dim"),
-                ("→", "faint"),
-                (_value(c.after), "*text"),
-            ]
-            for c in plan.changes[:_SHOWN]
-        ]
+        # What an undo notes in the chain is its own affair.
+        changes = [one for one in plan.changes if not one.object.startswith("audit:")]
+        rows = [_row(one) for one in changes[:_SHOWN]]
         lines += grid(rows, room=cells) if rows else [line(("nothing would change", "dim"))]
-        lines += _more(len(plan.changes) - _SHOWN, "changes")
+        lines += _more(len(changes) - _SHOWN, "changes")
         lines += [row for warning in plan.warnings[:_SHOWN] for row in wrap(f"! {warning}", cells, "warn")]
         lines += _more(len(plan.warnings) - _SHOWN, "warnings")
         lines += [(), *self._approvals()]
@@ -155,6 +148,11 @@ class PlanDialog(Dialog[Any]):
     def copied(self) -> str:
         """Return the command."""
         return self.cli
+
+
+def _row(change: Change) -> list[Part]:
+    before, after = (_value(change.before), "dim"), (_value(change.after), "*text")
+    return [(shortened(change.object), "dim"), change.field, before, ("→", "faint"), after]
 
 
 def _more(number: int, what: str) -> list[Line]:

@@ -127,3 +127,22 @@ async def test_the_help_has_whole_lines_at_every_size(open_app, door, settle, sc
         await settle(pilot)
         text = "\n".join(screen_text(app)[1:-1])
         assert "filter: words and conditions, auc>0.9 status:done" in text and "…" not in text
+
+
+async def test_a_model_is_registered_by_the_name_and_file_that_it_probably_has(open_app, scripted, settle):
+    from textual.widgets import Input
+
+    from mlops_tui.contracts.run import ArtifactRef
+
+    files = [ArtifactRef(path=path, digest="", size=1) for path in ("a.txt", "model/net.onnx")]
+    whole = WHOLE | {"artifacts": files, "experiment": "churn", "metrics": []}
+    door = scripted({"run.show": lambda request: Run(id=request["run"], name="r", status="done", job=None, **whole)})
+    async with open_app(door) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        await pilot.press("R")
+        await settle(pilot)
+        assert [one.value for one in app.screen.query(Input)][:2] == ["churn", "model/net.onnx"]
+        await pilot.press("escape", "space", "space", "R")
+        await settle(pilot)
+        assert any("one run is registered at a time" in told.message for told in app._notifications)
