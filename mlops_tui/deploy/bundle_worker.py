@@ -17,7 +17,8 @@ from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import Conflict, MlopsError
 from mlops_tui.jobs.worker import WorkerJob, serve
 from mlops_tui.serving.bundle import ARCHIVES, Entry, Facts, Manifest, write_manifest
-from mlops_tui.serving.deployment import Model, Part, Rescue, Revision
+from mlops_tui.serving.deployment import FEATURES, Model, Part, Rescue, Revision
+from mlops_tui.serving.lookup import REFUSE
 
 
 def make(request: dict[str, Any], job: WorkerJob) -> dict[str, Any]:
@@ -63,7 +64,13 @@ def _fill(folder: Path, request: dict[str, Any], job: WorkerJob) -> Manifest:
         )
         model = msgspec.structs.replace(one.model, file=below if parts else file, parts=parts)
         revisions.append(msgspec.structs.replace(one, model=model))
+    features, missing = None, REFUSE
+    if table := request["features"]:
+        path = _copy(folder, "features/online", table["digest"], job, entries)
+        features, missing = Model(path, table["digest"], FEATURES), table["missing"]
     return Manifest(
+        features=features,
+        missing=missing,
         name=request["name"],
         made_us=now_us(),
         program=__version__,

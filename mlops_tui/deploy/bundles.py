@@ -13,7 +13,7 @@ from mlops_tui.contracts.operation import Plan, Started
 from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.deploy import fallback, traffic, tuned
 from mlops_tui.deploy.find import find_deployment
-from mlops_tui.deploy.servable import place_of, varied
+from mlops_tui.deploy.servable import features_of, place_of, varied
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
 from mlops_tui.registry.versions import label, resolve_version
@@ -34,11 +34,13 @@ class MakeBundle:
         if target.exists():
             raise Conflict(f"{target} exists", "nothing is written over", "give another name")
         body = _deployment(ctx, request.name) if "@" not in request.name else _version(ctx, request.name)
+        table = body["features"]
         names = ", ".join(one["label"] for one in body["about"].values())
         return Plan(
             operation="deploy.bundle",
             object=f"deploy:{body['name']}",
             text=f"write {names} as a bundle to {target}",
+            warnings=[f"it holds the features of {table['entities']:,} entities, unsealed"] if table else [],
             cli=shlex.join(["mlops", "deploy", "bundle", request.name, request.folder]),
             data={**body, "target": str(target), "sign": request.sign},
         )
@@ -70,10 +72,12 @@ def _deployment(ctx: Context, name: str) -> dict[str, Any]:
         revisions.append(_revision(revision["id"], share.no, revision["label"], place, share.weight, share.role))
         about[revision["label"]] = _about(version)
     stable = known[now.split.stable if spare.to is None else spare.to]["id"]
+    table = features_of(ctx.session, row)
     facts = {"workers": row["workers"], **tuned.facts_of(row["tuned"] or "")}
     return {
         "name": row["name"], "revisions": revisions, "about": about, "sticky": now.split.sticky, "fallback": stable,
         "facts": facts, "rescue": fallback.rescue(spare),
+        "features": {key: table[key] for key in ("digest", "entities", "missing")} if table else None,
     }  # fmt: skip
 
 
@@ -90,6 +94,7 @@ def _version(ctx: Context, reference: str) -> dict[str, Any]:
         "fallback": None,
         "facts": {},
         "rescue": {},
+        "features": None,
     }
 
 

@@ -97,7 +97,10 @@ def _serve(folder: Path, wishes: argparse.Namespace) -> int:
     source = shelf.source if shelf else _source(wishes, folder / "unpacked")
     deployment = _deployment(source, wishes)
     write_json(folder / DEPLOYMENT, msgspec.to_builtins(deployment))
-    own = Routes(1, 1, source.revisions, source.sticky, source.fallback, rescue=source.rescue)
+    own = Routes(
+        1, 1, source.revisions, source.sticky, source.fallback, rescue=source.rescue, features=source.features,
+        missing=source.missing,
+    )  # fmt: skip
     routes = shelf.routes() if shelf else own
     write_json(folder / ROUTES, msgspec.to_builtins(routes))
     if wishes.toggles:

@@ -58,6 +58,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sticky: str | None = None
     fallback: str | None = None
     rescue: Rescue = Rescue()
+    features: Model | None = None
+    missing: str = "refuse"
     about: dict[str, Any] = {}
 
 
@@ -67,6 +69,7 @@ class Bundle(msgspec.Struct, frozen=True):
     manifest: Manifest
     revisions: tuple[Revision, ...]
     signed_by: str
+    features: Model | None = None
 
 
 def is_bundle(path: Path) -> bool:
@@ -120,7 +123,11 @@ def read(folder: Path, key: str = "") -> Bundle:
     signed_by = _signer(folder, text, key)
     for entry in manifest.files:
         _compare(folder, entry)
-    return Bundle(manifest, tuple(_placed(folder, manifest, one) for one in manifest.revisions), signed_by)
+    revisions = tuple(
+        msgspec.structs.replace(one, model=_placed(folder, manifest, one.model)) for one in manifest.revisions
+    )
+    features = _placed(folder, manifest, manifest.features) if manifest.features is not None else None
+    return Bundle(manifest, revisions, signed_by, features)
 
 
 def write_manifest(folder: Path, manifest: Manifest, sign: Any = None) -> str:
@@ -186,8 +193,8 @@ def _compare(folder: Path, entry: Entry) -> None:
         )
 
 
-def _placed(folder: Path, manifest: Manifest, revision: Revision) -> Revision:
-    """Return a revision whose files are found from anywhere; each must be one that was compared."""
+def _placed(folder: Path, manifest: Manifest, model: Model) -> Model:
+    """Return a model whose files are found from anywhere; each must be one that was compared."""
     known = {entry.path for entry in manifest.files}
 
     def place(path: str) -> str:
@@ -195,11 +202,9 @@ def _placed(folder: Path, manifest: Manifest, revision: Revision) -> Revision:
             raise BadInput(f"{path!r} is not among the files of the bundle", f"{MANIFEST} is not right")
         return str(folder.absolute() / _inside(path))
 
-    model = revision.model
     parts = tuple(Part(one.path, place(one.file), one.digest) for one in model.parts)
     file = model.file if parts else place(model.file)
-    changed: Model = msgspec.structs.replace(model, file=file, parts=parts)
-    return msgspec.structs.replace(revision, model=changed)
+    return msgspec.structs.replace(model, file=file, parts=parts)
 
 
 def _inside(path: str) -> str:

@@ -25,6 +25,8 @@ class Source(NamedTuple):
     signed_by: str = ""
     rescue: Rescue = Rescue()
     also: tuple[str, ...] = ()
+    features: Model | None = None
+    missing: str = "refuse"
 
 
 def find_source(path: Path, scratch: Path, key: str = "") -> Source:
@@ -47,7 +49,10 @@ def find_source(path: Path, scratch: Path, key: str = "") -> Source:
     if bundle.is_bundle(path):
         found = bundle.read(path, key)
         told = found.manifest
-        return Source(told.name, found.revisions, told.facts, told.sticky, told.fallback, found.signed_by, told.rescue)
+        return Source(
+            told.name, found.revisions, told.facts, told.sticky, told.fallback, found.signed_by, told.rescue,
+            features=found.features, missing=told.missing,
+        )  # fmt: skip
     if key:
         raise Refused(f"{path} is not signed", "it is no bundle", "mlops deploy bundle NAME makes one")
     return Source(named(path.stem), (_only(path.stem, find_model(path.absolute())),))

@@ -62,3 +62,15 @@ def test_a_place_that_is_taken_meanwhile_stays_as_it_is(stage, packed, tmp_path,
     with pytest.raises(Conflict, match="exists"):
         packed("census@1", target)
     assert not list(target.iterdir()) and sorted(path.name for path in tmp_path.iterdir()) == ["b", "m.onnx"]
+
+
+def test_features_travel_with_a_deployment_that_looks_them_up(stage, packed, tmp_path):
+    digest = stage.house.blobs.put_bytes(b"a table").digest
+    stage.call("feature.online", view="people", digest=digest, size=7, entities=1, newest=0, data="census@1")
+    stage.serve()
+    stage.house.store.write(lambda s: s.execute("UPDATE deployment SET facts = ?", ['{"features": "people"}']))
+    packed("census", tmp_path / "b")
+    found = bundle.read(tmp_path / "b")
+    assert found.features.engine == "features" and found.manifest.missing == "refuse"
+    assert found.features.file == str(tmp_path / "b/features/online")
+    assert (tmp_path / "b/features/online").read_bytes() == b"a table"
