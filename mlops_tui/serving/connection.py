@@ -238,15 +238,17 @@ class Connection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         self._first = data[:_LEARN_FROM] if self._state == IDLE else None
         try:
-            for at in range(0, len(data), _SLICE):
-                self._parser.feed_data(data[at : at + _SLICE] if len(data) > _SLICE else data)
+            # What continues a body is fed as it came: cutting it up would copy it.
+            step = len(data) if self._state == BODY else _SLICE
+            for at in range(0, len(data), step):
+                self._parser.feed_data(data[at : at + step] if len(data) > step else data)
                 if self._state == HEAD:
                     # The parser gathers a header that has no end without saying so.
-                    self._unread += min(len(data) - at, _SLICE)
+                    self._unread += min(len(data) - at, step)
                     if self._unread > MAX_HEAD:
                         raise _head_too_large()
                 if not self._may_read():
-                    self._backlog = data[at + _SLICE :] + self._backlog
+                    self._backlog = data[at + step :] + self._backlog
                     break
         except Problem as problem:
             self._give_up(problem)
