@@ -1,7 +1,8 @@
 """Looks at a rollout's evidence: what came since the look before, counted once and kept, whoever asks and whenever.
 
-A look is known by (rollout, event, number) and belongs to the step whose traffic it brought; the store has totals, so
-what a look added is the difference to the one before, and an agent that is killed counts nothing twice.
+A look is known by (rollout, event, number), belongs to the step whose traffic it brought, and says up to which batch of
+predictions or labels it counted; the next one begins there. Both are written as one, so an agent that is killed counts
+nothing twice and leaves nothing out, and a look costs what is new, however long a rollout goes on.
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ from mlops_tui.contracts.rollout_file import Spec
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import Conflict
 from mlops_tui.deploy import checks
-from mlops_tui.deploy.series import Count, Scale, Series, count, measure, scale, series_of, windows
+from mlops_tui.deploy.series import Count, Scale, Series, count, measure, newest, scale, series_of, windows
 from mlops_tui.door import House
 from mlops_tui.stats.harm import Counts
 from mlops_tui.store.session import Session
 
+READ_S = 60.0
+"""Seconds that a look may take: one after a long time without an agent has much to count."""
+
 
 class Log(NamedTuple):
-    """The looks at one series so far, in columns: steps (looks,), badness (marks, looks) and units (looks,) added."""
+    """The looks at one series so far, in columns: steps (looks,), badness (marks, looks) and units (looks,) added.
 
+    ``upto`` is the last batch that they counted.
+    """
+
+    upto: int
     steps: NDArray[np.int64]
     bad_c: NDArray[np.float64]
     n_c: NDArray[np.float64]
@@ -36,15 +44,10 @@ class Log(NamedTuple):
         """What the test takes."""
         return Counts(self.bad_c, self.bad_s, self.n_c, self.n_s)
 
-    def of_step(self, step: int) -> Count:
-        """Return what the looks have counted of a step."""
-        mine = self.steps == step
-        bad_c, bad_s = self.bad_c[:, mine].sum(axis=1), self.bad_s[:, mine].sum(axis=1)
-        return Count(bad_c, int(self.n_c[mine].sum()), bad_s, int(self.n_s[mine].sum()))
-
-    def plus(self, step: int, new: Count) -> Log:
+    def plus(self, step: int, new: Count, upto: int) -> Log:
         """Return the log with one look more."""
         return Log(
+            upto,
             np.append(self.steps, step),
             np.column_stack([self.bad_c, new.bad_c]),
             np.append(self.n_c, new.n_c),
@@ -74,7 +77,7 @@ def take(house: House, row: dict[str, Any], spec: Spec) -> list[Check]:
         spec: what was asked for.
     """
     _fix_scales(house, row, spec)
-    seen = house.read(lambda s: [_newest(s, row, series) for series in series_of(spec)])
+    seen = house.read(lambda s: [_newest(s, row, series) for series in series_of(spec)], READ_S)
     found = checks.judged(spec, row["step"], {one.series.name: (one.at, one.log.counts) for one in seen})
     fresh = [one for one in seen if one.new]
     if fresh:
@@ -113,32 +116,25 @@ def _newest(session: Session, row: dict[str, Any], series: Series) -> Seen:
     log = earlier(session, row["id"], series.name, _marks(at))
     if at is None:
         return Seen(series, None, log, 0)
-    new = 0
-    for step, total in sorted(count(session, row, series, at, windows(session, row)).items()):
-        added = _less(total, log.of_step(step))
-        if added.n_c + added.n_s > 0:
-            log, new = log.plus(step, added), new + 1
-    return Seen(series, at, log, new)
-
-
-def _less(total: Count, before: Count) -> Count:
-    """Return what was added; rows that were deleted meanwhile take nothing away."""
-    n_c, n_s = max(0, total.n_c - before.n_c), max(0, total.n_s - before.n_s)
-    return Count(np.clip(total.bad_c - before.bad_c, 0, n_c), n_c, np.clip(total.bad_s - before.bad_s, 0, n_s), n_s)
+    before, upto = len(log.steps), newest(session, series)
+    for step, added in sorted(count(session, row, series, at, windows(session, row), (log.upto, upto)).items()):
+        log = log.plus(step, added, upto)
+    return Seen(series, at, log, len(log.steps) - before)
 
 
 def earlier(session: Session, rollout: str, event: str, marks: int = 1) -> Log:
     """Return the looks so far: the store has totals, the test takes what each look added."""
     rows = session.rows(
-        """SELECT step, n_canary, n_stable, coalesce(marks_canary, [bad_canary]), coalesce(marks_stable, [bad_stable])
+        """SELECT upto, step, n_canary, n_stable, coalesce(marks_canary, [bad_canary]),
+             coalesce(marks_stable, [bad_stable])
            FROM rollout_look WHERE rollout_id = ? AND event = ? ORDER BY look""",
         [rollout, event],
     )
     if not rows:
         nothing = np.zeros((marks, 0))
-        return Log(np.zeros(0, np.int64), nothing, np.zeros(0), nothing, np.zeros(0))
-    steps, n_c, n_s, bad_c, bad_s = (np.array(column) for column in zip(*rows, strict=True))
-    return Log(steps, _added(bad_c.T), _added(n_c), _added(bad_s.T), _added(n_s))
+        return Log(0, np.zeros(0, np.int64), nothing, np.zeros(0), nothing, np.zeros(0))
+    upto, steps, n_c, n_s, bad_c, bad_s = (np.array(column) for column in zip(*rows, strict=True))
+    return Log(int(upto.max()), steps, _added(bad_c.T), _added(n_c), _added(bad_s.T), _added(n_s))
 
 
 def _added(totals: NDArray[Any]) -> NDArray[np.float64]:
@@ -176,6 +172,7 @@ def _record(seen: Seen, look: int, found: list[Check]) -> dict[str, Any]:
     return {
         "step": int(log.steps[look]),
         "event": seen.series.name,
+        "upto": log.upto,
         "bad_canary": bad_c[mark],
         "n_canary": int(log.n_c[upto].sum()),
         "bad_stable": bad_s[mark],

@@ -45,6 +45,11 @@ class Series(NamedTuple):
     shares: tuple[float, ...] = ()
 
     @property
+    def table(self) -> str:
+        """Where its requests are; their batches are numbered by ``seq``, in the order in which they were committed."""
+        return "outcome" if self.name == "wrong" else "inference"
+
+    @property
     def scaled(self) -> bool:
         """Tell whether stable must be known before anything can be counted."""
         return bool(self.shares)
@@ -74,7 +79,7 @@ class Window(NamedTuple):
 
 
 class Count(NamedTuple):
-    """What was counted in one step's windows: badness at each mark and units of canary (c) and stable (s)."""
+    """What batches brought to one step: badness at each mark and units of canary (c) and stable (s)."""
 
     bad_c: NDArray[np.float64]
     n_c: int
@@ -152,27 +157,37 @@ def measure(session: Session, row: dict[str, Any], series: Series, now: int) -> 
 
 
 _OURS = """deployment_id = $deployment AND ts >= make_timestamp($since) AND revision_no IN ($canary, $stable)
-      AND (revision_no = $canary OR NOT shadow) AND NOT chosen"""
+      AND (revision_no = $canary OR NOT shadow) AND NOT chosen AND seq <= $upto"""
 _REQUESTS = f"""
     SELECT revision_no, shadow, ts, {{bad}} FROM inference
-    WHERE {_OURS} AND "row" = 0 AND status IN ({OK}, {MODEL_ERROR})"""
+    WHERE {_OURS} AND seq > $after AND "row" = 0 AND status IN ({OK}, {MODEL_ERROR})"""
 # A failed request is one event, however many rows it had; what stable answered in the canary's place tells nothing
 # of stable, which got requests that are not a sample of its own.
 _ANSWERED = f"""
-    SELECT revision_no, shadow, ts, {{bad}} FROM inference WHERE {_OURS} AND "row" = 0 AND status = {OK}"""
+    SELECT revision_no, shadow, ts, {{bad}} FROM inference
+    WHERE {_OURS} AND seq > $after AND "row" = 0 AND status = {OK}"""
 _LABELLED = f"""
+    WITH new AS (SELECT * FROM outcome WHERE {_OURS} AND status = {OK} AND seq > $after),
+         first AS (SELECT revision_no, shadow, request, min(seq) AS seq FROM new GROUP BY ALL),
+         known AS (SELECT revision_no, shadow, request FROM outcome SEMI JOIN first USING (revision_no, shadow, request)
+                   WHERE {_OURS} AND status = {OK} AND seq <= $after)
     SELECT revision_no, shadow, min(ts) AS ts, avg(((score >= 0.5) <> (truth >= 0.5))::INTEGER) AS b0
-    FROM (SELECT *, min(seq) OVER (PARTITION BY revision_no, shadow, request) AS first FROM outcome
-          WHERE {_OURS} AND status = {OK})
-    WHERE seq = first GROUP BY revision_no, shadow, request"""
+    FROM new SEMI JOIN first USING (revision_no, shadow, request, seq)
+    ANTI JOIN known USING (revision_no, shadow, request)
+    GROUP BY revision_no, shadow, request"""
 # Rows of a request go to one version together, so they are one unit; rows that are labelled later than its first have
 # no say any more, or the request would count in two looks.
 
 
+def newest(session: Session, series: Series) -> int:
+    """Return the last batch that was committed."""
+    return int(session.value(f"SELECT max(seq) FROM {series.table}") or 0)
+
+
 def count(
-    session: Session, row: dict[str, Any], series: Series, at: Scale, within: Sequence[Window]
+    session: Session, row: dict[str, Any], series: Series, at: Scale, within: Sequence[Window], batches: tuple[int, int]
 ) -> dict[int, Count]:
-    """Return what canary and stable did in each step that was shown.
+    """Return what batches brought to each step that was shown.
 
     Args:
         session: of the store.
@@ -180,8 +195,9 @@ def count(
         series: what is counted.
         at: its marks.
         within: the windows of the rollout's steps.
+        batches: the last batch that was counted before, and the last one to count.
     """
-    if not within:
+    if not within or batches[0] >= batches[1]:
         return {}
     marks = max(1, len(at.marks))
     sums = ", ".join(f"sum(b{i})::DOUBLE" for i in range(marks))
@@ -199,6 +215,8 @@ def count(
             "canary": row["canary_no"],
             "stable": row["stable_no"],
             "since": max(at.since, within[0].since),
+            "after": batches[0],
+            "upto": batches[1],
             "steps": [window.step for window in within],
             "begins": [window.since for window in within],
             "ends": [window.until for window in within],
