@@ -64,6 +64,13 @@ def serve(
         "memory-mb": memory_mb,
         "load-s": load_s,
         "timeout-s": timeout_s,
+        "redact": redact,
+        "sample": None if sample == 1.0 else sample,
+        "grpc-port": grpc_port or None,
+        "traces": traces,
+        "tls-cert": tls_cert,
+        "tls-key": tls_key,
+        "tls-client-ca": tls_client_ca,
     }
     words += [f"--{key}={value}" for key, value in given.items() if value not in (None, "")]
     words += ["--json"] if wishes.format in ("json", "jsonl") else []
