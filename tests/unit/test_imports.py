@@ -56,7 +56,15 @@ def test_a_server_knows_neither_agent_nor_store(module):
     ours = {name for name in brought(module) if name.startswith("mlops_tui.")}
     rooms = {name.split(".")[1] for name in ours}
     assert rooms <= {"core", "contracts", "plugins", "keys", "spool", "blobs", "stats", "serving", "data", "toggles"}
-    assert {name for name in ours if name.startswith("mlops_tui.data.")} <= {"mlops_tui.data.online"}
+    online = {"mlops_tui.data.online", "mlops_tui.data.online.table"}
+    assert {name for name in ours if name.startswith("mlops_tui.data.")} <= online
+
+
+def test_a_worker_carries_no_runtime_before_its_first_model():
+    found = brought("mlops_tui.serving.worker")
+    assert not found & (
+        RUNTIMES | {"starlette", "uvicorn", "keyring", "typer", "rich", "yaml", "psutil", "cryptography"}
+    )
 
 
 def test_the_import_contracts_are_kept():
