@@ -18,6 +18,7 @@ from mlops_tui.serving.tensors import DTYPES, ONNX_TYPES, Array, Tensor
 
 if TYPE_CHECKING:
     from mlops_tui.serving.lookup import Lookup
+    from mlops_tui.serving.pool import Pool
 
 MAX_LOGGED_COLUMNS = 4096
 _REMEMBERED = 256
@@ -79,6 +80,8 @@ class Model:
 
     lookup: Lookup | None = None
     """Where features are looked up by key, when the deployment says so."""
+    lane: Pool | None = None
+    """Threads of its own, so that a model that hangs holds up none of the others that take long."""
     refuses_nan = False
     platform = "onnxruntime_onnx"
     """What the protocol calls the engine."""

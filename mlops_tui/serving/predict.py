@@ -167,7 +167,7 @@ class Predictor:
 
     def _start(self, arm: Arm, batch: list[Ticket], rows: int) -> None:
         if self.pool is not None and arm.model.takes_long(rows):
-            self._send_away(arm, batch)
+            self._send_away(arm.model.lane or self.pool, arm, batch)
         else:
             self._run(arm, batch)
 
@@ -180,9 +180,8 @@ class Predictor:
         else:
             self._answer(arm, batch, feed, arrays)
 
-    def _send_away(self, arm: Arm, batch: list[Ticket]) -> None:
+    def _send_away(self, pool: Pool, arm: Arm, batch: list[Ticket]) -> None:
         """Let the pool run requests, or turn them away when too many wait there."""
-        assert self.pool is not None
         feed = _joined(arm.model, batch)
 
         def done(arrays: Sequence[Array] | Exception) -> None:
@@ -192,7 +191,7 @@ class Predictor:
                 self._answer(arm, batch, feed, arrays)
 
         limit = self.router.rescue.timeout_s if self.router is not None else None
-        if not self.pool.submit(lambda: arm.model.run(feed), done, limit):
+        if not pool.submit(lambda: arm.model.run(feed), done, limit):
             busy = Problem("too many requests wait for this model", 429, ((b"retry-after", b"1"),))
             self._slot.add(Gauge.TURNED_AWAY, len(batch))
             for ticket in batch:

@@ -78,6 +78,8 @@ class RemoteModel(Model):
     def close(self) -> None:
         """End the process."""
         self._remote.close()
+        if self.lane is not None:
+            self.lane.close()
 
     def feature_bytes(self, feed: Feed, rows: int) -> bytes:
         """Return the features as the log keeps them; empty when an optional one is missing."""

@@ -427,6 +427,8 @@ class Worker:
                     self._loader = self._new_loader()  # the other thread may never come back
                     words = f"the model is not loaded after {self._deployment.load_s:g} s"
                     raise BadInput(words, key[:12], "is it too large?") from None
+                if model.engine != "onnx":
+                    self._models[key].lane = Pool(loop, 1, self._deployment.slow_queue, self._front.late)
 
     def _new_loader(self) -> ThreadPoolExecutor:
         """Return a thread that loads models; it gives way to requests unless the runtime's own threads would too."""

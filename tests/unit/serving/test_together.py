@@ -139,3 +139,25 @@ async def test_what_takes_long_is_answered_later_and_too_many_are_turned_away(sl
     assert [t.ident for t in late] == ["0", "1", "2"]
     assert [said(t)["outputs"][1]["data"] for t in late] == [[0.0], [1.0], [2.0]]
     pool.close()
+
+
+async def test_a_model_with_threads_of_its_own_does_not_wait_for_one_that_hangs(slow: Any, onnx_models: Any) -> None:
+    told = asyncio.Event()
+
+    def tell() -> None:
+        if slow.app.settle():
+            told.set()
+
+    loop = asyncio.get_running_loop()
+    slow.app.predictor.pool = pool = Pool(loop, 1, 2, tell)
+    hanging = ask(slow, [[1, 0, 0]], "hangs")
+    slow.app.settle()
+    slow.route(arm := slow.arm(2, onnx_models.summing(5.0)))
+    arm.model.takes_long, arm.model.lane = lambda rows: True, Pool(loop, 1, 2, tell)
+    quick = ask(slow, [[1, 0, 0]], "quick")
+    slow.app.settle()
+    await asyncio.wait_for(told.wait(), 5)
+    assert said(quick)["outputs"][1]["data"] == [6.0] and hanging.answer is None
+    slow.go.set()
+    pool.close()
+    arm.model.lane.close()
