@@ -184,9 +184,7 @@ class Ingestor:
             return
         closed = any(isinstance(record, End) for record in chunk.records)
         kinds = _by_kind(chunk)
-        for kind, records in kinds.items():
-            for prepare in PREPARERS.get(kind, []):
-                prepare(self._house, file.owner, records)
+        self._prepare(file.owner, kinds)
         points = {file.owner: chunk.points} if len(chunk.points.key) else {}
 
         def absorb(ctx: Context) -> None:
@@ -195,6 +193,11 @@ class Ingestor:
 
         self._commit(file, chunk.next_offset, closed, absorb, _touched(chunk))
         self.rows += len(chunk.records) + len(chunk.points.key)
+
+    def _prepare(self, owner: str, kinds: dict[str, list[Any]]) -> None:
+        for kind, records in kinds.items():
+            for prepare in PREPARERS.get(kind, []):
+                prepare(self._house, owner, records)
 
     def _grows(self, path: Path) -> bool:
         """Tell whether somebody may still write to a file; of our own only the newest is written to."""
@@ -210,6 +213,8 @@ class Ingestor:
         if offset == file.offset:
             return
         kinds = {owner: _by_kind(chunk) for owner, chunk in chunks.items()}
+        for owner, mine in kinds.items():
+            self._prepare(owner, mine)
         points = {owner: chunk.points for owner, chunk in chunks.items() if len(chunk.points.key)}
 
         def absorb(ctx: Context) -> None:

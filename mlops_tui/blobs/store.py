@@ -60,11 +60,12 @@ class BlobWriter:
         with told("cannot store the artifact"):
             (self._sealer or self._new).write(data)  # type: ignore[arg-type]
 
-    def finish(self, expected: str = "") -> Blob:
+    def finish(self, expected: str = "", *, durable: bool = True) -> Blob:
         """Make the artifact durable under its digest; one that is there and healthy is kept instead.
 
         Args:
             expected: the digest that the bytes must have; empty: any.
+            durable: wait for the disk; False where :meth:`Blobs.settle` is called before anything refers to it.
 
         Raises:
             Conflict: the bytes have another digest than expected.
@@ -79,7 +80,7 @@ class BlobWriter:
             with told("cannot store the artifact"):
                 if self._sealer:
                     self._sealer.finish(bytes.fromhex(digest))
-                self._new.commit(self._blobs.place(digest), mode=0o400)
+                self._new.commit(self._blobs.place(digest), mode=0o400, durable=durable)
         return Blob(digest, self._size)
 
     def __enter__(self) -> BlobWriter:
@@ -209,6 +210,17 @@ class Blobs:
                 return False
             self._path(digest).unlink()
         return True
+
+    def settle(self, digest: str) -> None:
+        """Wait until an artifact and its name are on the disk.
+
+        Raises:
+            BadInput: that is not a digest.
+            NotFound: no such artifact.
+        """
+        with self._file(digest) as file:
+            os.fsync(file.fileno())
+        sync_dir(self._path(digest).parent)
 
     def size(self, digest: str) -> int:
         """Return the size of the plaintext in bytes; raises as :meth:`open`."""

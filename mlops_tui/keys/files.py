@@ -49,21 +49,29 @@ class NewFile:
         while view:
             view = view[os.write(self.fd, view) :]
 
-    def commit(self, target: Path, *, replace: bool = True, mode: int = 0o600) -> bool:
+    def commit(self, target: Path, *, replace: bool = True, mode: int = 0o600, durable: bool = True) -> bool:
         """Make the content durable and give it its name.
+
+        Args:
+            target: the name.
+            replace: take the name from another file.
+            mode: the file's permissions.
+            durable: wait for the disk; False leaves that to :meth:`Blobs.settle` and the like.
 
         Returns:
             False when ``replace`` is false and the name was already taken (nothing changes then).
         """
         if mode != 0o600:
             os.fchmod(self.fd, mode)
-        os.fsync(self.fd)
+        if durable:
+            os.fsync(self.fd)
         if not replace and not self._claim(target):
             return False
         if replace:
             os.replace(self.path, target)
         self._committed = True
-        sync_dir(target.parent)
+        if durable:
+            sync_dir(target.parent)
         return True
 
     def _claim(self, target: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from mlops_tui.blobs import Blob
+from mlops_tui.blobs import Blob, Damaged
 from mlops_tui.core.clock import DAY
 from mlops_tui.core.errors import BadInput, MlopsError, NotFound, Refused
 from mlops_tui.door import Context, House, absorbs, every, prepares, refers
@@ -34,13 +34,17 @@ _sealed: dict[Path, Blob] = {}
 
 @prepares("artifact")
 def seal_ahead(house: House, owner: str, records: list[Artifact]) -> None:
-    """Seal what a run kept before the writer is asked: a checkpoint of a gigabyte takes seconds."""
+    """Seal what a run kept before the writer is asked: a checkpoint of a gigabyte takes seconds.
+
+    What a client uploaded is among the blobs already; here its bytes reach the disk before anything refers to them.
+    """
     if house.read(partial(elsewhere, owner=owner)):
         return
     for record in records:
-        if record.digest:
-            continue
         with suppress(Refused, BadInput, NotFound):  # told when the record is absorbed
+            if record.digest:
+                house.blobs.settle(record.digest)
+                continue
             kept = _kept(house.home.spool, owner, record)
             _sealed[kept] = house.blobs.put_file(kept)
 
@@ -92,12 +96,16 @@ def _stored(ctx: Context, record: Artifact) -> Blob:
     Raises:
         Refused: its path is no name.
         BadInput: the digest is none.
-        NotFound: there is no such content.
+        NotFound: there is no such content, or a power cut left a part of it.
     """
     _check_name(record)
-    if not ctx.blobs.exists(record.digest):
-        raise NotFound(f"there is no artifact {record.digest[:12]}")
-    return Blob(record.digest, record.size)
+    try:
+        size = ctx.blobs.size(record.digest)
+    except Damaged as error:
+        raise NotFound(str(error)) from error
+    if size != record.size:
+        raise NotFound(f"the artifact {record.digest[:12]} has {size:,} bytes, its record says {record.size:,}")
+    return Blob(record.digest, size)
 
 
 def _sealed_of(ctx: Context, owner: str, record: Artifact) -> Blob:

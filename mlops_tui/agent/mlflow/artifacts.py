@@ -35,6 +35,9 @@ from mlops_tui.tracking.places import Place, find_place, top_of
 T = TypeVar("T")
 PROXIES = ("/api/2.0/mlflow-artifacts/artifacts", "/ajax-api/2.0/mlflow-artifacts/artifacts")
 PIECE = 1 << 20
+JOURNALED = ("run", "logged")
+"""Whose files the journal tells of. Like all that it holds they outlive the agent at once, and a power cut after
+seconds: their bytes are on the disk before the store refers to them."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEXTS = (
     ".txt .log .err .cfg .conf .cnf .cf .ini .properties .prop .hocon .toml .yaml .yml .xml .json .js .py .py3 .csv"
@@ -88,7 +91,7 @@ def _taken(call: Call, of: str, path: str) -> dict[str, Any]:
             raise WireError(
                 "BAD_REQUEST", f"the client went away before the end of {path}: nothing was kept"
             ) from error
-        blob = writer.finish()
+        blob = writer.finish(durable=at.kind not in JOURNALED)
     keep_at(call, at, blob)
     return {}
 
@@ -99,7 +102,7 @@ def keep_at(call: Call, at: Place, blob: Blob) -> None:
     What belongs to a run or a logged model goes into the journal like everything that is logged: no upload waits for
     a transaction of its own.
     """
-    if at.kind in ("run", "logged"):
+    if at.kind in JOURNALED:
         record = {"v": 1, "e": "artifact", "t": now_us(), "path": at.path, "digest": blob.digest, "size": blob.size}
         call.journal.append(Known(at.owner, deleted=False, params={}), record)
     else:

@@ -95,6 +95,23 @@ def test_content_that_is_claimed_and_not_there_is_set_aside(desk):
     assert desk.rows("SELECT count(*) FROM run_artifact") == [(0,)]
 
 
+def test_an_upload_that_a_power_cut_shortened_is_set_aside(desk):
+    blobs, owner = desk.house.blobs, uuid7()
+    (desk.spool / owner).mkdir(parents=True)
+    whole = [blobs.put_bytes(content) for content in (b"a" * 200_000, b"b" * 200_000)]
+    cut = blobs._path(whole[0].digest)
+    cut.chmod(0o600)
+    os.truncate(cut, cut.stat().st_size - 70_000)
+    lines = [
+        json.dumps({"v": 1, "e": "artifact", "t": 1, "path": one.digest[:3], "digest": one.digest, "size": one.size})
+        for one in whole
+    ]
+    (desk.spool / owner / "x-1-1.jsonl").write_text("\n".join(lines) + "\n")
+    desk.take()
+    assert desk.rows("SELECT digest FROM run_artifact") == [(whole[1].digest,)]
+    assert desk.rows("SELECT count(*) FROM quarantine") == [(1,)]
+
+
 def test_a_full_disk_delays_and_loses_nothing(desk, monkeypatch):
     from mlops_tui.core.errors import MlopsError
 
