@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from textual.app import ComposeResult
@@ -19,7 +21,7 @@ from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
 from mlops_tui.tui.widgets.problem import told
 from mlops_tui.tui.work import start
 
-_SHOWN = 8
+_SHOWN, _OF_ONE = 8, 16
 """Changes, warnings and lines of the command that are shown of a plan for many: its answers stay in sight."""
 
 
@@ -99,9 +101,8 @@ class PlanDialog(Dialog[Any]):
         lines = [*wrap(plan.text, cells), ()]
         # What an undo notes in the chain is its own affair.
         changes = [one for one in plan.changes if not one.object.startswith("audit:")]
-        rows = [_row(one) for one in changes[:_SHOWN]]
-        lines += grid(rows, room=cells) if rows else [line(("nothing would change", "dim"))]
-        lines += _more(len(changes) - _SHOWN, "changes")
+        lines += _changes(changes, cells) or [line(("nothing would change", "dim"))]
+        lines += _more(len(changes) - _most(changes), "changes")
         lines += [row for warning in plan.warnings[:_SHOWN] for row in wrap(f"! {warning}", cells, "warn")]
         lines += _more(len(plan.warnings) - _SHOWN, "warnings")
         lines += [(), *self._approvals()]
@@ -153,6 +154,35 @@ class PlanDialog(Dialog[Any]):
 def _row(change: Change) -> list[Part]:
     before, after = (_value(change.before), "dim"), (_value(change.after), "*text")
     return [(shortened(change.object), "dim"), change.field, before, ("→", "faint"), after]
+
+
+def _most(changes: Sequence[Change]) -> int:
+    """Return how many changes are shown: of one object, which has only so many fields, all that there may be."""
+    return _SHOWN if _spread(changes) else _OF_ONE
+
+
+def _spread(changes: Sequence[Change]) -> bool:
+    """Tell whether a plan changes a field or two of each object, or very many, so that a table says it best."""
+    fields = Counter(change.object for change in changes)
+    return max(fields.values(), default=0) < 3 or len(changes) > _OF_ONE
+
+
+def _changes(changes: Sequence[Change], cells: int) -> list[Line]:
+    """Return what goes from what to what: a table over objects, or the fields of one, each as long as it needs."""
+    shown = changes[: _most(changes)]
+    if _spread(changes):
+        return grid([_row(one) for one in shown], room=cells)
+    room = max(len(clean(c.field)) for c in shown) + 4
+    lines: list[Line] = []
+    before = ""
+    for c in shown:
+        if c.object != before:
+            before = c.object
+            lines.append(line((shortened(c.object), "dim")))
+        was = f"{_value(c.before)} → " if c.before is not None else ""
+        first, *rest = wrap(f"{was}{_value(c.after)}", max(10, cells - room))
+        lines += [line(f"  {clean(c.field)}".ljust(room), first), *(line(" " * room, one) for one in rest)]
+    return lines
 
 
 def _more(number: int, what: str) -> list[Line]:

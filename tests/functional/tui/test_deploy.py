@@ -154,3 +154,22 @@ async def test_a_lost_agent_is_told_and_what_was_shown_stays(written, open_app, 
         assert lines_of(app, "#analysis") == before
         assert app.screen.query_one("#analysis", Lines).problem is not None
         await pilot.press("m", "tab", "escape")
+
+
+async def test_a_plan_of_many_fields_says_each_of_them_whole(written, open_app, settle, screen_text, monkeypatch):
+    from mlops_tui.contracts import Change, Plan
+
+    judged = "error ≤ 1.25 × stable, latency ≤ 1.25 × stable; together wrong in at most 5.0% of harmless versions"
+    fields = {"serves": "v2 by 5 %", "step 1": "5 % for 60 s", "judged by": judged, "on harm": "rollback"}
+    changes = [Change(object="deploy:employment", field=name, after=after) for name, after in fields.items()]
+
+    async def plan(operation, request=None):
+        return Plan(operation=operation, object="deploy:employment", text="bring it in", changes=changes)
+
+    monkeypatch.setattr(written, "plan", plan)
+    async with open_app(written, link="rollout:employment", size=(80, 24)) as (app, pilot):
+        await settle(pilot, 0.4)
+        await pilot.press("A")
+        await settle(pilot)
+        text = " ".join("\n".join(screen_text(app)).replace("│", " ").split())
+        assert judged in text and text.count("deploy:employment") == 1
