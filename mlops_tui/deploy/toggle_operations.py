@@ -15,8 +15,10 @@ from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.deploy import toggles
 from mlops_tui.deploy.find import find_deployment, labels_of
+from mlops_tui.deploy.targets import LOCAL
 from mlops_tui.door import Context, implements
 from mlops_tui.door.files import callers_file
+from mlops_tui.serving.deployment import TOGGLES
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.toggles import content_of, defined, parsed
 from mlops_tui.toggles.binding import ANSWERS, REVISION, binding
@@ -248,6 +250,10 @@ class _Switch:
         plan = _plan(ctx, f"deploy.{self.verb}", {key: flag}, shlex.join(words), name)
         whom = f"revision {label} of {name}" if label else name
         plan.object, plan.text = f"deploy:{name}", self.said(whom)
+        if row["target"] != LOCAL:
+            plan.warnings.append(
+                f"its servers stand at {row['target']}: they follow when that brings {TOGGLES} to them"
+            )
         return plan
 
     def apply(self, ctx: Context, request: deploy_contract.Kill, plan: Plan) -> Done:

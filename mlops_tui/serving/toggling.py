@@ -105,6 +105,8 @@ class Switches:
         self._some = [q for q in by[ANSWERS] if q.bound.revision]
         self._picks, self._falls, self._shadows, self._logs = by[REVISION], by[FALLBACK], by[SHADOW], by[LOG]
         self._context = _Context(name, router, [q.toggle for q in questions if not q.constant])
+        # A shadow's answers are for nobody, whatever a toggle says.
+        self._arms = {name: arm for name, arm in router.by_name.items() if arm.role != "shadow"}
         self._draws: dict[tuple[str, str], Draw | None] = {}
 
     @property
@@ -154,8 +156,8 @@ class Switches:
         """Return the revision that a toggle picks, or None."""
         for question in self._picks:
             found = question.ask(context)
-            if isinstance(found, str) and found in self._router.by_name:
-                return self._router.by_name[found]
+            if isinstance(found, str) and found in self._arms:
+                return self._arms[found]
             if isinstance(found, dict) and (draw := self._draw(question.toggle.key, found)) is not None:
                 return draw.pick(self._router.key(headers, call.id))
         return None
@@ -163,7 +165,7 @@ class Switches:
     def _draw(self, key: str, weights: Mapping[str, float]) -> Draw | None:
         name = (key, ",".join(f"{label}={weight}" for label, weight in weights.items()))
         if name not in self._draws:
-            known = [(self._router.by_name[one], float(w)) for one, w in weights.items() if one in self._router.by_name]
+            known = [(self._arms[one], float(weight)) for one, weight in weights.items() if one in self._arms]
             self._draws[name] = Draw(known) if any(weight > 0 for _, weight in known) else None
         return self._draws[name]
 

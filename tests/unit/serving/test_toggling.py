@@ -157,6 +157,15 @@ def test_shadow_and_log_are_left_out_where_a_toggle_says_so(play: Any, bench: An
     ]  # fmt: skip
 
 
+def test_a_shadow_never_answers_whatever_a_toggle_says(bench: Any, onnx_models: Any) -> None:
+    arms = [bench.arm(1, onnx_models.summing(0.0)), bench.arm(2, onnx_models.summing(10.0), 50.0, "shadow")]
+    bench.app.route(router := Router((1, 1), arms, None, None), [])
+    for variants in ({"new": "v2"}, {"new": {"v2": 1}}):
+        flags = {"pick": flag("revision", variants, "new")}
+        bench.app.predictor.switches = switches("m", defined({"flags": flags}), router)
+        assert revision(bench.infer(ROW)) == "v1"
+
+
 def test_a_toggle_of_the_wrong_kind_or_revision_changes_nothing(play: Any) -> None:
     bench = play({"pick": flag("revision", {"new": "v9"}, "new"), "log": flag("log", {"a": "x"}, "a")})
     assert revision(bench.infer(ROW)) == "v1"
