@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlops_tui.contracts.run import ArtifactRef, Metric, Run
-from mlops_tui.core.clock import now_us
+from mlops_tui.core import clock
 from mlops_tui.core.ids import short
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
@@ -58,7 +58,7 @@ def outline(run: Run, cells: int) -> list[Line]:
 
 def took(run: Run) -> int:
     """Return how long a run took, or has taken until now (or until it was heard of last, if it is lost), in µs."""
-    until = now_us() if run.status == "running" else run.ended or run.heartbeat or run.started
+    until = clock.now_us() if run.status == "running" else run.ended or run.heartbeat or run.started
     return max(0, until - run.started)
 
 

@@ -23,6 +23,12 @@ from mlops_tui.tui.work import start
 
 _EMPTY = "no runs yet — mlops train script.py, or in your own script: with mlops.start_run() as run: …"
 _DELETED = "deleted:yes"
+_HINTS = (
+    "table.columns=columns table.views=views table.select runs.compare",
+    "runs.compare runs.note runs.tags runs.delete=delete app.export=write",
+)
+_AMONG_DELETED = ("table.select runs.delete=restore runs.deleted=back",)
+"""Which keys do something in the list, and while runs are selected; and among deleted ones."""
 
 
 class Runs(Browser):
@@ -58,7 +64,7 @@ class Runs(Browser):
         """Yield the list, the experiments and the preview."""
         yield Table(
             "Runs",
-            "table.columns=columns table.views=views table.select runs.compare",
+            _HINTS[0],
             empty=_EMPTY,
             ident="runs",
         )
@@ -89,6 +95,10 @@ class Runs(Browser):
             beside = await pinned_beside(self.mlops, found, [key])
             curve.title = key
             curve.show([*curves.values(), *beside.values()])
+
+    def on_mount(self) -> None:
+        """Say which keys are for one run and which for many."""
+        self.table("runs").suggest(*_HINTS)
 
     async def load(self, news: News) -> None:
         """Take the news in, with the pinned run on top."""
@@ -170,6 +180,7 @@ class Runs(Browser):
         self.deleted = not self.deleted
         table = self.table("runs")
         table.name_of_list = "Deleted runs" if self.deleted else "Runs"
+        table.suggest(*(_AMONG_DELETED if self.deleted else _HINTS))
         table.empty = "nothing is deleted" if self.deleted else _EMPTY
         table.source = self.source("runs", _DELETED if self.deleted else "")
         table.selected.clear()

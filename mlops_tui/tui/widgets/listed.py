@@ -51,6 +51,7 @@ class Listed(Panel):
         self.window: Window | None = None
         self.cursor = 0
         self.selected: dict[str, list[Any]] = {}
+        self._suggested = (hints, hints)
         self.pinned = ""
         self.pinned_row: list[Any] | None = None
         self.touched = False
@@ -114,8 +115,14 @@ class Listed(Panel):
     def paint(self, index: int) -> None:
         """Paint one row again, if it is seen."""
 
+    def suggest(self, hints: str, many: str = "") -> None:
+        """Say which keys do something here, and which while rows are selected (by default the same)."""
+        self._suggested = (hints, many or hints)
+        self.retitle()
+
     def retitle(self) -> None:
         """Write length, filter, selection and news into the frame."""
+        self.hints = self._suggested[bool(self.selected)]
         shown = f"{self.name_of_list} ({self.total:,})" if self.opened else self.name_of_list
         self.title = f"{shown}  /{self.filter}" if self.filter else shown
         parts = [

@@ -55,7 +55,10 @@ async def test_the_menu_of_many_offers_what_can_be_done_with_many(open_app, door
     async with open_app(door) as (app, pilot):
         await pilot.press("2")
         await settle(pilot)
-        await pilot.press("space", "space", "x")
+        await pilot.press("space", "space")
+        await settle(pilot)
+        assert "c compare · e note · # tags · del delete · w write" in "\n".join(screen_text(app))
+        await pilot.press("x")
         await settle(pilot)
         text = "\n".join(screen_text(app))
         assert "2 runs" in text and "run.delete" in text and "run.tag" in text
@@ -69,6 +72,7 @@ async def test_deleted_runs_are_a_list_of_their_own_and_restored_from_it(open_ap
         await pilot.press("d")
         await settle(pilot)
         assert "Deleted runs (300)" in screen_text(app)[2] and app.face.cli() == "mlops run list deleted:yes"
+        assert "del restore · d back" in "\n".join(screen_text(app))
         opened = [request for name, request in door.calls if name == "view.open" and request["noun"] == "run"]
         assert opened[-1]["within"] == "deleted:yes"
         await pilot.press("delete")
