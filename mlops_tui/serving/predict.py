@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from time import perf_counter_ns
 
 import numpy as np
@@ -292,11 +293,23 @@ class Predictor:
         self._shadow_bytes -= ticket.size
         ticket.started = perf_counter_ns()
         try:
-            shared = _alone(ticket, arm)
-        except (Problem, Failure) as failure:
-            self._witness.failed(arm, ticket, failure, SHADOW)
+            _read(ticket, arm)
+        except Problem as refusal:
+            self._witness.failed(arm, ticket, refusal, SHADOW)
+            self.flush()
+            return
+        if self.pool is None or not arm.model.takes_long(ticket.rows):
+            self._shadowed(arm, ticket, _outcome(arm.model, ticket.feed))
+            return
+        lane = arm.model.lane or self.pool
+        if not lane.submit(lambda: arm.model.run(ticket.feed), partial(self._shadowed, arm, ticket)):
+            self._slot.add(Gauge.SHADOW_DROPPED)
+
+    def _shadowed(self, arm: Arm, ticket: Ticket, outcome: Sequence[Array] | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self._witness.failed(arm, ticket, Failure(outcome, ticket.feed, ticket.rows), SHADOW)
         else:
-            self._witness.shadowed(arm, ticket, ticket.feed, shared)
+            self._witness.shadowed(arm, ticket, ticket.feed, Shared(outcome, [ticket.rows]))
         self.flush()
 
     def flush(self) -> None:
@@ -311,12 +324,11 @@ def _read(ticket: Ticket, arm: Arm) -> None:
     ticket.rows = arm.model.check(ticket.feed)
 
 
-def _alone(ticket: Ticket, arm: Arm) -> Shared:
-    _read(ticket, arm)
+def _outcome(model: Model, feed: Feed) -> Sequence[Array] | Exception:
     try:
-        return Shared(arm.model.run(ticket.feed), [ticket.rows])
+        return model.run(feed)
     except Exception as error:
-        raise Failure(error, ticket.feed, ticket.rows) from error
+        return error
 
 
 def _batches(model: Model, tickets: list[Ticket]) -> Iterator[tuple[list[Ticket], int]]:

@@ -42,8 +42,8 @@ def check_requirements(folder: Path) -> None:
     missing = [line.strip() for line in lines if (name := _name(line)) and not _installed(name)]
     if missing:
         raise ValueError(
-            f"the model needs {', '.join(missing)}, which {sys.executable} does not have: install it there, or set "
-            "deploy.python to the Python of an environment that has it"
+            f"the model needs {', '.join(missing)}, which {sys.executable} does not have: install it there, or "
+            "name the Python of an environment that has it (--python)"
         )
     if not _installed("mlflow") and not _installed("mlflow-skinny"):
         raise ValueError(_no_mlflow())
@@ -95,6 +95,4 @@ def _installed(name: str) -> bool:
 
 
 def _no_mlflow() -> str:
-    return (
-        f"{sys.executable} has no MLflow, which runs this model: pip install 'mlops_tui[mlflow]', or set deploy.python"
-    )
+    return f"{sys.executable} has no MLflow, which runs this model: pip install 'mlops_tui[mlflow]', or --python"

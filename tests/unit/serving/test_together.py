@@ -161,3 +161,20 @@ async def test_a_model_with_threads_of_its_own_does_not_wait_for_one_that_hangs(
     slow.go.set()
     pool.close()
     arm.model.lane.close()
+
+
+async def test_a_shadow_that_takes_long_holds_nobody_up(slow: Any, onnx_models: Any) -> None:
+    done = asyncio.Event()
+    slow.app.predictor.pool = pool = Pool(asyncio.get_running_loop(), 1, 2, done.set)
+    shadow = slow.app.predictor.router.arms[0]
+    shadow.role = "shadow"
+    slow.route(slow.arm(2, onnx_models.summing(5.0)), shadow)
+    answered = ask(slow, [[1, 0, 0]], "q")
+    slow.app.settle()
+    assert said(answered)["outputs"][1]["data"] == [6.0] and slow.app.predictor.owes_shadows
+    slow.app.predictor.run_shadow()
+    assert slow.counters.column(1)[Count.SHADOW_OK] == 0
+    slow.go.set()
+    await asyncio.wait_for(done.wait(), 5)
+    assert slow.counters.column(1)[Count.SHADOW_OK] == 1
+    pool.close()
