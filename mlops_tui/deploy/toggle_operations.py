@@ -1,4 +1,4 @@
-"""Operations and list of feature toggles, and the kill switch, which is one of them."""
+"""Operations and list of feature toggles."""
 
 from __future__ import annotations
 
@@ -8,27 +8,21 @@ from typing import Any
 
 import orjson
 
-from mlops_tui.contracts import deploy as deploy_contract
 from mlops_tui.contracts import toggle as contract
 from mlops_tui.contracts.listing import Column
-from mlops_tui.contracts.operation import Change, Done, Plan
+from mlops_tui.contracts.operation import Done, Plan
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.deploy import toggles
-from mlops_tui.deploy.find import find_deployment, labels_of
-from mlops_tui.deploy.targets import LOCAL
+from mlops_tui.deploy.find import find_deployment
+from mlops_tui.deploy.toggle_changes import apply, plan_of
 from mlops_tui.door import Context, implements
 from mlops_tui.door.files import callers_file
-from mlops_tui.serving.deployment import TOGGLES
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.toggles import content_of, defined, parsed
-from mlops_tui.toggles.binding import ANSWERS, REVISION, binding
 from mlops_tui.toggles.checking import nearest
 from mlops_tui.toggles.definition import Toggle
 
 _ON_OFF = {"on": True, "off": False}
-_LIVE = "rollout:control"
-"""What a toggle needs that moves live traffic."""
-_NOTHING = "none"
 
 lists(
     Listing(
@@ -71,11 +65,11 @@ class SetToggle:
             raise BadInput(f"a toggle cannot be called {request.key}", "keys with $ belong to the file")
         before = toggles.rows(ctx.session, ctx.tenant).get(request.key)
         words = [request.key, *([request.variant] if request.variant else [])]
-        return _plan(ctx, "toggle.set", {request.key: _asked(before, request)}, _words("set", words), request.key)
+        return plan_of(ctx, "toggle.set", {request.key: _asked(before, request)}, _words("set", words), request.key)
 
     def apply(self, ctx: Context, request: contract.SetToggle, plan: Plan) -> Done:
         """Write it."""
-        return _apply(ctx, plan, "set")
+        return apply(ctx, plan, "set")
 
 
 def _asked(before: Mapping[str, Any] | None, request: contract.SetToggle) -> dict[str, Any]:
@@ -110,11 +104,11 @@ class RemoveToggle:
     def plan(self, ctx: Context, request: contract.OneToggle) -> Plan:
         """Find it."""
         _found(ctx, request.key)
-        return _plan(ctx, "toggle.remove", {request.key: None}, _words("remove", [request.key]), request.key)
+        return plan_of(ctx, "toggle.remove", {request.key: None}, _words("remove", [request.key]), request.key)
 
     def apply(self, ctx: Context, request: contract.OneToggle, plan: Plan) -> Done:
         """Write that it is gone."""
-        return _apply(ctx, plan, "removed")
+        return apply(ctx, plan, "removed")
 
 
 @implements(contract.patch)
@@ -128,11 +122,11 @@ class PatchToggles:
             key: {name: one for name, one in {**before.get(key, {}), **fields}.items() if one is not None} or None
             for key, fields in request.toggles.items()
         }
-        return _plan(ctx, "toggle.patch", after, "mlops undo", next(iter(after), ""))
+        return plan_of(ctx, "toggle.patch", after, "mlops undo", next(iter(after), ""))
 
     def apply(self, ctx: Context, request: contract.PatchToggles, plan: Plan) -> Done:
         """Write them."""
-        return _apply(ctx, plan, "put back")
+        return apply(ctx, plan, "put back")
 
 
 @implements(contract.import_)
@@ -152,11 +146,11 @@ class ImportToggles:
             gone = toggles.rows(ctx.session, ctx.tenant).keys() - after.keys()
             after |= dict.fromkeys(sorted(gone))
         words = [str(path), *(["--replace"] if request.replace else [])]
-        return _plan(ctx, "toggle.import", after, _words("import", words), path.name)
+        return plan_of(ctx, "toggle.import", after, _words("import", words), path.name)
 
     def apply(self, ctx: Context, request: contract.ImportToggles, plan: Plan) -> Done:
         """Write them."""
-        return _apply(ctx, plan, "imported")
+        return apply(ctx, plan, "imported")
 
 
 def _kept(toggle: Toggle) -> dict[str, Any]:
@@ -227,66 +221,6 @@ def export(ctx: Context, request: contract.ExportToggles) -> contract.Definition
     return contract.Definitions(name="flags.json", content=text, toggles=len(made["flags"]))
 
 
-# The kill switch.
-
-
-class _Switch:
-    """Stop or resume a deployment's answers by the toggle that controls them."""
-
-    verb, variant, action = "kill", "off", "killed"
-
-    def plan(self, ctx: Context, request: deploy_contract.Kill) -> Plan:
-        """Say which toggle is switched, and what clients get from now on."""
-        row = find_deployment(ctx.session, ctx.tenant, request.deployment)
-        name, label = row["name"], request.revision
-        if label and label not in (known := labels_of(ctx.session, row["id"]).values()):
-            raise NotFound(f"{name} has no revision {label!r}", "", nearest(label, known))
-        key = f"{name}.{label}.{ANSWERS}" if label else f"{name}.{ANSWERS}"
-        bound = {"deployment": name, "controls": ANSWERS, **({"revision": label} if label else {})}
-        if ctx.caller.reason and self.variant == "off":
-            bound["why"] = ctx.caller.reason
-        flag = {"state": "ENABLED", "variants": _ON_OFF, "defaultVariant": self.variant, "metadata": bound}
-        words = ["mlops", "deploy", self.verb, name, *(["--revision", label] if label else [])]
-        plan = _plan(ctx, f"deploy.{self.verb}", {key: flag}, shlex.join(words), name)
-        whom = f"revision {label} of {name}" if label else name
-        plan.object, plan.text = f"deploy:{name}", self.said(whom)
-        if row["target"] != LOCAL:
-            plan.warnings.append(
-                f"its servers stand at {row['target']}: they follow when that brings {TOGGLES} to them"
-            )
-        return plan
-
-    def apply(self, ctx: Context, request: deploy_contract.Kill, plan: Plan) -> Done:
-        """Switch it; the servers follow within a second, without the agent."""
-        done = _apply(ctx, plan, self.action)
-        row = find_deployment(ctx.session, ctx.tenant, request.deployment)
-        ctx.emit("deploy", row["id"], self.action, plan.text, plan.object)
-        return done
-
-    def said(self, whom: str) -> str:
-        """Return the plan in a sentence."""
-        return f"{whom} gives no answers from now on: clients get 503, or the fallback"
-
-
-@implements(deploy_contract.kill)
-class Kill(_Switch):
-    """Stop answers."""
-
-
-@implements(deploy_contract.revive)
-class Revive(_Switch):
-    """Let answers be given again."""
-
-    verb, variant, action = "revive", "on", "revived"
-
-    def said(self, whom: str) -> str:
-        """Return the plan in a sentence."""
-        return f"{whom} answers again"
-
-
-# What all changes share.
-
-
 def _found(ctx: Context, key: str) -> dict[str, Any]:
     known = toggles.rows(ctx.session, ctx.tenant)
     if key not in known or key.startswith("$"):
@@ -294,93 +228,6 @@ def _found(ctx: Context, key: str) -> dict[str, Any]:
         raise NotFound(f"there is no toggle {key!r}", "", near or "mlops toggle list")
     flag: dict[str, Any] = known[key]
     return flag
-
-
-def _plan(ctx: Context, operation: str, after: Mapping[str, Any], cli: str, subject: str) -> Plan:
-    """Return what new definitions change, once they are checked together with all others."""
-    before = toggles.rows(ctx.session, ctx.tenant)
-    whole = {**before, **after}
-    ready = defined(toggles.content({key: flag for key, flag in whole.items() if flag is not None}))
-    changes, warnings, environments = [], [], set()
-    for key, flag in after.items():
-        fields = _changes(key, before.get(key), flag)
-        changes += fields
-        if fields:
-            noted, environment = _live(ctx, before.get(key), ready.toggles.get(key))
-            warnings += noted
-            environments.add(environment)
-    kinds = [key for key in after if before.get(key) != after[key]]
-    text = _said(operation, kinds, before, after)
-    return Plan(
-        operation=operation,
-        object=f"toggle:{subject}",
-        text=text,
-        changes=changes,
-        warnings=warnings,
-        cli=cli,
-        environment="prod" if "prod" in environments else "",
-        data={"after": {key: after[key] for key in kinds}},
-    )
-
-
-def _changes(key: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Change]:
-    old, new = before or {}, after or {}
-    return [
-        Change(object=f"toggle:{key}", field=name, before=old.get(name), after=new.get(name))
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    ]
-
-
-def _live(ctx: Context, before: Mapping[str, Any] | None, after: Toggle | None) -> tuple[list[str], str]:
-    """Check a toggle that moves live traffic, before or after: who may, and whether there is what it names.
-
-    Returns:
-        Warnings, and the environment of the deployment.
-    """
-    bound = binding(after) if after is not None else None
-    name = bound.deployment if bound else str((before or {}).get("metadata", {}).get("deployment", ""))
-    if not name:
-        return [], ""
-    ctx.house.guard.check(ctx.session, ctx.caller, _LIVE)
-    try:
-        row = find_deployment(ctx.session, ctx.tenant, name)
-    except NotFound:
-        return [f"there is no deployment {name} yet"], ""
-    if bound and after is not None:
-        _check_labels(ctx, row, bound.controls, bound.revision, after)
-    return [], str(row["environment"])
-
-
-def _check_labels(ctx: Context, row: Mapping[str, Any], controls: str, revision: str, toggle: Toggle) -> None:
-    known = set(labels_of(ctx.session, row["id"]).values())
-    named = {revision} - {""}
-    if controls == REVISION:
-        for value in toggle.variants.values():
-            named |= set(value) if isinstance(value, dict) else {str(value)} - {""}
-    if missing := sorted(named - known):
-        raise NotFound(f"{row['name']} has no revision {missing[0]!r}", "", nearest(missing[0], sorted(known)))
-
-
-def _said(operation: str, keys: list[str], before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    if not keys:
-        return "nothing changes"
-    if len(keys) > 1:
-        made = sum(key not in before for key in keys)
-        gone = sum(after[key] is None for key in keys)
-        return f"{made} new, {len(keys) - made - gone} changed, {gone} removed"
-    (key,) = keys
-    if after[key] is None:
-        return f"remove the toggle {key}"
-    new = f"{key}: {after[key].get('defaultVariant') or _NOTHING}" if "state" in after[key] else key
-    return f"make the toggle {new}" if key not in before else f"set the toggle {new}"
-
-
-def _apply(ctx: Context, plan: Plan, action: str) -> Done:
-    for key, flag in plan.data["after"].items():
-        toggles.write(ctx, key, flag)
-        ctx.emit("toggle", key, action, plan.text, f"toggle:{key}")
-    return Done(object=plan.object, text=plan.text)
 
 
 def _words(verb: str, words: list[str]) -> str:
