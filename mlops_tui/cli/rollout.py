@@ -68,7 +68,7 @@ def lines_of(found: Any) -> list[str]:
     """Return a rollout as lines: where it stands, why, the evidence of each check, what happened last."""
     head = f"{found.deployment} · {found.stable} → {found.canary} · {found.strategy}"
     stands = f"{SYMBOLS[tone(found.state)]} {found.state} · {track(found)}"
-    lines = [head, stands, f"  {found.why}"]
+    lines = [head, stands, f"  {found.why}", *([f"  {found.compared}"] if found.compared else [])]
     if found.checks:
         lines.append(_aligned(CHECK) + "  verdict")
         lines += [f"{_aligned(check_cells(one))}  {one.text.partition(':')[0]}" for one in found.checks]

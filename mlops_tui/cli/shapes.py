@@ -311,6 +311,7 @@ def _rollout(answer: Rollout) -> list[Block]:
         ("state", "status", answer.state),
         ("steps", "text", track(answer)),
         ("why", "text", answer.why),
+        *([("shadow", "text", answer.compared)] if answer.compared else []),
         ("started", "time", answer.started),
         ("by", "text", answer.actor),
         ("watched", "duration", int(answer.watched_s * 1e6)),

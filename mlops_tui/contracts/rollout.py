@@ -127,7 +127,8 @@ class RolloutEvent(msgspec.Struct, kw_only=True):
 class Rollout(Answer):
     """A rollout, whole; ``looks`` are the newest of each event first.
 
-    ``text`` is the reason of the last transition, ``why`` the reason why it stands where it does.
+    ``text`` is the reason of the last transition, ``why`` the reason why it stands where it does, ``compared`` how a
+    shadow's answers differ from those that clients got.
     """
 
     id: str
@@ -149,6 +150,7 @@ class Rollout(Answer):
     looks: list[Look]
     checks: list[Check]
     events: list[RolloutEvent]
+    compared: str = ""
 
 
 class Shift(msgspec.Struct, kw_only=True):

@@ -11,7 +11,7 @@ from mlops_tui.contracts.rollout_file import Spec, seconds
 from mlops_tui.core import faults
 from mlops_tui.core.errors import Conflict, NotFound
 from mlops_tui.core.ids import matches
-from mlops_tui.deploy import checks, clocks, looks
+from mlops_tui.deploy import checks, clocks, looks, mirror
 from mlops_tui.deploy.find import labels_of
 from mlops_tui.deploy.machine import STATES, TERMINAL, legal
 from mlops_tui.deploy.rollout_file import kept
@@ -183,6 +183,7 @@ def shown(session: Session, row: dict[str, Any]) -> contract.Rollout:
         looks=[contract.Look(**look) for look in newest],
         checks=stand,
         events=[contract.RolloutEvent(**event) for event in events],
+        compared=mirror.compared(session, row, spec),
     )
 
 

@@ -69,6 +69,20 @@ def test_a_shadow_a_share_and_a_persons_word_come_one_after_the_other(served):
     ]  # fmt: skip
 
 
+def test_a_shadow_is_compared_row_by_row_with_what_clients_got(served):
+    begin(served, [{"shadow": True, "for": "1h"}])
+    go(served, "Shadowing", n=0)
+    assert shown(served).compared == ""
+    ids = served.answer(served.id, 1, [0.9, 0.8, 0.2, 0.6])
+    served.answer(served.id, 2, [0.9, 0.4, 0.2, 0.7], ids=ids, shadow=True)
+    served.answer(served.id, 1, [0.1] * 5)
+    served.turn()
+    assert shown(served).compared == (
+        "of the newest 4 mirrored rows 1 (25.0%) would be decided otherwise; "
+        "scores differ by 0.125 on average, 0.4 at most"
+    )
+
+
 def test_a_step_waits_for_the_proof_and_says_so(served):
     begin(served, [{"weight": 50, "until": "proven_safe"}])
     go(served, "Shifting", n=0)
