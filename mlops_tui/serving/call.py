@@ -99,7 +99,7 @@ class Failure(Exception):
     def __init__(self, error: Exception, feed: Feed, rows: int) -> None:
         super().__init__(str(error)[:300])
         self.feed, self.rows = feed, rows
-        late = isinstance(error, TooLate)
+        late = isinstance(error, TooLate) or (isinstance(error, Problem) and error.status == 504)
         self.cause = "timeout" if late else "error"
         self.problem = (
             error if isinstance(error, Problem) else Problem(f"the model failed: {self}", 504 if late else 500)

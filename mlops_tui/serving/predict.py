@@ -1,7 +1,8 @@
 """From a request to an answer: pick a revision, run it, fall back, count, log, and repeat it on shadows afterwards.
 
 Requests that came in one turn of the event loop wait for each other: those for one revision run together when its
-model allows that, and their log is written at once. Nothing ever waits for requests that have not come yet.
+model allows that, and their log is written at once. Nothing waits for requests that have not come yet, unless the
+deployment says so (``gather_ms``).
 """
 
 from __future__ import annotations

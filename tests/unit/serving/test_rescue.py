@@ -14,6 +14,7 @@ from mlops_tui.core.errors import BadInput
 from mlops_tui.serving.counters import Count
 from mlops_tui.serving.deployment import ROUTES, Rescue, read_routes
 from mlops_tui.serving.pool import Pool
+from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.rescue import LastResort
 from mlops_tui.serving.routing import Router
 from mlops_tui.serving.segments import read_segment
@@ -147,3 +148,16 @@ async def test_what_is_in_time_is_not_touched(stuck: Any) -> None:
     route(stuck, stuck.quick, stuck.slow, rescue=Rescue(timeout_s=2.0))
     answer = await submitted(stuck, "r")
     assert answer["model_version"] == "v2" and "fallback" not in answer["parameters"]
+
+
+def test_an_engine_that_gives_up_after_its_own_limit_was_too_late(bench: Any, onnx_models: Any) -> None:
+    slow = bench.arm(1, onnx_models.summing())
+
+    def hang(feed: Any) -> Any:
+        raise Problem("the model did not answer within 30 s", 504)
+
+    slow.model.run = hang  # type: ignore[method-assign]
+    route(bench, slow, rescue=Rescue(on=("error",), last_resort=CONSTANT))
+    assert bench.infer(GOOD).status == 504
+    route(bench, slow, rescue=Rescue(on=("timeout",), last_resort=CONSTANT))
+    assert said(bench.infer(GOOD))["outputs"][1]["data"] == [0.25]
