@@ -28,9 +28,10 @@ class StartRollout(Request, frozen=True):
     step_s: Annotated[float, Meta(ge=0, description="seconds at least on each step")] = 60.0
     look_s: Annotated[float, Meta(gt=0, description="seconds between looks")] = 10.0
     deadline_s: Annotated[float, Meta(gt=0, description="seconds after which it is rolled back")] = 86_400.0
-    events: Annotated[list[str], Meta(description="what is compared with stable: error, latency, wrong")] = (
-        msgspec.field(default_factory=lambda: ["error", "latency", "wrong"])
-    )
+    events: Annotated[
+        list[str],
+        Meta(description="what is compared with stable; usually error, latency, and wrong where labels have come"),
+    ] = msgspec.field(default_factory=list)
     alpha: Annotated[float, Meta(gt=0, lt=1, description="share of harmless versions that may be rolled back")] = 0.05
     max_ratio: Annotated[float, Meta(gt=1, description="safe below so many times as often as stable")] = 1.25
     min_requests: Annotated[

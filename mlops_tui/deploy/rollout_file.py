@@ -110,16 +110,20 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def chosen(request: StartRollout) -> Spec:
+def chosen(request: StartRollout, labelled: bool) -> Spec:
     """Return what the usual choices of a command line ask for.
+
+    Args:
+        request: the choices.
+        labelled: whether labels come to the deployment. Who names no events does not wait for labels that never come.
 
     Raises:
         BadInput: they cannot be taken.
     """
     usual = list(USUAL.get(request.strategy, ()))
     weights = request.steps if usual and request.steps != list(USUAL["canary"]) else usual
-    events = request.events
-    if not events or len(set(events)) < len(events):
+    events = request.events or ["error", "latency", *(["wrong"] if labelled else [])]
+    if len(set(events)) < len(events):
         raise BadInput(f"the events {events} cannot be judged", "", "each once, of: error, latency, wrong")
     steps = tuple(Step(weight=weight, for_=request.step_s) for weight in weights if 0 < weight < 100)
     if len(steps) < len(weights) or (usual and not steps):
@@ -232,4 +236,4 @@ def kept(text: str) -> Spec:
     try:
         return msgspec.json.decode(text, type=Spec)
     except msgspec.ValidationError:
-        return chosen(msgspec.json.decode(text, type=StartRollout))
+        return chosen(msgspec.json.decode(text, type=StartRollout), labelled=True)

@@ -44,7 +44,7 @@ class StartRollout:
 
     def plan(self, ctx: Context, request: contract.StartRollout) -> Plan:
         """Read what is asked for; find the version, pin its digest, and see that nothing else is under way."""
-        spec = _asked(request)
+        spec = _asked(ctx, request)
         row = find_deployment(ctx.session, ctx.tenant, spec.deployment)
         ended = _ended_for(ctx, row, request.supersede)
         version = resolve_version(ctx.session, ctx.tenant, spec.model)
@@ -69,7 +69,7 @@ class StartRollout:
             object=f"deploy:{row['name']}",
             text=f"bring {label(version)} into {row['name']} by {spec.strategy}",
             changes=_changes(spec, row["name"], before, label(version), ended) + _falls(row["name"], labels, spare),
-            warnings=_warnings(spec),
+            warnings=_warnings(spec, not request.file and not request.events),
             environment=row["environment"],
             data={"row": row, "version": version, "stable": stable, "spec": spec, "ended": ended, "fallback": spare},
         )
@@ -111,7 +111,7 @@ def _falls(name: str, labels: Mapping[int, str], spare: fallback.Wanted | None) 
     return [] if spare is None else [Change(object=f"deploy:{name}", field="fallback", after=spare.text(labels))]
 
 
-def _asked(request: contract.StartRollout) -> Spec:
+def _asked(ctx: Context, request: contract.StartRollout) -> Spec:
     """Return what is asked for, by a file or by the usual choices."""
     if request.file:
         spec = rollout_file.read(request.file)
@@ -122,7 +122,9 @@ def _asked(request: contract.StartRollout) -> Spec:
         return spec
     if not request.deployment or not request.model:
         raise BadInput("which deployment and which version?", "", "mlops rollout start employment employment@2")
-    return rollout_file.chosen(request)
+    deployment = find_deployment(ctx.session, ctx.tenant, request.deployment)
+    labelled = ctx.session.value("SELECT count(*) > 0 FROM outcome WHERE deployment_id = ?", [deployment["id"]])
+    return rollout_file.chosen(request, labelled)
 
 
 def _stable(ctx: Context, deployment: str) -> int:
@@ -156,14 +158,17 @@ def _end(ctx: Context, row: dict[str, Any], ended: dict[str, Any]) -> None:
     rollouts.enter(ctx, ended, "Superseded", ended["step"], 0.0, text, word="supersede", generation=came)
 
 
-def _warnings(spec: Spec) -> list[str]:
-    """Return what one should know before."""
+def _warnings(spec: Spec, usual: bool) -> list[str]:
+    """Return what one should know before; ``usual``: the events are those that nobody named."""
+    warnings = []
+    if usual and all(one.event != "wrong" for one in spec.analysis.harm):
+        warnings.append("no labels have come to it: whether the version predicts worse is not judged (events: wrong)")
     if spec.sticky and spec.sticky.lower() not in STICKY_ID and spec.steps:
-        return [
+        warnings.append(
             f"clients stick to a version by {spec.sticky}: where a few of them make most errors, a version may be "
             f"rolled back for the clients that it happened to get, more often than alpha says"
-        ]
-    return []
+        )
+    return warnings
 
 
 def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, Any] | None) -> list[Change]:

@@ -21,7 +21,7 @@ from mlops_tui.core.paths import home, private_dir
 from mlops_tui.deploy import clocks, engine, evidence, inference, rollouts, traffic
 from mlops_tui.door.context import Caller, Context
 from mlops_tui.door.house import House
-from mlops_tui.door.perform import perform
+from mlops_tui.door.perform import Wish, perform
 from mlops_tui.governance.guard import RoleGuard
 from mlops_tui.keys import open_keys
 from mlops_tui.monitoring import incidents
@@ -81,8 +81,11 @@ class Stage:
     def call(self, operation, /, **request):
         found = find(operation)
         body = msgspec.convert(request, found.request)
-        caller = Caller("alice", 1000, request_id=uuid7())
-        return perform(self.house, operation, body, caller)
+        return perform(self.house, operation, body, Caller("alice", 1000, request_id=uuid7()))
+
+    def plan(self, operation, /, **request):
+        body = msgspec.convert(request, find(operation).request)
+        return perform(self.house, operation, body, Caller("alice", 1000, request_id=uuid7()), Wish(dry_run=True))
 
     def rows(self, sql, params=()):
         return self.house.read(lambda s: s.rows(sql, params))

@@ -109,7 +109,7 @@ def test_what_is_no_rollout_file_is_refused(text):
 )
 def test_a_strategy_brings_its_steps(strategy, kinds, warmup):
     plain = filled(Spec(deployment="d", model="m@2", strategy=strategy))
-    usual = chosen(StartRollout(deployment="d", model="m@2", strategy=strategy))
+    usual = chosen(StartRollout(deployment="d", model="m@2", strategy=strategy), labelled=True)
     for spec in (plain, usual):
         assert ([one.kind for one in spec.steps], spec.warmup) == (kinds, warmup)
 

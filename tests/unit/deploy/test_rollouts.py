@@ -318,6 +318,15 @@ def test_one_change_of_the_traffic_at_a_time(served):
             served.call(operation, deployment="census", **more)
 
 
+def test_who_names_no_events_waits_for_labels_only_where_they_come(served):
+    usual = {name: value for name, value in FAST.items() if name != "events"}
+    plan = served.plan("rollout.start", deployment="census", model="census@2", **usual)
+    assert "no labels have come" in "".join(plan.warnings) and "wrong" not in str(plan.changes)
+    served.judged(served.id, 1, 10, 0)
+    plan = served.plan("rollout.start", deployment="census", model="census@2", **usual)
+    assert not plan.warnings and "wrong" in str(plan.changes)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
@@ -326,7 +335,7 @@ def test_one_change_of_the_traffic_at_a_time(served):
         ({"steps": [50.0, 10.0]}, BadInput, "weights rise"),
         ({"steps": [10.0, 10.0]}, BadInput, "weights rise"),
         ({"steps": [100.0]}, BadInput, "below|between"),
-        ({"events": []}, BadInput, "error, latency, wrong"),
+        ({"events": ["error", "error"]}, BadInput, "error, latency, wrong"),
         ({"events": ["ugly"]}, BadInput, "error, latency, wrong"),
         ({"events": ["wrong", "wrong"]}, BadInput, "each once"),
         ({"on_no_data": "panic"}, BadInput, "hold"),

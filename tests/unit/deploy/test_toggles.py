@@ -12,7 +12,7 @@ from mlops_tui.core.errors import BadInput, NotAllowed, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.deploy import toggles
 from mlops_tui.door.context import Caller
-from mlops_tui.door.perform import Wish, perform
+from mlops_tui.door.perform import perform
 from mlops_tui.toggles import read_file
 
 FLAGS = {
@@ -111,10 +111,7 @@ def test_the_kill_switch_is_a_toggle_that_the_servers_read(stage):
     stage.model(versions=2)
     deployment = stage.serve(environment="prod")
     (stage.house.home.deployments / deployment).mkdir(exist_ok=True)
-    kill = find("deploy.kill")
-    body = msgspec.convert({"deployment": "census"}, kill.request)
-    caller = Caller("alice", 1000, request_id=uuid7())
-    plan = perform(stage.house, "deploy.kill", body, caller, Wish(dry_run=True))
+    plan = stage.plan("deploy.kill", deployment="census")
     assert (plan.environment, plan.object) == ("prod", "deploy:census")
     assert not servers_file(stage, deployment).exists()
     stage.call("deploy.kill", deployment="census")

@@ -27,6 +27,7 @@ def test_whatever_happens_the_promises_hold(stage, seed):
         "min_requests": 40,
         "strategy": strategy,
         "keep_old_s": 0.0,
+        "events": ["error", "latency", "wrong"],
     }
     stage.call("rollout.start", deployment="census", model="census@2", **fast)
     harmful = draw.random() < 0.4
