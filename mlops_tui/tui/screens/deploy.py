@@ -60,7 +60,7 @@ class Deploy(Steering, Browser):
         )
         yield Lines("Traffic", empty="what is under the cursor", ident="rollout")
         yield Lines("Revisions", empty="what is under the cursor", ident="revisions")
-        yield Charts("deploy.charts", empty="no request has been answered yet", ident="curves")
+        yield Charts("deploy.charts", empty="no request was answered in the last half hour", ident="curves")
         yield Lines("Analysis", empty="no rollout has been judged yet", ident="analysis")
 
     def on_mount(self) -> None:
@@ -112,7 +112,7 @@ class Deploy(Steering, Browser):
         panel.title = f"{found.name} · {found.environment}"
         panel.figure = deploy_lines.busy(self.busy)
         panel.show(
-            lambda cells: [*deploy_lines.trouble(found, self.killed, cells), *written.summary(rollout, found, cells)]
+            lambda cells: [*deploy_lines.trouble(found, self.toggles, cells), *written.summary(rollout, found, cells)]
         )
         self.lines("revisions").title = f"Revisions ({len(found.revisions)})"
         self.lines("revisions").show(lambda cells: deploy_lines.revisions(found, self.busy, cells))

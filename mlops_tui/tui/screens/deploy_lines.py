@@ -19,6 +19,10 @@ ORDER = ("prod", "staging", "local")
 """Environments, the one to be most careful with first."""
 
 
+Toggles = Sequence[Mapping[str, Any]]
+"""The rows of the list of toggles, by the names of its columns."""
+
+
 def dicts(table: Table) -> list[dict[str, Any]]:
     """Return the rows of a list by the names of its columns."""
     names = [column.name for column in table.columns]
@@ -71,7 +75,7 @@ def _share(one: Revision) -> str:
     return "a copy" if one.role == "shadow" else f"{one.weight:.0f} %"
 
 
-def about(found: Deployment, killed: Sequence[str], cells: int) -> list[Line]:
+def about(found: Deployment, toggles: Toggles, cells: int) -> list[Line]:
     """Return state, address and place in one line, the traffic, and what was arranged for trouble."""
     facts = [
         words.state(found.status),
@@ -81,14 +85,17 @@ def about(found: Deployment, killed: Sequence[str], cells: int) -> list[Line]:
     ]
     said = (("fallback", found.fallback), ("profile", found.profile))
     arranged = join([line((f"{name} ", "dim"), text) for name, text in said if text], "   ")
-    return [join(facts, "   "), traffic(found, cells), *(trouble(found, killed, cells) or [cut(arranged, cells)])]
+    return [join(facts, "   "), traffic(found, cells), *(trouble(found, toggles, cells) or [cut(arranged, cells)])]
 
 
-def trouble(found: Deployment, killed: Sequence[str], cells: int) -> list[Line]:
+def trouble(found: Deployment, toggles: Toggles, cells: int) -> list[Line]:
     """Return what keeps a deployment from answering as it should, nothing where all is well."""
-    if killed:
+    if killed := switched_off(toggles, found.name):
         off = line((f"✖ switched off: {', '.join(killed)}", "*fail"), ("  K", "accent"), (" lets it answer", "dim"))
         return [cut(off, cells)]
+    if by := diverted(toggles, found.name):
+        told = line((f"! the fallback answers in place of the model, says the toggle {by[0]}", "warn"))
+        return [cut(told, cells)]
     wrong = [
         cut(line(("! ", "warn"), f"{one.label}: {one.condition}"), cells) for one in found.revisions if one.condition
     ]
@@ -169,7 +176,7 @@ def _lost(number: int, what: str) -> Line:
     return line((f"{number:,} {what}", "warn" if number else "dim"))
 
 
-def toggles(rows: Sequence[Mapping[str, Any]], name: str, cells: int) -> list[Row]:
+def toggle_rows(rows: Toggles, name: str, cells: int) -> list[Row]:
     """Return a line a toggle that the deployment's servers ask; each leads to its toggle."""
     own = [one for one in rows if one["deployment"] == name]
     laid = grid(
@@ -192,6 +199,8 @@ def toggles(rows: Sequence[Mapping[str, Any]], name: str, cells: int) -> list[Ro
 
 
 NO_TOGGLE = "none asks here: mlops toggle set KEY on --deployment NAME --controls fallback"
+ALL = "all of it"
+"""What is switched off where it is no single revision."""
 _CONTROLS = {
     "answers": "kill switch",
     "revision": "who answers",
@@ -206,7 +215,16 @@ def killed(toggle: Mapping[str, Any]) -> bool:
     return toggle["controls"] == "answers" and bool(toggle["enabled"]) and toggle["default"] == "off"
 
 
-def switched_off(rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+def diverted(toggles: Toggles, name: str) -> list[str]:
+    """Return the toggles by which the fallback of a deployment answers everybody."""
+    return [
+        str(one["key"])
+        for one in toggles
+        if one["deployment"] == name and one["controls"] == "fallback" and one["enabled"] and one["default"] == "on"
+    ]
+
+
+def switched_off(rows: Toggles, name: str) -> list[str]:
     """Return what of a deployment is switched off: itself, or revisions by their labels."""
     keys = [str(one["key"]) for one in rows if one["deployment"] == name and killed(one)]
-    return [key.removeprefix(f"{name}.").removesuffix(".answers").replace("answers", "") or "all of it" for key in keys]
+    return [key.removeprefix(f"{name}.").removesuffix(".answers").replace("answers", "") or ALL for key in keys]

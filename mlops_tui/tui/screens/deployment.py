@@ -55,7 +55,9 @@ class DeploymentScreen(Steering, Browser):
         """Yield the panels."""
         yield Lines("Deployment", "deploy.rollout deploy.rollback deploy.kill", ident="about")
         yield Lines("Revisions", empty="no version was ever served", ident="revisions")
-        yield Charts("deploy.charts curve.smooth", empty="no request has been answered yet", ident="curves")
+        yield Charts(
+            "deploy.charts curve.smooth", empty="no request was answered in the last half hour", ident="curves"
+        )
         empty = "no rollout yet: N begins one, or mlops rollout start DEPLOYMENT MODEL@VERSION"
         yield Lines("Servers", "app.logs", empty="no server has started yet", ident="servers")
         table = Table("Rollouts", "panel.open deploy.rollout=new", empty=empty, ident="rollouts")
@@ -94,11 +96,11 @@ class DeploymentScreen(Steering, Browser):
         panel.tone = "prod" if found.environment == "prod" else "line"
         panel.title = f"{found.name} · {found.environment}"
         panel.figure = deploy_lines.busy(self.busy)
-        panel.show(lambda cells: deploy_lines.about(found, self.killed, cells))
+        panel.show(lambda cells: deploy_lines.about(found, self.toggles, cells))
         self.lines("revisions").title = f"Revisions ({len(found.revisions)})"
         self.lines("revisions").show(lambda cells: deploy_lines.revisions(found, self.busy, cells))
         self.lines("servers").show(lambda cells: deploy_lines.servers(self.busy, cells))
-        self.lines("toggles").show(lambda cells: deploy_lines.toggles(self.toggles, found.name, cells))
+        self.lines("toggles").show(lambda cells: deploy_lines.toggle_rows(self.toggles, found.name, cells))
 
     async def _draw(self) -> None:
         charts = self.query_one(Charts)

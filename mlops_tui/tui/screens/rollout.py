@@ -60,7 +60,7 @@ class RolloutScreen(Steering):
         empty = "no rollout yet: N begins one, or mlops rollout start DEPLOYMENT MODEL@VERSION"
         yield Lines("Rollout", "deploy.promote deploy.hold deploy.rollback deploy.abort", empty=empty, ident="rollout")
         yield Lines("Analysis", empty="nothing has been compared yet", ident="analysis")
-        yield Charts("deploy.charts curve.smooth", empty="no request has been answered yet", ident="curves")
+        yield Charts("deploy.charts curve.smooth", empty="no request was answered meanwhile", ident="curves")
         yield Lines("Looks", empty="no look at the evidence yet", ident="looks")
         yield Lines("Timeline", empty="nothing has happened yet", ident="timeline")
         yield Lines("Toggles", "panel.open deploy.toggle=switch", empty=deploy_lines.NO_TOGGLE, ident="toggles")
@@ -93,7 +93,7 @@ class RolloutScreen(Steering):
         self.lines("looks").title = f"Looks ({len(rollout.looks)})" if rollout else "Looks"
         self.lines("looks").show(lambda cells: written.looks(rollout, cells) if rollout else [])
         self.lines("timeline").show(lambda cells: written.timeline(rollout, cells) if rollout else [])
-        self.lines("toggles").show(lambda cells: deploy_lines.toggles(self.toggles, found.name, cells))
+        self.lines("toggles").show(lambda cells: deploy_lines.toggle_rows(self.toggles, found.name, cells))
 
     async def _draw(self) -> None:
         charts = self.query_one(Charts)

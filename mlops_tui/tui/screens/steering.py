@@ -97,14 +97,16 @@ class Steering(Face):
         self._word("abort")
 
     def action_kill(self) -> None:
-        """Stop all answers at once, or let them be given again."""
-        if self.deployment is not None:
-            killed = bool(self.killed)
-            self.steer(
-                f"deploy.{'revive' if killed else 'kill'}",
-                "let it answer" if killed else "stop all answers",
-                deployment=self.deployment.name,
-            )
+        """Stop all answers at once, or let what is switched off answer again."""
+        if self.deployment is None:
+            self.complain("there is no deployment under the cursor")
+            return
+        off, name = self.killed, self.deployment.name
+        if off:
+            only = {} if deploy_lines.ALL in off else {"revision": off[0]}
+            self.steer("deploy.revive", "let it answer", deployment=name, **only)
+        else:
+            self.steer("deploy.kill", "stop all answers", deployment=name)
 
     async def action_rollout(self) -> None:
         """Ask what to bring in and how, and show the plan."""

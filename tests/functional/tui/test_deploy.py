@@ -81,6 +81,12 @@ async def test_what_is_held_goes_on_what_waits_is_approved_and_what_is_off_is_le
             await settle(pilot)
             assert app.screen.operation == operation
             await pilot.press("escape")
+        switch[0] = "employment.v2.answers"
+        app.face.reload()
+        await settle(pilot)
+        await pilot.press("K")
+        await settle(pilot)
+        assert app.screen.fields == {"deployment": "employment", "revision": "v2"}
 
 
 async def test_a_new_rollout_is_asked_for_planned_and_begun(written, open_app, settle):

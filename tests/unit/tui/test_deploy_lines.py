@@ -116,12 +116,16 @@ def test_a_long_reason_takes_two_lines_and_says_that_it_goes_on():
 
 
 def test_what_is_wrong_stands_in_place_of_what_was_arranged():
+    off = {"key": "census.answers", "deployment": "census", "controls": "answers", "enabled": True, "default": "off"}
     well = deployment(revision(1), fallback="v0 on error", profile="latency")
     told = [plain(one) for one in deploy_lines.about(well, [], 90)]
     assert told[2] == "fallback v0 on error   profile latency"
     ill = deployment(revision(1, condition="runs on the CPU, a GPU was asked for"), fallback="v0 on error")
     assert plain(deploy_lines.about(ill, [], 90)[2]) == "! v1: runs on the CPU, a GPU was asked for"
-    assert plain(deploy_lines.about(well, ["all of it"], 90)[2]).startswith("✖ switched off: all of it  K")
+    assert plain(deploy_lines.about(well, [off], 90)[2]).startswith("✖ switched off: all of it  K")
+    divert = {**off, "key": "rules", "controls": "fallback", "default": "on"}
+    assert plain(deploy_lines.trouble(well, [divert], 90)[0]).endswith("says the toggle rules")
+    assert deploy_lines.trouble(well, [{**divert, "default": "off"}, {**divert, "enabled": False}], 90) == []
     down = deployment(revision(1), status="down", text="the port is taken")
     assert plain(deploy_lines.trouble(down, [], 90)[0]) == "✖ down  the port is taken"
 
