@@ -85,6 +85,16 @@ class Ticket:
         self.rescued, self.logged, self.shadowed = False, True, True
         self.chosen = False
 
+    def read(self, arm: Arm) -> None:
+        """Read the tensors for a revision.
+
+        Raises:
+            Problem: it refuses them.
+        """
+        self.rows = 0
+        self.feed = self.call.feed(arm.model)
+        self.rows = arm.model.check(self.feed)
+
 
 class TooLate(Exception):
     """A run took longer than it may; whatever it gives later is for nobody."""

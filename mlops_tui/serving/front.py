@@ -145,6 +145,8 @@ class Front:
         for ticket in self.app.settle():
             if isinstance(ticket.owner, Carrier):
                 ticket.owner.deliver()
+        if self.app.predictor.owes_shadows:
+            self._after_answers()
 
     def _after_answers(self) -> None:
         """Let shadows run once the answers have gone out, one a turn."""

@@ -45,7 +45,13 @@ class Pool:
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: int, queue: int, late: Callable[[], None]) -> None:
         self._loop, self._late = loop, late
         self._room = threads + queue
+        self._half = queue // 2
         self._threads = ThreadPoolExecutor(threads, "mlops-run")
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether half of the queue is taken: what nobody waits for had better not come."""
+        return self._room <= self._half
 
     def submit(
         self, run: Callable[[], Sequence[Array]], done: Callable[[_Outcome], None], within_s: float | None = None

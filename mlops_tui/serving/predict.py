@@ -8,9 +8,7 @@ deployment says so (``gather_ms``).
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from time import perf_counter_ns
 
 import numpy as np
@@ -24,7 +22,7 @@ from mlops_tui.serving.pool import Pool
 from mlops_tui.serving.problem import Answer, Problem
 from mlops_tui.serving.results import Shared
 from mlops_tui.serving.routing import Arm, Router
-from mlops_tui.serving.segments import SHADOW
+from mlops_tui.serving.shadows import Shadows
 from mlops_tui.serving.tensors import Array
 from mlops_tui.serving.toggling import Choice, Switches
 from mlops_tui.serving.witness import Witness
@@ -34,8 +32,6 @@ TOGETHER = 256
 _ALONE = 64
 _REPEATED = (200, 500, 504)
 """Answers whose requests go to shadows: whether stable could answer must not decide what a shadow is asked."""
-_SHADOWS = 64
-_SHADOW_BYTES = 64 << 20
 
 
 class Predictor:
@@ -64,8 +60,7 @@ class Predictor:
         self._turn: dict[Arm, list[Ticket]] = {}
         self._apart: dict[tuple[Arm, bool, bool], list[Ticket]] = {}
         self._settled: list[Ticket] = []
-        self._shadows: deque[tuple[Arm, Ticket]] = deque()
-        self._shadow_bytes = 0
+        self._shadows = Shadows(slot, self._witness)
 
     def submit(
         self, reader: Reader, version: str | None, envelope: Envelope, body: bytes, name: str | None = None
@@ -105,7 +100,7 @@ class Predictor:
         ticket = Ticket(call, envelope, arm, None if pinned else router.fallback(arm), ident, started, len(body))
         ticket.chosen = pinned is not None
         try:
-            _read(ticket, arm)
+            ticket.read(arm)
         except Problem as mistake:
             self._rescue(ticket, mistake)
         else:
@@ -138,7 +133,7 @@ class Predictor:
             self._settle(ticket, Problem(choice.off, 503, ((b"retry-after", b"5"),)))
             return
         try:
-            _read(ticket, ticket.arm)
+            ticket.read(ticket.arm)
         except Problem as mistake:
             self._rescue(ticket, mistake)
             return
@@ -160,7 +155,7 @@ class Predictor:
         if self.router is not None and self.router.shadows:
             for ticket in settled:
                 if ticket.answer is not None and ticket.answer.status in _REPEATED and ticket.shadowed:
-                    self._remember(self.router.shadows, ticket)
+                    self._shadows.remember(self.router.shadows, ticket)
         return settled
 
     def _together(self, arm: Arm, tickets: list[Ticket]) -> None:
@@ -225,7 +220,7 @@ class Predictor:
             return
         ticket.rescuer = None
         try:
-            _read(ticket, rescuer)
+            ticket.read(rescuer)
         except Problem as mistake:
             self._give_up(ticket, failure, failure if isinstance(failure, Failure) else mistake)
             return
@@ -271,65 +266,20 @@ class Predictor:
         self._ids += 1
         return f"{self._prefix}-{self._ids:x}"
 
-    # Shadows.
-
-    def _remember(self, shadows: Sequence[Arm], ticket: Ticket) -> None:
-        for arm in shadows:
-            if len(self._shadows) >= _SHADOWS or self._shadow_bytes + ticket.size > _SHADOW_BYTES:
-                self._slot.add(Gauge.SHADOW_DROPPED)
-                continue
-            again = Ticket(ticket.call, ticket.envelope, arm, None, ticket.ident, 0, ticket.size)
-            again.logged, again.chosen = ticket.logged, ticket.chosen
-            self._shadows.append((arm, again))
-            self._shadow_bytes += ticket.size
-
     @property
     def owes_shadows(self) -> bool:
         """Tell whether :meth:`run_shadow` has something to do."""
-        return bool(self._shadows)
+        return len(self._shadows) > 0
 
     def run_shadow(self) -> None:
         """Repeat the oldest answered request on a shadow; call it when the answer is on its way."""
-        arm, ticket = self._shadows.popleft()
-        self._shadow_bytes -= ticket.size
-        ticket.started = perf_counter_ns()
-        try:
-            _read(ticket, arm)
-        except Problem as refusal:
-            self._witness.failed(arm, ticket, refusal, SHADOW)
-            self.flush()
-            return
-        if self.pool is None or not arm.model.takes_long(ticket.rows):
-            self._shadowed(arm, ticket, _outcome(arm.model, ticket.feed))
-            return
-        lane = arm.model.lane or self.pool
-        if not lane.submit(lambda: arm.model.run(ticket.feed), partial(self._shadowed, arm, ticket)):
-            self._slot.add(Gauge.SHADOW_DROPPED)
-
-    def _shadowed(self, arm: Arm, ticket: Ticket, outcome: Sequence[Array] | Exception) -> None:
-        if isinstance(outcome, Exception):
-            self._witness.failed(arm, ticket, Failure(outcome, ticket.feed, ticket.rows), SHADOW)
-        else:
-            self._witness.shadowed(arm, ticket, ticket.feed, Shared(outcome, [ticket.rows]))
+        self._shadows.pool = self.pool
+        self._shadows.run_one()
         self.flush()
 
     def flush(self) -> None:
         """Bring the log to the disk's cache; to be called before answers leave, so that no answered row is unlogged."""
         self._witness.flush()
-
-
-def _read(ticket: Ticket, arm: Arm) -> None:
-    """Read the request's tensors for a revision, which may refuse them."""
-    ticket.rows = 0
-    ticket.feed = ticket.call.feed(arm.model)
-    ticket.rows = arm.model.check(ticket.feed)
-
-
-def _outcome(model: Model, feed: Feed) -> Sequence[Array] | Exception:
-    try:
-        return model.run(feed)
-    except Exception as error:
-        return error
 
 
 def _batches(model: Model, tickets: list[Ticket]) -> Iterator[tuple[list[Ticket], int]]:

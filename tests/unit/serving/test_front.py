@@ -214,7 +214,12 @@ def test_however_the_bytes_are_cut_the_answers_are_the_same(requests: list[bytes
     for a, b in pairwise(edges):
         pieces.send(data[a:b])
     assert pieces.app.seen == whole.app.seen and len(pieces.app.seen) == len(requests)
-    assert pieces.answers == whole.answers
+    assert undated(pieces) == undated(whole)
+
+
+def undated(client: Client) -> list[Any]:
+    """Answers without the time of day, which goes on between two clients."""
+    return [(status, {**headers, b"date": b""}, body) for status, headers, body in client.answers]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.large_base_example])

@@ -178,3 +178,22 @@ async def test_a_shadow_that_takes_long_holds_nobody_up(slow: Any, onnx_models: 
     await asyncio.wait_for(done.wait(), 5)
     assert slow.counters.column(1)[Count.SHADOW_OK] == 1
     pool.close()
+
+
+async def test_a_shadow_that_takes_long_runs_in_a_thread_and_not_when_many_wait(slow: Any, onnx_models: Any) -> None:
+    quick = slow.arm(1, onnx_models.summing(1.0))
+    shadow = slow.arm(2, onnx_models.summing(), 0, "shadow")
+    shadow.model.takes_long = lambda rows: True
+    slow.route(quick, shadow)
+    told = asyncio.Event()
+    slow.app.predictor.pool = pool = Pool(asyncio.get_running_loop(), 1, 2, told.set)
+    tickets = [ask(slow, [[i, 0, 0]], str(i)) for i in range(4)]
+    assert slow.app.settle() == tickets and slow.app.predictor.owes_shadows
+    while slow.app.predictor.owes_shadows:
+        slow.app.predictor.run_shadow()
+    assert slow.slot[Gauge.SHADOW_DROPPED] == 2, "half of the queue is for real requests"
+    slow.go.set()
+    while slow.counters.column(2)[Count.SHADOW_OK] < 2:
+        await asyncio.wait_for(told.wait(), 5)
+        told.clear()
+    pool.close()
