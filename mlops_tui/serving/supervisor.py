@@ -218,7 +218,7 @@ class Supervisor:
                 assert self.shelf is not None
                 self.shelf.undo()
                 self._reply(seat, number, 400, str(refused["why"]))
-            elif self._current is not None and self._current.at >= at:
+            elif self._fleet.serving and all(one.at is not None and one.at >= at for one in self._fleet.serving):
                 self._reply(seat, number, 200, "")
             else:
                 continue
