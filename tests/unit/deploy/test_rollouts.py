@@ -323,6 +323,7 @@ def test_who_names_no_events_waits_for_labels_only_where_they_come(served):
     plan = served.plan("rollout.start", deployment="census", model="census@2", **usual)
     assert "no labels have come" in "".join(plan.warnings) and "wrong ≤" not in str(plan.changes)
     served.judged(served.id, 1, 10, 0)
+    served.evidence()
     plan = served.plan("rollout.start", deployment="census", model="census@2", **usual)
     assert not plan.warnings and "wrong ≤" in str(plan.changes)
 
