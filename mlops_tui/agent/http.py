@@ -100,6 +100,8 @@ def application(agent: Agent) -> Starlette:
 def _perform(agent: Agent, request: Request, body: bytes) -> Response:
     try:
         operation = find(request.path_params["name"])
+        if agent.house.journal is not None:
+            agent.house.journal.drain_uploads()
         wish = Wish(dry_run=request.headers.get(wire.DRY_RUN) == "1", digest=request.headers.get(wire.DIGEST, ""))
         answer = perform(agent.house, operation.name, decode(operation, body), _caller(agent, request), wish)
         if hasattr(answer, "data") and wish.dry_run:

@@ -17,7 +17,6 @@ from urllib.parse import quote, unquote
 
 from mlops_tui.agent.mlflow.coding import Ask
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
-from mlops_tui.agent.mlflow.journal import Known
 from mlops_tui.agent.mlflow.names import as_stored
 from mlops_tui.agent.mlflow.registry_json import version_row
 from mlops_tui.agent.mlflow.router import Call, Reply, route
@@ -104,7 +103,7 @@ def keep_at(call: Call, at: Place, blob: Blob) -> None:
     """
     if at.kind in JOURNALED:
         record = {"v": 1, "e": "artifact", "t": now_us(), "path": at.path, "digest": blob.digest, "size": blob.size}
-        call.journal.append(Known(at.owner, deleted=False, params={}), record)
+        call.journal.upload(at.owner, record)
     else:
         kept = contract.KeepFile(of=ROOT, path=at.path, digest=blob.digest, size=blob.size)
         call.perform(contract.keep, kept)
@@ -125,7 +124,7 @@ def listed(call: Call, ask: AtPath) -> dict[str, Any]:
 
 def delete(call: Call, ask: AtPath) -> None:
     """Delete a file or a folder; what is not there is no mistake."""
-    call.journal.drain()
+    call.journal.drain_uploads()
     try:
         call.perform(contract.delete, contract.Folder(of=ROOT, place=plain(ask.path)))
     except NotFound:

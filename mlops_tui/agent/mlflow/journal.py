@@ -55,6 +55,8 @@ class Journal:
         self._house = house
         self._runs: OrderedDict[tuple[str, str], Known] = OrderedDict()
         self._ends: dict[str, tuple[Path, int]] = {}
+        self._uploads: set[str] = set()
+        """Owners of files that were acknowledged and may not be taken in yet."""
         self._left: dict[Path, int] = {}
         """Files before this one that may not be taken in whole, and their sizes."""
         self._file: Appender | None = None
@@ -110,6 +112,23 @@ class Journal:
         """Tell whether something that was acknowledged for a run or a logged model may not be taken in yet."""
         return owner in self._ends or bool(self._left)
 
+    def upload(self, owner: str, record: dict[str, Any]) -> None:
+        """Write down that a file came; other clients than MLflow's see it too, see :meth:`drain_uploads`.
+
+        Raises:
+            WireError: it cannot be written; nothing is acknowledged.
+        """
+        self.append(Known(owner, deleted=False, params={}), record)
+        self._uploads.add(owner)
+
+    def drain_uploads(self) -> None:
+        """Have taken in the files that were acknowledged: whoever has put one finds it, whatever they ask."""
+        for owner in list(self._uploads):
+            self.drain(owner)
+            with self._guard:
+                if owner not in self._ends:  # nothing came meanwhile
+                    self._uploads.discard(owner)
+
     def drain(self, run: str | None = None) -> None:
         """Have taken in what was acknowledged, of one run (its stored id) or of all."""
         with self._guard:
@@ -126,6 +145,7 @@ class Journal:
     def forget(self) -> None:
         """Forget every run and tenant: the store is another one."""
         self._runs.clear()
+        self._uploads.clear()
         self.greeted.clear()
 
     def tick(self) -> None:

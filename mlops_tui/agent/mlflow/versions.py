@@ -81,7 +81,7 @@ def create(call: Call, ask: CreateVersion) -> dict[str, Any]:
     """Make the next version of a model that is there."""
     source, run, logged = ask.source or "", as_stored(ask.run_id or ""), ask.model_id or ""
     tags = dict(check_tag(one.key, one.value) for one in ask.tags or [])
-    call.journal.drain()  # its files may have come a moment ago
+    call.journal.drain_uploads()  # its files may have come a moment ago
     with call.reading("model:read") as session:
         if tags.get(PROMPT, "").lower() != "true" and not lies_in(session, call.caller.tenant, source, run, logged):
             which = "model_id" if logged else "run_id"
