@@ -50,6 +50,8 @@ class Listing:
         hidden: keys that are no columns but may be filtered and sorted by.
         other: says what a key is that is neither, or None.
         curves: the courses of a metric for some ids, for ``metrics.KEY.curve`` as a column.
+        place: SQL of where the database has the row, ``r.rowid``: a page of a held list finds neighbours by it without
+            a look at every id. Places change now and then; what is not found there is looked for by its id.
     """
 
     noun: str
@@ -64,6 +66,7 @@ class Listing:
     hidden: Mapping[str, Field] = field(default_factory=dict)
     other: Callable[[Session, Key], Field | None] = lambda _session, _key: None
     curves: Callable[[Session, str, list[Any]], dict[Any, list[float | None]]] | None = None
+    place: str = ""
 
     def select(self, session: Session, tenant: str, request: List) -> Table:
         """Return a page and the total.
@@ -85,10 +88,15 @@ class Listing:
 
     def ids(self, session: Session, tenant: str, filter: str, sort: str, within: str = "") -> Any:
         """Return the ids of all rows in order, as an array; ``within`` is a filter that ``filter`` narrows."""
+        return self.ordered(session, tenant, filter, sort, within)["id"]
+
+    def ordered(self, session: Session, tenant: str, filter: str, sort: str, within: str = "") -> dict[str, Any]:
+        """Return ``id`` of all rows in order, and where there are any their ``place``, as arrays; see :meth:`ids`."""
         condition, params = self.condition(session, tenant, filter, within)
         order = self._order(session, sort)
-        sql = f"SELECT {self.id} AS id FROM {self.rows_from()} {order.joins} WHERE {condition} ORDER BY {order.by}"
-        return session.columns(sql, [*order.params, *params])["id"]
+        chosen = f"{self.id} AS id" + f", {self.place} AS place" * bool(self.place)
+        sql = f"SELECT {chosen} FROM {self.rows_from()} {order.joins} WHERE {condition} ORDER BY {order.by}"
+        return session.columns(sql, [*order.params, *params])
 
     def after(
         self, session: Session, tenant: str, filter: str, order: str, limit: int, token: str = ""
@@ -117,22 +125,25 @@ class Listing:
         more = len(rows) > limit
         return [row[0] for row in rows[:limit]], by.token(rows[limit - 1][2:]) if more else ""
 
-    def page(self, session: Session, ids: list[Any], extra: Sequence[Extra | Course] = ()) -> list[list[Any]]:
+    def page(
+        self, session: Session, ids: list[Any], extra: Sequence[Extra | Course] = (), places: Sequence[int] = ()
+    ) -> list[list[Any]]:
         """Return the rows of these ids in this order; a vanished row is its id and nulls."""
         if not ids:
             return []
-        wanted = ", ".join(self.expressions[column.name] for column in self.columns)
-        found = {
-            row[0]: list(row)
-            for row in session.rows(
-                f"SELECT {wanted} FROM {self.rows_from()} WHERE {self.id} IN (SELECT unnest(?))", [ids]
-            )
-        }
+        found = self._rows(session, self.place, places) if len(places) else {}
+        if missing := [one for one in ids if one not in found]:
+            found |= self._rows(session, self.id, missing)
         rows = [found.get(one) or [one, *[None] * (len(self.columns) - 1)] for one in ids]
         for values in (one.of(session, self, ids) for one in extra):
             for one, row in zip(ids, rows, strict=True):
                 row.append(values.get(one))
         return rows
+
+    def _rows(self, session: Session, key: str, values: Sequence[Any]) -> dict[Any, list[Any]]:
+        wanted = ", ".join(self.expressions[column.name] for column in self.columns)
+        sql = f"SELECT {wanted} FROM {self.rows_from()} WHERE {key} IN (SELECT unnest(?))"
+        return {row[0]: list(row) for row in session.rows(sql, [values])}
 
     def more(self, session: Session, keys: Sequence[str]) -> list[Extra | Course]:
         """Return columns for keys that are not the list's own.
@@ -226,6 +237,7 @@ def lists(listing: Listing) -> Listing:
 class _Held:
     listing: Listing
     ids: Any
+    places: Any
     extra: list[Extra | Course]
     used: float = field(default_factory=time.monotonic)
 
@@ -249,8 +261,9 @@ class Views:
         if listing is None:
             raise BadInput(f"there is no list of {request.noun!r}", "", "one of: " + ", ".join(sorted(LISTINGS)))
         extra = listing.more(session, request.columns)
-        ids = listing.ids(session, tenant, request.filter, request.sort, request.within)
-        held = _Held(listing, ids, extra)
+        ordered = listing.ordered(session, tenant, request.filter, request.sort, request.within)
+        ids = ordered["id"]
+        held = _Held(listing, ids, ordered.get("place", ids[:0]), extra)
         name = uuid7()
         with self._guard:
             self._held[name] = held
@@ -274,4 +287,5 @@ class Views:
                 raise NotFound("this list is no longer held", "it expired or the agent was restarted", "open it again")
             held.used = time.monotonic()
             self._held.move_to_end(view)
-        return Page(rows=held.listing.page(session, held.ids[offset : offset + limit].tolist(), held.extra))
+        ids, places = (some[offset : offset + limit].tolist() for some in (held.ids, held.places))
+        return Page(rows=held.listing.page(session, ids, held.extra, places))

@@ -12,6 +12,7 @@ lists(
     Listing(
         noun="run",
         source="run r JOIN experiment e ON e.id = r.experiment_id",
+        place="r.rowid",
         columns=[
             Column(name="id", label="id", kind="id"),
             Column(name="name", label="name"),

@@ -7,6 +7,7 @@ import random
 import shutil
 import threading
 
+import numpy as np
 import pytest
 
 from mlops_tui.contracts.listing import Column, List, OpenView
@@ -214,15 +215,24 @@ def test_filters_choose_rows(store, text, expected):
     assert table.total == expected == len(table.rows)
 
 
-def test_views_hold_their_order_while_rows_come_and_go(store):
+@pytest.mark.parametrize(("place", "shift"), [("", 0), ("rowid", 0), ("rowid", 2)])
+def test_views_hold_their_order_while_rows_come_and_go(store, place, shift):
+    """Also where rows have other places than when the list was opened, as after a checkpoint."""
     store.write(lambda s: [s.insert("tag", object=f"o{i}", key="k", value="v", ts_us=i) for i in range(5)])
-    lists(Listing("thing", "tag", COLUMNS, EXPRESSIONS, "-ts"))
+    lists(Listing("thing", "tag", COLUMNS, EXPRESSIONS, "-ts", place=place))
     views = Views()
     try:
         with store.read() as session:
             view = views.open(session, "default", OpenView(noun="thing"))
+            before = views.page(session, view.view, 1, 2).rows
+        held = views._held[view.view]
+        held.places = np.roll(held.places, shift)
+        with store.read() as session:
+            assert views.page(session, view.view, 1, 2).rows == before and before[0][1:] != [None, None]
         store.write(lambda s: s.insert("tag", object="new", key="k", value="v", ts_us=99))
         store.write(lambda s: s.change("tag", ["o3"], "DELETE FROM tag WHERE object = 'o3'"))
+        if shift:
+            held.places += 1000  # nothing lies there
         with store.read() as session:
             rows = views.page(session, view.view, 0, 10).rows
         assert [row[0] for row in rows] == ["o4", "o3", "o2", "o1", "o0"] and rows[1][1:] == [None, None]
