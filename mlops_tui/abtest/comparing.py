@@ -57,7 +57,10 @@ def count(session: Session, row: dict[str, Any]) -> tuple[Counts, Counts]:
     since = traffic.since(session, row["deployment_id"], row["generation"])
     if since is None:
         return Counts(), Counts()
-    within = """deployment_id = ? AND NOT shadow AND ts >= make_timestamp(?) AND ts < make_timestamp(?)"""
+    # Requests that named their version are no sample.
+    within = (
+        """deployment_id = ? AND NOT shadow AND NOT chosen AND ts >= make_timestamp(?) AND ts < make_timestamp(?)"""
+    )
     params = [row["deployment_id"], since, row["ended_us"] or now_us()]
     exposed = session.rows(
         f"""SELECT revision_no, count(*) FROM inference
