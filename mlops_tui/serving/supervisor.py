@@ -272,6 +272,8 @@ class Supervisor:
         if self._candidate is not None and self._candidate.at == at:
             self._candidate = None
             self._tell_all("drop", at)
+        if self._candidate is None and self._current is not None:
+            self._vault.keep(self._current.models)  # a file may be mended before it is asked for again
 
     def _switch_when_all_have(self) -> None:
         """Let every worker that serves go over to new routes in the same moment: when the last one has loaded them."""

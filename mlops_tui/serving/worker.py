@@ -274,10 +274,17 @@ class Worker:
                 self._stop.set()
 
     def _keep_file(self, key: str, fd: int) -> None:
-        if key in self._files:
+        """Keep the memory file of a model; of a plain file that was changed, the newer one unless it is in use."""
+        old = self._files.get(key)
+        in_use = self._plan is not None and key in self._plan.routes.models
+        if old is not None and (in_use or os.path.sameopenfile(old, fd)):
             os.close(fd)
-        else:
-            self._files[key] = fd
+            return
+        if old is not None:
+            os.close(old)
+            if (stale := self._models.pop(key, None)) is not None:
+                self._loader.submit(stale.close)
+        self._files[key] = fd
 
     def _say(self, message: Message) -> bool:
         """Tell the supervisor something; False when it does not hear."""
