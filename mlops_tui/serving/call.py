@@ -34,6 +34,13 @@ class Reader(Protocol):
         """
 
 
+class Owner(Protocol):
+    """Whoever carries answers away."""
+
+    def deliver(self) -> None:
+        """Take the answers that are there."""
+
+
 class Ticket:
     """One request from its arrival to its answer.
 
@@ -48,7 +55,7 @@ class Ticket:
         rows: how many rows they hold.
         answer: None until there is one.
         envelope: what its head said.
-        owner: whoever carries the answer away, for the transport to use.
+        owner: whoever carries the answer away, if the transport has noted it.
         rescued: ``arm`` stands in for another one.
         logged: it is in the inference log.
         shadowed: it may be repeated on shadows.
@@ -81,7 +88,7 @@ class Ticket:
         self.feed: Feed = {}
         self.rows = 0
         self.answer: Answer | None = None
-        self.owner: object = None
+        self.owner: Owner | None = None
         self.rescued, self.logged, self.shadowed = False, True, True
         self.chosen = False
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from mlops_tui.serving.app import App, Entry
+from mlops_tui.serving.call import Owner
 from mlops_tui.serving.counters import Gauge, Slot
 from mlops_tui.serving.deployment import Deployment
 from mlops_tui.serving.problem import Answer, Headers
@@ -30,12 +31,8 @@ class Known(NamedTuple):
     size: int
 
 
-@runtime_checkable
-class Carrier(Protocol):
+class Carrier(Owner, Protocol):
     """A connection, as the front sees it."""
-
-    def deliver(self) -> None:
-        """Write the answers that wait."""
 
     def check_time(self, now: float) -> None:
         """End what takes too long."""
@@ -143,7 +140,7 @@ class Front:
     def late(self) -> None:
         """Deliver what a thread has run; it belongs to requests of former turns."""
         for ticket in self.app.settle():
-            if isinstance(ticket.owner, Carrier):
+            if ticket.owner is not None:
                 ticket.owner.deliver()
         if self.app.predictor.owes_shadows:
             self._after_answers()
