@@ -14,6 +14,8 @@ from mlops_tui.tui.theme import MARKS
 
 OVER = ("Succeeded", "RolledBack", "Aborted", "Superseded")
 _NAMES = {"error": "errors", "wrong": "wrong", "latency": "latency", "score": "drift"}
+PLACES = {"error": 2, "latency": 3, "wrong": 4, "score": 5}
+"""Mark and colour of each check in the chart of the evidence; the first two are those of the sides."""
 _GAUGE = 5
 """Cells of the bar that says how much of the evidence that is needed is there."""
 _PROSE = 30
@@ -98,7 +100,7 @@ def _check(one: Check) -> list[Part]:
     tone = "fail" if share >= 1 else "warn" if share >= 0.5 else "dim"
     judged = one.kind != "limit"
     return [
-        _NAMES.get(one.event, one.event) if judged else line(one.event, (" limit", "dim")),
+        _name(one.event) if judged else line(one.event, (" limit", "dim")),
         _share(stable),
         _share(canary),
         fmt.number(ratio) if ratio is not None else (fmt.NONE, "faint"),
@@ -142,7 +144,7 @@ def _look(one: Look) -> list[Part]:
         (f"{one.look}", "dim"),
         (fmt.hour(one.ts, True), "dim"),
         (f"{one.step + 1}", "dim"),
-        _NAMES.get(one.event, one.event),
+        _name(one.event),
         _of(one.bad_stable, one.n_stable),
         _of(one.bad_canary, one.n_canary),
         odds(one.log_e_harm),
@@ -178,6 +180,14 @@ def timeline(rollout: Rollout, cells: int) -> list[Line]:
             lines.append(before)
         lines += [line(" " * indent, more) for more in told]
     return lines
+
+
+def _name(event: str) -> Line:
+    """Return what a check is called, behind its mark in the chart of the evidence."""
+    if event not in PLACES:
+        return line(_NAMES.get(event, event))
+    place = PLACES[event]
+    return line((f"{MARKS[place]} ", f"series-{place}"), _NAMES.get(event, event))
 
 
 def _rate(bad: float, n: int) -> float | None:

@@ -13,6 +13,7 @@ from mlops_tui.contracts.rollout import Look, Rollout
 from mlops_tui.core.clock import MINUTE, SECOND
 from mlops_tui.tui.door import Door
 from mlops_tui.tui.screens.deploy_lines import series_place
+from mlops_tui.tui.screens.rollout_lines import PLACES
 from mlops_tui.tui.widgets.charts import Charts
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ POINTS = 80
 LAST_MINUTES = 30.0
 _BEFORE, _AFTER = 2 * MINUTE, MINUTE
 """How much is shown around a rollout, so that one sees what was usual."""
-_EVENTS = ("error", "latency", "wrong", "score")
 _CAP = math.log(1e6)
 
 
@@ -102,7 +102,7 @@ def evidence(looks: Sequence[Look]) -> list[Series]:
         series(event, [one.ts for one in some], [math.exp(min(one.log_e_harm, _CAP)) for one in some], place=place)
         for event, some in by_event.items()
         if len(some) > 1
-        for place in [_EVENTS.index(event) + 2 if event in _EVENTS else 6]
+        for place in [PLACES.get(event, 6)]
     ]
 
 

@@ -153,6 +153,7 @@ class Charts(Container):
             if name != chart.name_drawn:
                 chart.name_drawn, chart.log_y = name, name in self._logs
                 chart.show(())
+                chart.told = not name
             # What all names of a kind begin with says nothing on each of them.
             chart.title = name.removeprefix(f"{self._kind}/") or self._kind or "Curves"
             chart.display = seen

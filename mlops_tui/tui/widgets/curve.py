@@ -72,7 +72,7 @@ class Curve(Panel):
         self.series: tuple[Series, ...] = ()
         self.levels: tuple[Level, ...] = ()
         self.axis, self.log_y = "step", False
-        self.name_drawn = title
+        self.name_drawn, self.told = title, True
         self.shared = shared or Shared()
         self.shared.charts.append(self)
         self._drawn: Drawn | None = None
@@ -99,11 +99,22 @@ class Curve(Panel):
             levels: horizontal lines behind them.
             axis: what x is, see ``plot.Look``.
         """
-        if (tuple(series), tuple(levels), axis) == (self.series, self.levels, self.axis) and self.problem is None:
+        first, self.told = not self.told, True
+        if (
+            not first
+            and (tuple(series), tuple(levels), axis) == (self.series, self.levels, self.axis)
+            and self.problem is None
+        ):
             return
         self.series, self.levels, self.axis = tuple(series), tuple(levels), axis
         self.problem = None
         self.again()
+
+    def _inside(self, y: int, cells: int) -> Strip:
+        # Nothing is known to be empty before it has been read.
+        if not self.told and not self.problem:
+            return strip(BLANK, self.ink, cells=cells)
+        return super()._inside(y, cells)
 
     def body(self, y: int, cells: int) -> Strip:
         """Draw one row of the chart."""
