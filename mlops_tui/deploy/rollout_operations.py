@@ -1,4 +1,4 @@
-"""Operations of rollouts. What happens between them is the engine's."""
+"""Beginning a rollout. What happens then is the engine's."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 import msgspec
 
 from mlops_tui.contracts import rollout as contract
-from mlops_tui.contracts.operation import Change, Done, Plan
+from mlops_tui.contracts.operation import Change, Plan
 from mlops_tui.contracts.rollout_file import Spec, seconds
-from mlops_tui.core.clock import SECOND
 from mlops_tui.core.errors import BadInput, Conflict, Refused
 from mlops_tui.core.ids import uuid7
 from mlops_tui.deploy import fallback, rollout_file, rollouts, traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.gating import differs
-from mlops_tui.deploy.machine import GOING_BACK, WORDS, entry, refuse_word
+from mlops_tui.deploy.machine import GOING_BACK
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
 from mlops_tui.serving.routing import STICKY_ID
@@ -51,7 +50,7 @@ class StartRollout:
         refuse_unservable(version)
         if why := differs(version, spec.digest):
             raise Refused(f"{label(version)} is not what was pinned", why, f"mlops version show {label(version)}")
-        stable = ended["stable_no"] if ended and ended["state"] != "Baking" else _stable(ctx, row["id"])
+        stable = ended["stable_no"] if ended and ended["state"] != "Baking" else stable_of(ctx, row["id"])
         if ended and ended["state"] == "Baking":
             stable = ended["canary_no"]
         serving = ctx.session.value(
@@ -127,7 +126,8 @@ def _asked(ctx: Context, request: contract.StartRollout) -> Spec:
     return rollout_file.chosen(request, labelled)
 
 
-def _stable(ctx: Context, deployment: str) -> int:
+def stable_of(ctx: Context, deployment: str) -> int:
+    """Return the revision of a deployment that is stable now."""
     now = traffic.current(ctx.session, deployment)
     assert now is not None  # written together with the deployment
     return now.split.stable
@@ -201,202 +201,3 @@ def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, An
 def status(ctx: Context, request: contract.RolloutRef) -> contract.Rollout:
     """Show a rollout."""
     return rollouts.shown(ctx.session, rollouts.find(ctx.session, ctx.tenant, request.rollout))
-
-
-class _Steer:
-    """A person's word to a rollout under way; the table of states says where it may be said and where it leads."""
-
-    word = ""
-
-    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
-        """Return state, step, weight and split that come of the word; no split: the one in force stays."""
-        raise NotImplementedError
-
-    def plan(self, ctx: Context, request: contract.RolloutRef) -> Plan:
-        """Check that the rollout can be steered so."""
-        row = rollouts.find(ctx.session, ctx.tenant, request.rollout)
-        refuse_word(self.word, row["state"], row["deployment"])
-        state, step, weight, split = self.leads(row, rollout_file.kept(row["spec"]))
-        changes = [Change(object=f"rollout:{row['id']}", field="state", before=row["state"], after=state)]
-        if weight != row["weight"]:
-            changes.append(
-                Change(
-                    object=f"rollout:{row['id']}", field="weight", before=f"{row['weight']:g} %", after=f"{weight:g} %"
-                )
-            )
-        environment = ctx.session.value("SELECT environment FROM deployment WHERE id = ?", [row["deployment_id"]])
-        return Plan(
-            operation=f"rollout.{self.word}",
-            object=f"rollout:{row['id']}",
-            text=f"the rollout of {row['deployment']} is {WORDS[self.word].told}",
-            changes=changes,
-            environment=environment if self.word in ("promote", "approve") else "",
-            data={"row": row, "leads": (state, step, weight, split)},
-        )
-
-    def apply(self, ctx: Context, request: contract.RolloutRef, plan: Plan) -> Done:
-        """Enter the state, with its split in the same transaction; the engine goes on from there."""
-        row, (state, step, weight, split) = plan.data["row"], plan.data["leads"]
-        text = f"{WORDS[self.word].told} by {ctx.caller.name}" + (f": {ctx.caller.reason}" if ctx.caller.reason else "")
-        now = traffic.current(ctx.session, row["deployment_id"])
-        came = None
-        if split is not None and (now is None or now.split != split):
-            came = traffic.shift(ctx, row["deployment_id"], split, row["strategy"], text)
-        rollouts.enter(ctx, row, state, step, weight, text, word=self.word, generation=came)
-        return Done(object=plan.object, text=plan.text)
-
-
-@implements(contract.pause)
-class Pause(_Steer):
-    """Hold a rollout where it is; harm still ends it."""
-
-    word = "pause"
-
-    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
-        """Stay."""
-        return "Paused", row["step"], row["weight"], None
-
-
-@implements(contract.resume)
-class Resume(_Steer):
-    """Let a paused rollout go on: its step begins anew."""
-
-    word = "resume"
-
-    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
-        """Show the step again, if harm had taken its traffic away."""
-        begin = entry(spec, row["stable_no"], row["canary_no"], row["step"])
-        return begin.state, row["step"], begin.weight, begin.split
-
-
-@implements(contract.approve)
-class Approve(_Steer):
-    """Say the word that a rollout waits for: the next step begins."""
-
-    word = "approve"
-
-    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
-        """Begin the next step."""
-        begin = entry(spec, row["stable_no"], row["canary_no"], row["step"] + 1)
-        return begin.state, row["step"] + 1, begin.weight, begin.split
-
-
-@implements(contract.promote)
-class Promote(_Steer):
-    """Give the new version all traffic now; one that has it is done at once."""
-
-    word = "promote"
-
-    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
-        """Skip what is left."""
-        if row["state"] == "Baking":
-            return "Succeeded", row["step"], 100.0, traffic.all_to(row["canary_no"])
-        return "Promoting", row["step"], 100.0, entry(spec, row["stable_no"], row["canary_no"], len(spec.steps)).split
-
-
-@implements(contract.abort)
-class Abort(_Steer):
-    """Give the stable version all traffic and end."""
-
-    word = "abort"
-
-    def leads(self, row: dict[str, Any], spec: Spec) -> tuple[str, int, float, traffic.Split | None]:
-        """Give stable everything at once; the engine ends the rollout when the servers show it."""
-        return "Aborting", row["step"], 0.0, traffic.all_to(row["stable_no"])
-
-
-@implements(contract.rollback)
-class Rollback:
-    """Bring a deployment back: out of a rollout under way to stable, else to what was stable before.
-
-    While the old version is loaded this is one swap of pointers in the servers, whatever state the rollout is in.
-    """
-
-    def plan(self, ctx: Context, request: contract.OneDeployment) -> Plan:
-        """Find what to go back to."""
-        row = find_deployment(ctx.session, ctx.tenant, request.deployment)
-        under_way = next(iter(rollouts.active(ctx.session, row["id"])), None)
-        if under_way:
-            refuse_word("rollback", under_way["state"], row["name"])
-            serving, back = under_way["canary_no"], under_way["stable_no"]
-        else:
-            refuse_busy(ctx, row)
-            serving, back = self._before(ctx, row)
-        labels = labels_of(ctx.session, row["id"])
-        return Plan(
-            operation="rollout.rollback",
-            object=f"deploy:{row['name']}",
-            text=f"{row['name']} goes back from {labels[serving]} to {labels[back]}",
-            changes=[
-                Change(object=f"deploy:{row['name']}", field="serves", before=labels[serving], after=labels[back])
-            ],
-            environment=row["environment"],
-            data={"id": row["id"], "before": back, "rollout": under_way},
-        )
-
-    def _before(self, ctx: Context, row: dict[str, Any]) -> tuple[int, int]:
-        """Return what serves and what was stable before, while the window for going back is open."""
-        before = traffic.before_stable(ctx.session, row["id"])
-        if before is None:
-            raise Conflict(
-                f"{row['name']} has nothing to go back to",
-                "no other version was stable before this one",
-                f"mlops deploy show {row['name']}",
-            )
-        last = rollouts.newest(ctx.session, row["id"])
-        window = seconds(rollout_file.kept(last["spec"]).rollback_window) if last else None
-        if last and window is not None and last["state"] == "Succeeded" and ctx.now - last["since"] > window * SECOND:
-            model = ctx.session.value(
-                """SELECT m.name || '@' || v.version FROM revision r JOIN model_version v ON v.id = r.version_id
-                   JOIN model m ON m.id = v.model_id WHERE r.deployment_id = ? AND r.no = ?""",
-                [row["id"], before],
-            )
-            raise Conflict(
-                f"the window for going back at once is over ({window / 86_400:g} days)",
-                "what was good then is judged again",
-                f"mlops rollout start {row['name']} {model}",
-            )
-        return _stable(ctx, row["id"]), before
-
-    def apply(self, ctx: Context, request: contract.OneDeployment, plan: Plan) -> Done:
-        """Shift all traffic back."""
-        split, row = traffic.all_to(plan.data["before"]), plan.data["rollout"]
-        why = ctx.caller.reason or plan.text
-        came = traffic.shift(ctx, plan.data["id"], split, row["strategy"] if row else "rollback", why)
-        if row:
-            text = f"rolled back by {ctx.caller.name}" + (f": {ctx.caller.reason}" if ctx.caller.reason else "")
-            rollouts.enter(ctx, row, "RollingBack", row["step"], 0.0, text, word="rollback", generation=came)
-        ctx.emit("deploy", plan.data["id"], "rolled back", plan.text, plan.object)
-        return Done(object=plan.object, text=plan.text)
-
-
-@implements(contract.history)
-def history(ctx: Context, request: contract.HistoryRequest) -> contract.History:
-    """Show every change of a deployment's traffic."""
-    row = find_deployment(ctx.session, ctx.tenant, request.deployment)
-    labels = labels_of(ctx.session, row["id"])
-    rows = ctx.session.rows(
-        """SELECT epoch_us(ts), seq, split, strategy, actor, reason FROM traffic_event
-           WHERE deployment_id = ? ORDER BY seq DESC LIMIT ?""",
-        [row["id"], request.limit],
-    )
-    total = ctx.session.value("SELECT count(*) FROM traffic_event WHERE deployment_id = ?", [row["id"]])
-    shifts = [
-        contract.Shift(
-            ts=ts,
-            generation=seq,
-            traffic=_shares(msgspec.json.decode(split, type=traffic.Split), labels),
-            by=strategy,
-            actor=actor,
-            text=reason,
-        )
-        for ts, seq, split, strategy, actor, reason in rows
-    ]
-    return contract.History(deployment=row["name"], total=total, shifts=shifts)
-
-
-def _shares(split: traffic.Split, labels: dict[int, str]) -> str:
-    """Return a split as people read it: ``v1 90 %  v2 10 %``, ``v2 shadow``."""
-    return "  ".join(
-        f"{labels[one.no]} {'shadow' if one.role == 'shadow' else f'{one.weight:g} %'}" for one in split.shares
-    )
