@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlops_tui.contracts import undo as contract
-from mlops_tui.contracts.inverse import Inverse, inverses
+from mlops_tui.contracts.inverse import REVERSIBLE, Inverse, inverses
 from mlops_tui.contracts.operation import Change, Done, Empty, Plan, Request, find
 from mlops_tui.core.errors import Conflict, NotFound
 from mlops_tui.door import Context, implements
@@ -83,6 +83,8 @@ def _last(ctx: Context) -> Past:
         changes = msgspec.convert(detail.get("changes", []), list[Change])
         if row["action"] == contract.last.name:
             undone.update(change.after for change in changes if change.field == _MARK)
+        elif row["seq"] not in undone and "sha256" in detail and row["action"].partition(".")[2] in REVERSIBLE:
+            raise Conflict("the last change is too large to be taken back", row["action"], "mlops audit list shows it")
         elif row["seq"] not in undone and changes:
             back = inverses(row["action"], row["object"].partition(":")[2], changes)
             if back:

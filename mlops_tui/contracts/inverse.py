@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from mlops_tui.contracts.operation import OPERATIONS, Change
 
 _TOGGLE = "toggle:"
+REVERSIBLE = frozenset(("note", "tag", "delete", "restore"))
+"""Verbs of the changes that can be taken back."""
 _OTHER = {"delete": "restore", "restore": "delete"}
 
 
@@ -41,7 +43,21 @@ def inverses(operation: str, subject: str, changes: Sequence[Change]) -> list[In
         found = [inverse(operation, name.partition(":")[2], some) for name, some in by_object.items()]
     else:
         found = [inverse(operation, subject, changes)]
-    return [one for one in found if one is not None]
+    return _together([one for one in found if one is not None])
+
+
+def _together(found: Sequence[Inverse]) -> list[Inverse]:
+    """Make one operation of those that differ in their object alone, where it takes many."""
+    made: dict[str, Inverse] = {}
+    for one in found:
+        first, *names = OPERATIONS[one.operation].request.__struct_fields__
+        if "also" not in names:
+            return list(found)
+        rest = {key: value for key, value in one.fields.items() if key != first}
+        same = made.setdefault(repr((one.operation, rest)), one)
+        if same is not one:
+            same.fields.setdefault("also", []).append(one.fields[first])
+    return list(made.values())
 
 
 def inverse(operation: str, subject: str, changes: Sequence[Change]) -> Inverse | None:

@@ -13,7 +13,7 @@ from mlops_tui.contracts.operation import Answer, Done, Request, operation
 RunRef = Annotated[str, Meta(description="run name, or the beginning or end of its id")]
 
 
-Also = Annotated[list[RunRef], Meta(max_length=1000, description="one more run to do the same to")]
+Also = Annotated[list[RunRef], Meta(max_length=500, description="one more run to do the same to")]
 
 
 class OneRun(Request, frozen=True):

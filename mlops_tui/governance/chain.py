@@ -22,7 +22,8 @@ from mlops_tui.core.jsonx import canonical
 GENESIS = "0" * 64
 CHECKPOINT_EVERY = 64
 CHECKPOINT_SECONDS = 60
-DETAIL_BYTES = 4096
+DETAIL_BYTES = 2**18
+"""Of an act, that it can be taken back: a thousand runs deleted at once, or the longest note, before and after."""
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _STRANGER = "the checkpoint over {} was not signed by the key of this chain"
 _encode = msgspec.json.Encoder().encode
@@ -146,7 +147,7 @@ def link(prev: str, record: Record) -> str:
 
 
 def detail_of(value: Mapping[str, Any]) -> str:
-    """Return what an act changed as canonical JSON text; over 4 KiB, its SHA-256 and size instead.
+    """Return what an act changed as canonical JSON text; over 256 KiB, its SHA-256 and size instead.
 
     Raises:
         BadInput: the value cannot be written as JSON.

@@ -12,8 +12,8 @@ from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.door import Context, implements
 from mlops_tui.spool.text import is_name
 from mlops_tui.tracking.contents import put_tags
-from mlops_tui.tracking.find import find_run
-from mlops_tui.tracking.read import models_of
+from mlops_tui.tracking.find import find_runs
+from mlops_tui.tracking.read import versions_of
 
 _MAX_TEXT = 100_000
 _NAMED = 3
@@ -85,8 +85,9 @@ class Delete:
                 raise Conflict(f"the run {row['name']} is running", "", "stop it first: mlops job stop, or Ctrl-C")
         changes = [_hidden(row, False, True) for row in rows]
         plan = _plan("delete", rows, f"delete {_named(rows)}", changes, [])
-        made = [(row["name"], name) for row in rows for name in models_of(ctx.session, row["id"])]
-        plan.warnings = [f"{name} was made by {run} and stays" for run, name in made]
+        names = {row["id"]: row["name"] for row in rows}
+        made = versions_of(ctx.session, [*names])
+        plan.warnings = [f"{name} was made by {names[run]} and stays" for run, name in made]
         return plan
 
     def apply(self, ctx: Context, request: contract.DeleteRun, plan: Plan) -> Done:
@@ -117,8 +118,7 @@ class Restore:
 
 def _rows(ctx: Context, first: str, also: Sequence[str]) -> list[dict[str, Any]]:
     """Return the runs that are meant, each once, in the order in which they were named."""
-    found = [find_run(ctx.session, ctx.tenant, typed) for typed in (first, *also)]
-    return list({row["id"]: row for row in found}.values())
+    return find_runs(ctx.session, ctx.tenant, [first, *also])
 
 
 def _tags(ctx: Context, rows: list[dict[str, Any]]) -> dict[tuple[str, str], str]:

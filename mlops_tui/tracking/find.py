@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from mlops_tui.core.errors import NotFound
@@ -14,7 +15,7 @@ _DIGITS = re.compile(r"[0-9a-f]{9,32}")
 _ROW = """
 SELECT r.* REPLACE (epoch_us(r.started) AS started, epoch_us(r.ended) AS ended, epoch_us(r.heartbeat) AS heartbeat,
                     epoch_us(r.resumed) AS resumed, epoch_us(r.deleted) AS deleted), e.name AS experiment
-FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id = ?
+FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id IN (SELECT unnest(?))
 """
 
 
@@ -42,7 +43,20 @@ def find_run(session: Session, tenant: str, typed: str) -> dict[str, Any]:
 
 def row_of(session: Session, run: str) -> dict[str, Any] | None:
     """Return a run's row by its whole id, with its ``experiment``; times in µs."""
-    return session.dict(_ROW, [run])
+    return session.dict(_ROW, [[run]])
+
+
+def find_runs(session: Session, tenant: str, typed: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of runs, each once, in the order in which they are named; whole ids are looked up at once.
+
+    Raises:
+        NotFound: there is no such run.
+        BadInput: an id fragment fits several.
+    """
+    rows = session.dicts(_ROW, [list(typed)])
+    whole = {row["id"]: row for row in rows if row["tenant"] == tenant}
+    found = [whole.get(one) or find_run(session, tenant, one) for one in typed]
+    return list({row["id"]: row for row in found}.values())
 
 
 def elsewhere(session: Session, owner: str) -> bool:

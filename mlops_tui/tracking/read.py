@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -99,10 +100,16 @@ def params_of(session: Session, run: str) -> dict[str, str]:
 
 def models_of(session: Session, run: str) -> list[str]:
     """Return the model versions that came from a run, as ``employment@3``."""
-    return session.column(
-        """SELECT m.name || '@' || v.version FROM model_version v JOIN model m ON m.id = v.model_id
-           WHERE v.run_id = ? AND v.deleted IS NULL AND m.deleted IS NULL ORDER BY m.name, v.version""",
-        [run],
+    return [name for _, name in versions_of(session, [run])]
+
+
+def versions_of(session: Session, runs: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the model versions that came from these runs, each behind its run."""
+    return session.rows(
+        """SELECT v.run_id, m.name || '@' || v.version FROM model_version v JOIN model m ON m.id = v.model_id
+           WHERE v.run_id IN (SELECT unnest(?)) AND v.deleted IS NULL AND m.deleted IS NULL
+           ORDER BY m.name, v.version""",
+        [list(runs)],
     )
 
 

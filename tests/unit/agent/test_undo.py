@@ -131,6 +131,14 @@ def test_many_runs_are_changed_by_one_plan_and_taken_back_by_one_undo(call, more
     assert [call("run.show", run=name).tags.get("stage") for name in ("one", "two", "three")] == [None, "old", None]
 
 
+def test_hundreds_of_runs_are_taken_back_as_one(call, more_runs):
+    more_runs(*(f"n{i}" for i in range(60)))
+    ids = [row[0] for row in call("run.list", limit=100).rows]
+    call("run.delete", run=ids[0], also=ids[1:])
+    call("undo.last")
+    assert call("run.list").total == len(ids)
+
+
 def test_of_many_runs_all_are_deleted_or_none(call, more_runs):
     more_runs("two")
     call("run.delete", run="two")

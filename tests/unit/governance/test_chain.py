@@ -247,7 +247,7 @@ def test_a_tree_needs_the_right_number_of_peaks():
 
 def test_details_are_canonical_and_small():
     assert detail_of({"b": 1, "a": {"d": None, "c": [1.5]}}) == '{"a":{"c":[1.5],"d":null},"b":1}'
-    big = {"x": "y" * 5000}
+    big = {"x": "y" * 500_000}
     assert json.loads(detail_of(big)) == {
         "bytes": len(canonical(big)),
         "sha256": hashlib.sha256(canonical(big)).hexdigest(),
