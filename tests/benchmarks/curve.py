@@ -1,6 +1,7 @@
 """A curve of a million points, down-sampled as the agent does it: ``curve.py [points]``.
 
-The points came some at a time between those of another run, as training writes them, into an encrypted store.
+The points came some at a time, as training writes them, into an encrypted store: alone, and between those of a second
+run with two metrics.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from mlops_tui.store.store import Store
 BATCH, BUCKETS, REPEAT = 5_000, 500, 25
 
 
-def fill(session: Session, book: series.SeriesBook, first: int) -> None:
-    """Write the next points of the long curve, and as many of another run."""
+def fill(session: Session, book: series.SeriesBook, first: int, runs: dict[str, list[str]]) -> None:
+    """Write the next points of each run."""
     chance = np.random.default_rng(first)
     step = np.arange(first, first + BATCH)
     ts = 1_790_000_000_000_000 + 1000 * step
-    for run, names in (("long", ["loss"]), ("other", ["loss", "auc"])):
+    for run, names in runs.items():
         which = np.arange(BATCH) % len(names)
         book.append_coded(session, "run", run, names, which, step, ts, chance.normal(size=BATCH))
 
@@ -44,19 +45,27 @@ def timed(store: Store) -> str:
     return f"{statistics.median(wall[1:]):10.1f}{statistics.median(processor[1:]):10.1f}"
 
 
-def main(points: int) -> None:
-    """Print the table."""
+def measure(points: int, what: str, runs: dict[str, list[str]]) -> None:
+    """Fill a store and print its row."""
     with tempfile.TemporaryDirectory() as folder:
         store, book = Store(Path(folder) / "store", "k" * 32), series.SeriesBook()
         store.settled = book.settled
         for first in range(0, points, BATCH):
-            store.write(lambda session, first=first: fill(session, book, first))
+            store.write(lambda session, first=first: fill(session, book, first, runs))
         store.checkpoint().result()
-        print(f"{points:,} points → {BUCKETS} buckets, ms{'wall':>14}{'processor':>11}   load {os.getloadavg()[0]:.1f}")
-        print(f"{'its halves at once':30}{timed(store)}")
+        long, halves = series.LONG, timed(store)
         series.LONG = points + 1
-        print(f"{'one after the other':30}{timed(store)}")
+        print(f"{what:30}{halves}{timed(store)}", flush=True)
+        series.LONG = long
         store.close()
+
+
+def main(points: int) -> None:
+    """Print the table."""
+    print(f"{points:,} points → {BUCKETS} buckets, ms; load {os.getloadavg()[0]:.1f}")
+    print(f"{'':30}{'halves at once: wall, CPU':>26}{'one after the other':>22}")
+    measure(points, "alone", {"long": ["loss"]})
+    measure(points, "between those of another run", {"long": ["loss"], "other": ["loss", "auc"]})
 
 
 if __name__ == "__main__":
