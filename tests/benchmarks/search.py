@@ -37,13 +37,16 @@ EACH, BATCH, REPEAT = 20, 50_000, 9
 
 
 def fill(session: Session, first: int, count: int) -> None:
-    """Write runs with their parameters and metrics, in the order in which they would come."""
+    """Write runs with their parameters and metrics, in the order in which they would come.
+
+    None is running: the agent would look after 25,000 processes that never were, all the while it is measured.
+    """
     session.execute(
         f"""
         INSERT INTO run (id, experiment_id, tenant, name, kind, status, started, ended, host, boot, actor,
                          command, git_sha, git_branch, error, note, summary, metric, value)
         SELECT {_ID}, 'e' || i % 5, 'default', format('resnet-{{:06d}}', i), 'train',
-               ['done', 'failed', 'done', 'running'][1 + (hash(i) % 4)::BIGINT],
+               ['done', 'failed', 'done', 'killed'][1 + (hash(i) % 4)::BIGINT],
                TIMESTAMP '2026-01-01' + to_seconds(i // 2), TIMESTAMP '2026-01-01' + to_seconds(i // 2 + i % 3600),
                'box' || i % 7, '', 'amal', 'train.py', md5(i::VARCHAR), 'main', '', '', 'lr=0.01 depth=8', 'm0',
                hash(i) / 18446744073709551615.0
