@@ -154,7 +154,14 @@ def test_a_rollout_under_way_its_evidence_and_its_end(shown, monkeypatch):
     stage.model(versions=2)
     made = stage.serve()
     stage.call(
-        "rollout.start", deployment="census", model="census@2", steps=[25.0], look_s=0.01, step_s=60, min_requests=50
+        "rollout.start",
+        deployment="census",
+        model="census@2",
+        steps=[25.0],
+        look_s=0.01,
+        step_s=60,
+        min_requests=50,
+        events=["error", "wrong"],
     )
     [line] = shown.now().traffic
     assert (line.kind, line.name, line.state, line.text) == ("canary", "census", "Pending", "v1 → v2  no rows yet")
