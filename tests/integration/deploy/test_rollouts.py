@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 GOOD, ALSO_GOOD, WRONG = (0.0, 4.0, -2.0), (0.0, 8.0, -4.0), (0.0, -4.0, 2.0)
-FAST = {"look_s": 0.25, "step_s": 0.6, "min_requests": 30, "keep_old_s": 0.5}
+FAST = {"look_s": 0.25, "step_s": 0.6, "min_requests": 30, "keep_old_s": 0.5, "events": ["error", "latency", "wrong"]}
 
 
 def port_of(shown):
