@@ -11,7 +11,7 @@ from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.door import Context, implements
 from mlops_tui.spool.text import is_name
-from mlops_tui.tracking.contents import put_tags
+from mlops_tui.tracking.contents import tag_all
 from mlops_tui.tracking.find import find_runs
 from mlops_tui.tracking.read import versions_of
 
@@ -66,8 +66,7 @@ class Tag:
         runs, kept = plan.data["ids"], {key: value for key, value in request.tags.items() if value}
         old = "DELETE FROM tag WHERE object IN (SELECT unnest(?)) AND key IN (SELECT unnest(?))"
         ctx.session.change("tag", runs, old, [runs, [*request.tags]])
-        for run in runs:
-            put_tags(ctx, run, [(ctx.now, kept)])
+        tag_all(ctx, runs, kept)
         return _done(ctx, plan, "tagged")
 
 

@@ -179,6 +179,25 @@ def put_tags(ctx: Context, object: str, writes: Sequence[tuple[int, Mapping[str,
     )
 
 
+def tag_all(ctx: Context, runs: Sequence[str], tags: Mapping[str, str]) -> None:
+    """Set tags on many runs at once; what they had by these keys is gone already."""
+    said = {key: value for key, value in tags.items() if key in _SAID["run"] or key in _MOVED}
+    plain = {key: value for key, value in tags.items() if key not in said}
+    if plain:
+        ctx.session.insert_columns(
+            "tag",
+            {
+                "object": [run for run in runs for _ in plain],
+                "key": [*plain] * len(runs),
+                "value": [*plain.values()] * len(runs),
+                "ts_us": [ctx.now] * (len(runs) * len(plain)),
+            },
+        )
+    if said:
+        for run in runs:
+            put_tags(ctx, run, [(ctx.now, said)])
+
+
 def named(ctx: Context, run: str) -> None:
     """Note that a run was given a name: its tags say it again."""
     if ctx.session.row("SELECT 1 FROM tag WHERE object = ? AND key = ?", [run, UNNAMED]):
