@@ -32,8 +32,9 @@ def agree(client: Client, operation: Operation[Any, Any], request: Request, wish
         raise NotAllowed("this session is read-only", "readonly is set", "mlops config show --origin says where")
     plan = client.plan(operation, request, reason=wishes.reason)
     asked_for = str(getattr(request, "environment", ""))
-    if PRODUCTION & {str(wishes.config.get("environment")), asked_for, plan.environment}:
-        _agree_in_production(plan, request, wishes)
+    in_production = PRODUCTION & {str(wishes.config.get("environment")), asked_for, plan.environment}
+    if in_production or wishes.confirm:
+        _agree_by_name(plan, request, wishes)
     elif wishes.yes or operation.verb not in ASKED:
         return ""
     elif not wishes.can_ask:
@@ -54,7 +55,7 @@ def name_of(plan: Plan, request: Request) -> str:
     return typed if isinstance(typed, str) and typed else short(name)
 
 
-def _agree_in_production(plan: Plan, request: Request, wishes: Wishes) -> None:
+def _agree_by_name(plan: Plan, request: Request, wishes: Wishes) -> None:
     name = name_of(plan, request)
     typed = wishes.confirm
     if not typed and wishes.can_ask:

@@ -126,6 +126,9 @@ def test_changes_ask_when_it_matters(mlops, typed, agent, script):
     code, screen = typed("run", "delete", "one", answer="y\n", asks="[y/N]")
     assert code == 0 and deleted(), screen
     assert mlops("run", "restore", "one").returncode == 0
+    assert mlops("run", "delete", "one", "--confirm", "two").returncode == 3 and not deleted()
+    assert mlops("run", "delete", "one", "--confirm", "one").returncode == 0 and deleted(), "the name is a yes, too"
+    assert mlops("run", "restore", "one").returncode == 0
     assert mlops("run", "delete", "one", "--yes", "--reason", "too old").returncode == 0
     records = json.loads(mlops("audit", "list", "--json").stdout)["rows"]
     assert "too old" in [record["reason"] for record in records]
