@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,9 +62,21 @@ def _fp16() -> str:
 
 def _dynamic(model: Path, target: Path, rows: Sequence[Feed]) -> None:
     tools = quantisation()
-    logging.getLogger().setLevel(logging.ERROR)
-    tools.quantize_dynamic(str(model), str(target), weight_type=tools.QuantType.QInt8)
+    with _quiet():
+        tools.quantize_dynamic(str(model), str(target), weight_type=tools.QuantType.QInt8)
     _keep_words(model, target)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hear no advice of the quantiser, which it gives to the root of all loggers."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def _static(model: Path, target: Path, rows: Sequence[Feed]) -> None:

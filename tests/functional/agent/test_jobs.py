@@ -128,7 +128,9 @@ def test_a_child_that_is_killed_begins_again(client, train, ended, until, tmp_pa
     os.kill(child, signal.SIGKILL)
     done = ended(job)
     assert (done.status, done.attempt) == ("done", 2)
-    told = [row[5] for row in client.call("event.list", {"filter": "topic:job"}).rows]
+    events = client.call("event.list", {"filter": "topic:job"})
+    text = [column.name for column in events.columns].index("text")
+    told = [row[text] for row in events.rows]
     assert any("begins again: ended by SIGKILL" in text for text in told)
 
 
