@@ -38,6 +38,10 @@ from mlops_tui.plugins.loader import key_sources
 from mlops_tui.store.store import Store
 
 log = logging.getLogger(__name__)
+_MUCH = 1 << 20
+"""Bytes in one turn above which ingestion does not pause for more to come."""
+_GATHER = 20
+"""How many times as long as a turn took is waited after it: what trickles in costs a twentieth of a core."""
 _CATCH_UP_S = 1.0
 """Seconds for which a starting agent reads what lies there before it answers."""
 
@@ -162,6 +166,7 @@ class Agent:
     def _ingest_loop(self) -> None:
         pause = 0.02
         while not self.house.leaving.is_set():
+            began = time.monotonic()
             try:
                 taken = self.ingestor.turn()
             except Exception:
@@ -169,7 +174,12 @@ class Agent:
                 taken = 0
             files, behind = self.ingestor.behind
             self.house.facts.update(spool_files=files, spool_bytes_behind=behind, rows_ingested=self.ingestor.rows)
-            pause = 0.02 if taken else min(pause * 1.5, 0.25)
+            if taken > _MUCH:
+                pause = 0.02
+            elif taken:
+                pause = min(max(0.02, _GATHER * (time.monotonic() - began)), 0.25)
+            else:
+                pause = min(pause * 1.5, 0.25)
             if self._hurry.wait(pause):
                 self._hurry.clear()
                 pause = 0.02
