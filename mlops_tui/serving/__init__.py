@@ -13,6 +13,10 @@ A request goes through four parts of a worker, which know of each other only dow
 - *prediction*: ``predict`` takes calls as tickets, picks an arm for each (``routing``, ``toggling``), runs those of one
   turn together (``results`` cuts them up again) or sends them to a ``pool``, and has a ``witness`` count and log.
 
+Around these is the ``worker``, the life of the process: it obeys the supervisor at the other end of its ``line``,
+``holding`` has the models and loads them, a ``plan`` is a route set made ready to answer, and ``listening`` brings
+connections to the front. The supervisor sees its workers as a ``fleet`` on ``seats``.
+
 The seam to models is ``model.Model``: ``check`` tensors, ``run`` them, say whether that ``takes_long`` and whether rows
 ``joins``. Whatever has these methods can be served; where it runs is nobody's business above it.
 """

@@ -13,6 +13,7 @@ import orjson
 from mlops_tui import __version__
 from mlops_tui.serving.bodies import Envelope, packed
 from mlops_tui.serving.call import Ticket
+from mlops_tui.serving.columns import Column
 from mlops_tui.serving.counters import Counters, Gauge, Slot
 from mlops_tui.serving.deployment import Deployment
 from mlops_tui.serving.guard import Guard
@@ -28,7 +29,6 @@ from mlops_tui.serving.table import Invocation
 from mlops_tui.serving.tokens import Tokens
 from mlops_tui.serving.tracing import tracer
 
-Column = tuple[int, str, str]
 _Headers = Mapping[bytes, bytes]
 _Act = Callable[[Envelope, bytes], Answer | Ticket]
 _Endpoint = tuple[str, _Act]
