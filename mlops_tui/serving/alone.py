@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,15 +126,19 @@ def _run(supervisor: Supervisor, deployment: Deployment, source: Source, as_json
         BadInput: the model cannot be served.
     """
     announced = False
+    # Asked aside: a worker that is still to be told its routes may be the one that gets the question.
+    aside, answer = ThreadPoolExecutor(1, "mlops-ask"), None
     while not supervisor.stopping:
         supervisor.turn()
         if announced:
             continue
         state = supervisor.state
-        if state.get("ready"):
-            announced = True
-            said = ask(deployment, state["port"])
-            print(json.dumps(said) if as_json else told(said, source, deployment), flush=True)
+        if answer is not None:
+            if announced := answer.done():
+                said = answer.result()
+                print(json.dumps(said) if as_json else told(said, source, deployment), flush=True)
+        elif state.get("ready"):
+            answer = aside.submit(ask, deployment, state["port"])
         elif state.get("refused"):
             raise BadInput(f"{source.name} cannot be served", state["refused"]["why"])
         elif supervisor.hopeless:
