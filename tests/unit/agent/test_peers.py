@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
+import sys
 
 from mlops_tui.agent.peers import here, unix_peer
 
@@ -16,11 +16,11 @@ def test_the_other_end_of_a_unix_socket_has_a_process():
         assert unix_peer(ours) == (os.getpid(), os.getuid())
 
 
-def test_a_tunnel_and_a_process_that_is_gone_are_nobody(tmp_path):
-    tunnel = tmp_path / "sshd"
-    shutil.copy(shutil.which("sleep"), tunnel)
-    with subprocess.Popen([tunnel, "60"]) as process:
+def test_a_tunnel_and_a_process_that_is_gone_are_nobody():
+    named = "open('/proc/self/comm', 'w').write('sshd'); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", named], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
+            process.stdout.readline()
             assert here(os.getpid()) == os.getpid() and here(process.pid) == 0
         finally:
             process.kill()
