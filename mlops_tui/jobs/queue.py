@@ -144,6 +144,7 @@ def end(ctx: Context, job: str, status: str, code: int | None, why: str) -> None
     row = ctx.session.dict("SELECT * FROM job WHERE id = ? AND status = 'running'", [job])
     if row is None:
         return
+    ctx.wake("agent.ingest")  # the last that its run said
     ctx.wake("jobs.queue")  # its place is free for the next, or for itself
     ctx.wake("tracking.lost")  # its run may not have said that it is over
     ctx.wake("tracking.plain")  # or there is none
