@@ -11,18 +11,17 @@ from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens import deploy_lines, served_charts
 from mlops_tui.tui.screens.browser import Browser
 from mlops_tui.tui.screens.log import coloured
-from mlops_tui.tui.screens.steering import Steering
+from mlops_tui.tui.screens.steering import Page
 from mlops_tui.tui.text import line
 from mlops_tui.tui.widgets.charts import Charts
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.table import Table
-from mlops_tui.tui.work import start
 
 _TAIL = 30
 _COLUMNS = ("state", "strategy", "weight", "started", "actor")
 
 
-class DeploymentScreen(Steering, Browser):
+class DeploymentScreen(Page, Browser):
     """A deployment, whole and live; enter on one of its rollouts opens it."""
 
     SCOPE = "deployment"
@@ -30,6 +29,7 @@ class DeploymentScreen(Steering, Browser):
     TOPICS: ClassVar[frozenset[str]] = frozenset(("deploy", "label", "traffic", "toggle", "log"))
     LISTS: ClassVar[dict[str, str]] = {"rollouts": "rollout"}
     BINDINGS = bindings("deploy")
+    CURVES: ClassVar[tuple[Any, ...]] = (served_charts.OF_DEPLOYMENT,)
     DEFAULT_CSS = """
     DeploymentScreen > #body { layout: grid; grid-size: 20 5; grid-rows: 5 5 3fr 2fr 5; }
     DeploymentScreen #about, DeploymentScreen #revisions, DeploymentScreen #console { column-span: 20; }
@@ -78,7 +78,7 @@ class DeploymentScreen(Steering, Browser):
         if found is None:
             return
         self._show()
-        await self._draw()
+        await self.draw()
         await self._tail()
 
     async def moved(self, table: Table) -> None:
@@ -102,12 +102,6 @@ class DeploymentScreen(Steering, Browser):
         self.lines("servers").show(lambda cells: deploy_lines.servers(self.busy, cells))
         self.lines("toggles").show(lambda cells: deploy_lines.toggle_rows(self.toggles, found.name, cells))
 
-    async def _draw(self) -> None:
-        charts = self.query_one(Charts)
-        charts.offer(served_charts.OF_DEPLOYMENT)
-        if self.deployment is not None and charts.page:
-            await self.fill(charts.charts, served_charts.draw(self.door, charts, self.deployment, None))
-
     async def _tail(self) -> None:
         panel = self.lines("console")
         if not panel.room[0]:
@@ -123,18 +117,6 @@ class DeploymentScreen(Steering, Browser):
         from mlops_tui.tui.screens.rollout import RolloutScreen
 
         await self.app.push_screen(RolloutScreen(self.name_of_deployment, str(row[0])))
-
-    def on_charts_turned(self) -> None:
-        """Draw the page that is seen now."""
-        start(self, self._draw, group="draw", replace=True)
-
-    def on_lines_opened(self, event: Lines.Opened) -> None:
-        """Go where a line leads."""
-        self.mlops.open_link(event.link)
-
-    def action_charts(self) -> None:
-        """Draw the next curves."""
-        self.query_one(Charts).turn(1)
 
     def cli(self) -> str:
         """The deployment as a command."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
+from mlops_tui.contracts.rollout import Rollout
 from mlops_tui.core.ids import short
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens import deploy_lines, served_charts
 from mlops_tui.tui.screens import rollout_lines as written
-from mlops_tui.tui.screens.steering import Steering
+from mlops_tui.tui.screens.steering import Page
 from mlops_tui.tui.text import line
 from mlops_tui.tui.widgets.charts import Charts
 from mlops_tui.tui.widgets.lines import Lines
-from mlops_tui.tui.work import start
 
 
-class RolloutScreen(Steering):
+class RolloutScreen(Page):
     """A rollout, whole and live.
 
     Args:
@@ -30,6 +30,7 @@ class RolloutScreen(Steering):
     MODE = "deploy"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("rollout", "deploy", "label", "traffic", "toggle"))
     BINDINGS = bindings("deploy")
+    CURVES: ClassVar[tuple[Any, ...]] = (served_charts.NAMES, "", (served_charts.EVIDENCE,))
     DEFAULT_CSS = """
     RolloutScreen > #body { layout: grid; grid-size: 20 4; grid-rows: 6 4fr 3fr 3fr; }
     RolloutScreen #rollout { column-span: 20; }
@@ -55,6 +56,11 @@ class RolloutScreen(Steering):
             return f"rollout {short(self.ref) if self.ref else ''}".strip()
         return f"{self.rollout.strategy} {self.rollout.stable} → {self.rollout.canary}"
 
+    @property
+    def compared(self) -> Rollout | None:
+        """Both sides of this rollout are drawn."""
+        return self.rollout
+
     def panels(self) -> ComposeResult:
         """Yield the panels."""
         empty = "no rollout yet: N begins one, or mlops rollout start DEPLOYMENT MODEL@VERSION"
@@ -76,7 +82,7 @@ class RolloutScreen(Steering):
             return
         self._show()
         self.restate()
-        await self._draw()
+        await self.draw()
 
     def _show(self) -> None:
         found, rollout = self.deployment, self.rollout
@@ -94,25 +100,6 @@ class RolloutScreen(Steering):
         self.lines("looks").show(lambda cells: written.looks(rollout, cells) if rollout else [])
         self.lines("timeline").show(lambda cells: written.timeline(rollout, cells) if rollout else [])
         self.lines("toggles").show(lambda cells: deploy_lines.toggle_rows(self.toggles, found.name, cells))
-
-    async def _draw(self) -> None:
-        charts = self.query_one(Charts)
-        charts.offer(served_charts.NAMES, "", (served_charts.EVIDENCE,))
-        if self.deployment is not None and charts.page:
-            drawn = served_charts.draw(self.door, charts, self.deployment, self.rollout)
-            await self.fill(charts.charts, drawn)
-
-    def on_charts_turned(self) -> None:
-        """Draw the page that is seen now."""
-        start(self, self._draw, group="draw", replace=True)
-
-    def on_lines_opened(self, event: Lines.Opened) -> None:
-        """Go where a line leads."""
-        self.mlops.open_link(event.link)
-
-    def action_charts(self) -> None:
-        """Draw the next curves."""
-        self.query_one(Charts).turn(1)
 
     def cli(self) -> str:
         """The rollout as a command."""

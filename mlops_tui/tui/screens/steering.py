@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from mlops_tui.contracts.deploy import Deployment
 from mlops_tui.contracts.load import Load
 from mlops_tui.contracts.rollout import Rollout
 from mlops_tui.core.errors import MlopsError, NotFound
-from mlops_tui.tui.screens import deploy_lines
+from mlops_tui.tui.screens import deploy_lines, served_charts
 from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.rollout_lines import OVER
+from mlops_tui.tui.widgets.charts import Charts
+from mlops_tui.tui.widgets.lines import Lines
+from mlops_tui.tui.work import start
 
 ASKED = ("model", "strategy", "steps", "step_s", "events", "min_requests")
 """What a new rollout is asked for; everything else can be said in a file, by ``mlops rollout start --file``."""
@@ -154,3 +157,37 @@ class Steering(Face):
             plan(self.mlops, "toggle.set", {"key": key})
         else:
             self.steer("toggle.set", other, key=key, variant=other)
+
+
+class Page(Steering):
+    """A page of one deployment, with curves that turn and lines that lead on.
+
+    ``CURVES`` is what :meth:`Charts.offer` is given; ``compared`` the rollout whose sides are drawn, if any.
+    """
+
+    CURVES: ClassVar[tuple[Any, ...]]
+
+    @property
+    def compared(self) -> Rollout | None:
+        """The rollout that the curves are about; None: the deployment as a whole."""
+        return None
+
+    async def draw(self) -> None:
+        """Draw the curves that are seen now."""
+        charts = self.query_one(Charts)
+        charts.offer(*self.CURVES)
+        if self.deployment is not None and charts.page:
+            drawn = served_charts.draw(self.door, charts, self.deployment, self.compared)
+            await self.fill(charts.charts, drawn)
+
+    def on_charts_turned(self) -> None:
+        """Draw the page that is seen now."""
+        start(self, self.draw, group="draw", replace=True)
+
+    def on_lines_opened(self, event: Lines.Opened) -> None:
+        """Go where a line leads."""
+        self.mlops.open_link(event.link)
+
+    def action_charts(self) -> None:
+        """Draw the next curves."""
+        self.query_one(Charts).turn(1)
