@@ -12,7 +12,7 @@ from mlops_tui.core.errors import NotFound
 from mlops_tui.core.ids import matches
 from mlops_tui.deploy import traffic
 from mlops_tui.deploy.find import labels_of
-from mlops_tui.serving.segments import MODEL_ERROR, OK
+from mlops_tui.serving.record.segments import MODEL_ERROR, OK
 from mlops_tui.stats import abtest
 from mlops_tui.stats.arms import Arm
 from mlops_tui.store.session import Session

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlops_tui.abtest import comparing
 from mlops_tui.deploy import traffic
-from mlops_tui.deploy.reconcile import refusal
+from mlops_tui.deploy.targets.reconcile import refusal
 from mlops_tui.door import Caller, Context, House, act, every
 
 log = logging.getLogger(__name__)

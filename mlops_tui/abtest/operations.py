@@ -12,7 +12,7 @@ from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.core.ids import uuid7
 from mlops_tui.deploy import traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
-from mlops_tui.deploy.rollout_operations import refuse_busy
+from mlops_tui.deploy.rollout.operations import refuse_busy
 from mlops_tui.deploy.traffic import Share, Split
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version

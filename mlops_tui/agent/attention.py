@@ -10,7 +10,7 @@ import msgspec
 from mlops_tui.contracts.agent import Attention
 from mlops_tui.contracts.rollout_file import seconds
 from mlops_tui.core.clock import DAY, SECOND
-from mlops_tui.deploy.rollout_file import kept
+from mlops_tui.deploy.rollout.file import kept
 from mlops_tui.door import Context
 
 SHOWN = 20

@@ -23,7 +23,7 @@ import numpy as np
 from mlops_tui.core.errors import MlopsError, NotFound
 from mlops_tui.door.context import Caller, Context, act
 from mlops_tui.door.registry import ABSORBERS, POINT_ABSORBERS, PREPARERS, SEGMENT_ABSORBERS
-from mlops_tui.serving.segments import SegmentName, read_segment
+from mlops_tui.serving.record.segments import SegmentName, read_segment
 from mlops_tui.spool.files import WIRE
 from mlops_tui.spool.process import born_us
 from mlops_tui.spool.reader import Chunk, Points, read_from, read_owned

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mlops_tui.contracts.agent import DriftLine, JobLine, TrafficLine
-from mlops_tui.deploy.machine import TERMINAL
-from mlops_tui.deploy.rollout_file import kept
+from mlops_tui.deploy.rollout.file import kept
+from mlops_tui.deploy.rollout.machine import TERMINAL
 from mlops_tui.door import Context
 
 SPARK, SHOWN = 24, 12

@@ -20,7 +20,7 @@ ROOMS = (
     "hardware",
     "agent",
 )
-BUILTINS = ("pipelines.gates", "monitoring.notify", "training.trainers", "hardware.devices", "deploy.targets")
+BUILTINS = ("pipelines.gates", "monitoring.notify", "training.trainers", "hardware.devices", "deploy.targets.targets")
 """Modules with hooks of our own; they are asked like those of plugins, and before them."""
 
 

@@ -76,8 +76,8 @@ def serve(
     words += ["--json"] if wishes.format in ("json", "jsonl") else []
     words += ["--verbose"] if wishes.verbose else []
     if _is_path(source):
-        to_module("mlops_tui.serving.alone", [*words, "--", source])
-    to_module("mlops_tui.serving.alone", [*words, f"--registered={_registered(source, profile, wishes)}"])
+        to_module("mlops_tui.serving.process.alone", [*words, "--", source])
+    to_module("mlops_tui.serving.process.alone", [*words, f"--registered={_registered(source, profile, wishes)}"])
 
 
 def _is_path(source: str) -> bool:

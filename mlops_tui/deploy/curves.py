@@ -15,10 +15,10 @@ import numpy as np
 from mlops_tui.contracts import load as contract
 from mlops_tui.core.clock import MINUTE, SECOND
 from mlops_tui.core.errors import BadInput
-from mlops_tui.deploy.evidence import SLOT, SLOTS, Figures, quantile_ms
 from mlops_tui.deploy.find import find_deployment, labels_of
+from mlops_tui.deploy.rollout.evidence import SLOT, SLOTS, Figures, quantile_ms
 from mlops_tui.door import Context, implements
-from mlops_tui.serving.segments import CLIENT_ERROR, MODEL_ERROR
+from mlops_tui.serving.record.segments import CLIENT_ERROR, MODEL_ERROR
 from mlops_tui.store.session import Session
 
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400)

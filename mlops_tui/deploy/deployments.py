@@ -14,15 +14,19 @@ from mlops_tui.contracts.run import LogLines
 from mlops_tui.core.errors import BadInput, Conflict, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.data.online_features import newest
-from mlops_tui.deploy import fallback, rollouts, targets, toggles, traffic, tuned
-from mlops_tui.deploy.evidence import Figures, quantile_ms
+from mlops_tui.deploy import fallback, traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
-from mlops_tui.deploy.servers import Servers
+from mlops_tui.deploy.package import tuned
+from mlops_tui.deploy.rollout import rollouts
+from mlops_tui.deploy.rollout.evidence import Figures, quantile_ms
+from mlops_tui.deploy.targets import targets
+from mlops_tui.deploy.targets.servers import Servers
+from mlops_tui.deploy.toggles import toggles
 from mlops_tui.door import Context, implements, keeps_awake
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
-from mlops_tui.serving import lookup
-from mlops_tui.serving.seats import refuse_foreign
-from mlops_tui.serving.session import POLICIES, PROVIDERS
+from mlops_tui.serving.models import lookup
+from mlops_tui.serving.models.session import POLICIES, PROVIDERS
+from mlops_tui.serving.transport.sockets import refuse_foreign
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
 

@@ -12,8 +12,9 @@ import msgspec
 from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import BadInput, Conflict
-from mlops_tui.deploy import rollouts, traffic
+from mlops_tui.deploy import traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
+from mlops_tui.deploy.rollout import rollouts
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
 from mlops_tui.serving.deployment import CAUSES, SHORTEST_S

@@ -11,10 +11,12 @@ from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.contracts.rollout_file import seconds
 from mlops_tui.core.clock import SECOND
 from mlops_tui.core.errors import Conflict
-from mlops_tui.deploy import rollout_file, rollouts, traffic
+from mlops_tui.deploy import traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
-from mlops_tui.deploy.machine import refuse_word
-from mlops_tui.deploy.rollout_operations import refuse_busy, stable_of
+from mlops_tui.deploy.rollout import file as rollout_file
+from mlops_tui.deploy.rollout import rollouts
+from mlops_tui.deploy.rollout.machine import refuse_word
+from mlops_tui.deploy.rollout.operations import refuse_busy, stable_of
 from mlops_tui.door import Context, implements
 
 

@@ -23,7 +23,7 @@ from mlops_tui.deploy.find import find_deployment
 from mlops_tui.door import Context, House, every, implements
 from mlops_tui.door.lookup import by_name_or_id
 from mlops_tui.serving.deployment import OWN_TOKEN, TOKENS, write_json
-from mlops_tui.serving.tokens import hashed
+from mlops_tui.serving.protocol.tokens import hashed
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
 

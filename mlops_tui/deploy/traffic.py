@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import tuned
+from mlops_tui.deploy.package import tuned
 from mlops_tui.door import Context
 from mlops_tui.store.session import Session
 

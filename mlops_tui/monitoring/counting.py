@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_tui.deploy.evidence import READ_S, reach
+from mlops_tui.deploy.rollout.evidence import READ_S, reach
 from mlops_tui.door import House
 from mlops_tui.monitoring.reference import SCORE, Monitor
 from mlops_tui.registry.versions import features_of
-from mlops_tui.serving.segments import FALLBACK, OK
+from mlops_tui.serving.record.segments import FALLBACK, OK
 from mlops_tui.stats import profile
 from mlops_tui.store.session import Session
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops_tui.deploy.machine import TERMINAL
+from mlops_tui.deploy.rollout.machine import TERMINAL
 from mlops_tui.door import Context, House, act, every
 from mlops_tui.monitoring import alerts
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlops_tui.monitoring.reference import Monitor
-from mlops_tui.serving.segments import FALLBACK, OK
+from mlops_tui.serving.record.segments import FALLBACK, OK
 from mlops_tui.stats import calibration, quality
 from mlops_tui.store.session import Session
 

@@ -13,12 +13,12 @@ from mlops_tui.contracts.operation import Change, Done, Plan, Started
 from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
 from mlops_tui.core.ids import uuid7
 from mlops_tui.data.versions import resolve
-from mlops_tui.deploy.tuned import this_machine
+from mlops_tui.deploy.package.tuned import this_machine
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
 from mlops_tui.pipelines.tuning import drawing
 from mlops_tui.registry.versions import label, resolve_version
-from mlops_tui.serving.profile import Setting
+from mlops_tui.serving.models.profile import Setting
 from mlops_tui.store.listing import Listing, lists
 
 _DEFINITIONS = "mlops.feature_set"

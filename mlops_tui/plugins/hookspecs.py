@@ -141,7 +141,7 @@ class DeployTarget(Protocol):
     ``folder`` is the deployment's: ``deployment.json`` says what it is, ``routes.json`` who answers. Route sets are
     ordered by (epoch, generation); a target never shows an older one than it has shown. Every method may be called
     again at any time, also after a crash of the agent, and may take its time: none runs on the agent's own thread.
-    ``mlops_tui.deploy.target_contract.TargetContract`` holds the tests that every target passes.
+    ``mlops_tui.deploy.targets.contract.TargetContract`` holds the tests that every target passes.
     """
 
     name: str

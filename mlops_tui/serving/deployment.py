@@ -40,7 +40,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     wait; requests wait ``gather_ms`` for others to run with (0, nearly always best: only for a turn of the loop);
     ``allowed_hosts`` are Host names served besides loopback's and ``host``; times are in seconds. Workers of one
     that is ``alone`` leave when their supervisor dies: nobody would start another.
-    ``provider`` and ``provider_policy`` are those of :class:`mlops_tui.serving.session.Wish`, with ``gpu_memory_mb``.
+    ``provider``, ``provider_policy`` and ``gpu_memory_mb`` are those of :class:`mlops_tui.serving.models.session.Wish`.
     ``python`` runs models in processes of their own (empty: ours), with ``memory_mb`` megabytes each (0: four fifths of
     the machine's); a model must be loaded within ``load_s``, and there a request answered within ``timeout_s``.
     ``log_sample`` is the share of requests in the inference log, by their id; columns named in ``redact`` are written
@@ -151,8 +151,8 @@ class Routes(msgspec.Struct, frozen=True):
 
     ``lease_s`` is how long a lease lasts that was just given: none lasts longer, whatever a clock says.
     ``features`` is the online table in which the features of an id are looked up; ``missing`` says what an unknown one
-    gets (:mod:`mlops_tui.serving.lookup`). ``others`` are further models by the name that clients use; ``shelf`` names
-    those that could be loaded (:mod:`mlops_tui.serving.repository`).
+    gets (:mod:`mlops_tui.serving.models.lookup`). ``others`` are further models by the name that clients use; ``shelf``
+    names those that could be loaded (:mod:`mlops_tui.serving.protocol.repository`).
     """
 
     epoch: int

@@ -18,10 +18,10 @@ stands for a rule of ``$evaluators``; ``$flagd.flagKey`` and ``$flagd.timestamp`
 ``fractional`` puts a key (by default flag and ``targetingKey``) into a bucket by MurmurHash3 over its canonical CBOR.
 The official provider is the judge of all of it in the tests; it costs many times as much and is not needed to run.
 
-Who asks: the servers of a deployment, about flags whose metadata name it (:mod:`mlops_tui.serving.toggling`); users'
-code, through :class:`mlops_tui.toggles.provider.MlopsProvider` (OpenFeature, the extra ``openfeature``) or any other
-flagd provider that reads the file. Who writes: the operations ``toggle.*`` of the deploy room, which keep every version
-in the store.
+Who asks: the servers of a deployment, about flags whose metadata name it
+(:mod:`mlops_tui.serving.traffic.toggling`); users' code, through :class:`mlops_tui.toggles.provider.MlopsProvider`
+(OpenFeature, the extra ``openfeature``) or any other flagd provider that reads the file. Who writes: the operations
+``toggle.*`` of the deploy room, which keep every version in the store.
 
 Order of reading: :mod:`~mlops_tui.toggles.definition` (the file), :mod:`~mlops_tui.toggles.checking` (what can be wrong
 with a rule), :mod:`~mlops_tui.toggles.compiling` and :mod:`~mlops_tui.toggles.operators` (what a rule means),

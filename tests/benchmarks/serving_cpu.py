@@ -152,15 +152,15 @@ def ours(without: str) -> None:
     """Serve the model with one feature switched off; prints the port."""
     import uvloop
 
-    from mlops_tui.serving.app import App
-    from mlops_tui.serving.connection import Connection
-    from mlops_tui.serving.counters import Counters, Slot
     from mlops_tui.serving.deployment import Deployment, Revision
     from mlops_tui.serving.deployment import Model as Where
-    from mlops_tui.serving.front import SWEEP_S, Front
-    from mlops_tui.serving.inference_log import InferenceLog
-    from mlops_tui.serving.model import Model
-    from mlops_tui.serving.routing import Arm, Router
+    from mlops_tui.serving.models.model import Model
+    from mlops_tui.serving.protocol.app import App
+    from mlops_tui.serving.record.counters import Counters, Slot
+    from mlops_tui.serving.record.inference_log import InferenceLog
+    from mlops_tui.serving.traffic.routing import Arm, Router
+    from mlops_tui.serving.transport.connection import Connection
+    from mlops_tui.serving.transport.front import SWEEP_S, Front
 
     async def serve(folder: Path) -> None:
         token = None if without == "token" else TOKEN
@@ -225,7 +225,7 @@ class Real:
         facts = {"deployment": "bench", "name": "bench", "spool": str(folder / "spool"), "token": TOKEN}
         (folder / "deployment.json").write_text(json.dumps(facts))
         (folder / "routes.json").write_text(json.dumps({"epoch": 1, "generation": 1, "revisions": revisions}))
-        command = [sys.executable, "-m", "mlops_tui.serving.supervisor", "--dir", str(folder)]
+        command = [sys.executable, "-m", "mlops_tui.serving.process.supervisor", "--dir", str(folder)]
         env = {**os.environ, "MLOPS_HOME": str(folder / "home"), "MLOPS_SPOOL_MAX_BYTES": str(1 << 40)}
         self.process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
         self.port, self.pid = self._ready(folder)

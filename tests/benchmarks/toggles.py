@@ -74,14 +74,14 @@ def requests(seconds: float) -> None:
     """Print microseconds of CPU a request, with each kind of toggle."""
     from conftest import linear  # the models of the integration tests
 
-    from mlops_tui.serving.app import App
-    from mlops_tui.serving.counters import Counters
     from mlops_tui.serving.deployment import Deployment, Revision
     from mlops_tui.serving.deployment import Model as Place
-    from mlops_tui.serving.inference_log import InferenceLog
-    from mlops_tui.serving.model import Model
-    from mlops_tui.serving.routing import Arm, Router
-    from mlops_tui.serving.toggling import switches
+    from mlops_tui.serving.models.model import Model
+    from mlops_tui.serving.protocol.app import App
+    from mlops_tui.serving.record.counters import Counters
+    from mlops_tui.serving.record.inference_log import InferenceLog
+    from mlops_tui.serving.traffic.routing import Arm, Router
+    from mlops_tui.serving.traffic.toggling import switches
     from mlops_tui.toggles import defined
 
     rows = np.random.default_rng(0).normal(size=20).round(4).tolist()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mlops_tui.deploy.target_contract import TargetContract
-from mlops_tui.deploy.targets import LocalTarget
+from mlops_tui.deploy.targets.contract import TargetContract
+from mlops_tui.deploy.targets.targets import LocalTarget
 
 
 class TestLocal(TargetContract):

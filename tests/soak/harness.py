@@ -25,8 +25,8 @@ from mlops_tui.core.paths import Home
 AGENT, TRAINER, WORKER, SUPERVISOR = "agent", "trainer", "worker", "supervisor"
 MODULES = {
     AGENT: "mlops_tui.agent",
-    WORKER: "mlops_tui.serving.worker",
-    SUPERVISOR: "mlops_tui.serving.supervisor",
+    WORKER: "mlops_tui.serving.process.worker",
+    SUPERVISOR: "mlops_tui.serving.process.supervisor",
 }
 SPARED = 0.6
 """How often the agent is let go where it is the only one there, so that some of its kills meet training and serving."""

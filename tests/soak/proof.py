@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlops_tui.serving.segments import SHADOW, SegmentName, read_segment
+from mlops_tui.serving.record.segments import SHADOW, SegmentName, read_segment
 
 Row = tuple[str, str, int]
 """Deployment, request id, row."""

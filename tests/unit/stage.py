@@ -18,14 +18,15 @@ from mlops_tui.core.clock import now_us
 from mlops_tui.core.config import load
 from mlops_tui.core.ids import uuid7
 from mlops_tui.core.paths import home, private_dir
-from mlops_tui.deploy import clocks, engine, evidence, inference, rollouts, traffic
+from mlops_tui.deploy import traffic
+from mlops_tui.deploy.rollout import clocks, engine, evidence, inference, rollouts
 from mlops_tui.door.context import Caller, Context
 from mlops_tui.door.house import House
 from mlops_tui.door.perform import Wish, perform
 from mlops_tui.governance.guard import RoleGuard
 from mlops_tui.keys import open_keys
 from mlops_tui.monitoring import incidents
-from mlops_tui.serving.segments import Batch, Header
+from mlops_tui.serving.record.segments import Batch, Header
 from mlops_tui.spool.records import Label
 from mlops_tui.store.store import Store
 

@@ -51,7 +51,7 @@ def test_an_agent_opens_every_room_without_a_runtime():
     assert not found & RUNTIMES
 
 
-@pytest.mark.parametrize("module", ["mlops_tui.serving.supervisor", "mlops_tui.serving.worker"])
+@pytest.mark.parametrize("module", ["mlops_tui.serving.process.supervisor", "mlops_tui.serving.process.worker"])
 def test_a_server_knows_neither_agent_nor_store(module):
     ours = {name for name in brought(module) if name.startswith("mlops_tui.")}
     rooms = {name.split(".")[1] for name in ours}
@@ -61,7 +61,7 @@ def test_a_server_knows_neither_agent_nor_store(module):
 
 
 def test_a_worker_carries_no_runtime_before_its_first_model():
-    found = brought("mlops_tui.serving.worker")
+    found = brought("mlops_tui.serving.process.worker")
     assert not found & (
         RUNTIMES | {"starlette", "uvicorn", "keyring", "typer", "rich", "yaml", "psutil", "cryptography"}
     )

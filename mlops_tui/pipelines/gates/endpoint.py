@@ -65,7 +65,7 @@ def _ask(model: Path, folder: Path, rows: Any) -> tuple[Any, Any]:
     revision = {"id": "gate", "no": 1, "label": "candidate", "model": {"file": str(model)}, "weight": 100.0}
     write_json(folder / ROUTES, {"epoch": 1, "generation": 1, "revisions": [revision]})
     server = subprocess.Popen(
-        [sys.executable, "-P", "-m", "mlops_tui.serving.supervisor", "--dir", str(folder)],
+        [sys.executable, "-P", "-m", "mlops_tui.serving.process.supervisor", "--dir", str(folder)],
         stdin=subprocess.DEVNULL,
         process_group=0,
     )

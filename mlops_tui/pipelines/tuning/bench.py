@@ -24,8 +24,8 @@ _MOST = 200_000
 def main() -> int:
     """Measure as the line on standard input says: model, threads, gather_ms, seconds, bodies."""
     wish = json.loads(sys.stdin.readline())
-    from mlops_tui.serving.model import Model
-    from mlops_tui.serving.session import Wish
+    from mlops_tui.serving.models.model import Model
+    from mlops_tui.serving.models.session import Wish
 
     began = time.perf_counter()
     model = Model(Path(wish["model"]).read_bytes(), Wish(threads=int(wish["threads"])))
@@ -45,11 +45,11 @@ class _Client:
     """Asks the application, and keeps the time."""
 
     def __init__(self, model: Any, folder: Path, wish: dict[str, Any]) -> None:
-        from mlops_tui.serving.app import App
-        from mlops_tui.serving.counters import Counters
         from mlops_tui.serving.deployment import Deployment, Revision
         from mlops_tui.serving.deployment import Model as Place
-        from mlops_tui.serving.routing import Arm, Router
+        from mlops_tui.serving.protocol.app import App
+        from mlops_tui.serving.record.counters import Counters
+        from mlops_tui.serving.traffic.routing import Arm, Router
 
         counters = Counters(folder / "counters", 1)
         self._app = App(Deployment(deployment="t", name="t", spool=""), counters, counters.slot(0), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlops_tui.serving.profile import DEFAULT, Setting
+from mlops_tui.serving.models.profile import DEFAULT, Setting
 
 FP32, DYNAMIC, STATIC = "fp32", "int8-dynamic", "int8-static"
 FEWEST = 12

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.serving.profile import Setting
+from mlops_tui.serving.models.profile import Setting
 
 PATIENCE_S = 60.0
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

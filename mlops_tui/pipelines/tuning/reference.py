@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.serving.model import Feed, Model
+from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.tensors import DTYPES, Array
 
 BATCH = 256

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mlops_tui.core.runtime import onnxruntime, quantisation
 from mlops_tui.pipelines.tuning.grid import DYNAMIC, FP32, STATIC
-from mlops_tui.serving.model import Feed
+from mlops_tui.serving.models.model import Feed
 
 CALIBRATED_ON = 512
 """Rows of the reference set that the ranges of activations are taken from."""

@@ -15,7 +15,7 @@ from statistics import fmean, median, stdev
 from typing import NamedTuple
 
 from mlops_tui.pipelines.tuning.measure import Figures
-from mlops_tui.serving.profile import Setting
+from mlops_tui.serving.models.profile import Setting
 
 PAIRS = 7
 LEAST_GAIN = 0.03

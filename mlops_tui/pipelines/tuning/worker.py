@@ -32,8 +32,8 @@ from mlops_tui.pipelines.tuning.measure import Figures, measure
 from mlops_tui.pipelines.tuning.reference import MOST_ROWS, Loss, Reference, answers, bodies, loss
 from mlops_tui.pipelines.tuning.variants import variants
 from mlops_tui.pipelines.tuning.verdict import Chosen, Confirmed, Trial, Wishes
-from mlops_tui.serving.model import Model
-from mlops_tui.serving.profile import Setting
+from mlops_tui.serving.models.model import Model
+from mlops_tui.serving.models.profile import Setting
 
 DEFINITIONS = "mlops.feature_set"
 NOTES = "measured.jsonl"

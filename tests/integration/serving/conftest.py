@@ -23,7 +23,7 @@ import pytest
 from blake3 import blake3
 from onnx import TensorProto, helper
 
-from mlops_tui.serving.segments import Batch, read_segment
+from mlops_tui.serving.record.segments import Batch, read_segment
 
 FEATURES = ["age", "hours", "degree", "years"]
 
@@ -145,7 +145,7 @@ class Server:
         environment = {**os.environ, "MLOPS_HOME": str(self.home), **(env or {})}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlops_tui.serving.supervisor", "--dir", str(self.folder)],
+                [sys.executable, "-m", "mlops_tui.serving.process.supervisor", "--dir", str(self.folder)],
                 env=environment,
                 stdout=log,
                 stderr=log,

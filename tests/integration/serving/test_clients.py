@@ -190,7 +190,7 @@ def test_tritonclient_over_grpc(over_grpc: Any, raw: bool) -> None:
 def test_grpc_with_typed_contents_and_its_mistakes(over_grpc: Any) -> None:
     import grpc
 
-    from mlops_tui.serving.grpc_messages import SERVICE, messages
+    from mlops_tui.serving.transport.grpc_messages import SERVICE, messages
 
     fields = {"INT8": "int_contents", "INT16": "int_contents", "UINT8": "uint_contents", "UINT16": "uint_contents"}
     fields |= {"INT32": "int_contents", "UINT32": "uint_contents", "BOOL": "bool_contents", "BYTES": "bytes_contents"}

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.serving import remote
+from mlops_tui.serving.models import remote
+from mlops_tui.serving.models.remote import Remote, Wishes
+from mlops_tui.serving.models.unseal import into_memory
 from mlops_tui.serving.problem import Problem
-from mlops_tui.serving.remote import Remote, Wishes
-from mlops_tui.serving.unseal import into_memory
 
 CARD = """
 flavors:
@@ -210,7 +210,7 @@ def test_a_model_that_breaks_its_process_harms_nobody_else(make, kit, hostile):
 def test_a_folder_is_packed_whole(tmp_path):
     from mlops_tui.core.paths import home
     from mlops_tui.serving.deployment import Model, Part
-    from mlops_tui.serving.unseal import Vault
+    from mlops_tui.serving.models.unseal import Vault
 
     (tmp_path / "a").write_bytes(b"x" * 3000)
     (tmp_path / "empty").touch()

@@ -221,7 +221,7 @@ def test_a_second_supervisor_and_a_foreign_port_are_refused(make: Any, kit: Any)
     first = make()
     first.routes(1, first.revision(1, kit.linear(0.0)))
     first.start()
-    command = [sys.executable, "-m", "mlops_tui.serving.supervisor", "--dir"]
+    command = [sys.executable, "-m", "mlops_tui.serving.process.supervisor", "--dir"]
     again = subprocess.run([*command, str(first.folder)], capture_output=True, text=True, timeout=30)
     assert again.returncode == 6 and "another supervisor" in again.stderr
     second = make(port=first.port)
@@ -293,6 +293,6 @@ def test_a_full_budget_drops_rows_and_answers_on(make: Any, kit: Any) -> None:
 
 def test_the_supervisor_is_light() -> None:
     heavy = "numpy onnxruntime duckdb uvloop cryptography"
-    code = f"import sys, mlops_tui.serving.supervisor; print([m for m in {heavy.split()} if m in sys.modules])"
+    code = f"import sys, mlops_tui.serving.process.supervisor; print([m for m in {heavy.split()} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert found.stdout.strip() == "[]"

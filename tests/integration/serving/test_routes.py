@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from mlops_tui.core.clock import now_us
-from mlops_tui.serving.counters import Counters, Gauge
 from mlops_tui.serving.deployment import COUNTERS
+from mlops_tui.serving.record.counters import Counters, Gauge
 
 
 def split(server: Any, kit: Any, n: int, header: str | None = None) -> list[str]:

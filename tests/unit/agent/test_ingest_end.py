@@ -15,7 +15,7 @@ from mlops_tui.agent.ingest import Ingestor
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.ids import uuid7
 from mlops_tui.core.paths import private_dir
-from mlops_tui.serving.segments import Header, SegmentName, SegmentWriter, record
+from mlops_tui.serving.record.segments import Header, SegmentName, SegmentWriter, record
 
 
 def line(step):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlops_tui.cli import serve
-from mlops_tui.serving import alone
+from mlops_tui.serving.process import alone
 
 HERE = ("ctx", "source", "profile")
 """What the command line itself acts on; a profile belongs to a registered model."""
@@ -33,6 +33,6 @@ def test_every_option_reaches_the_server(tmp_path, monkeypatch):
     with pytest.raises(SystemExit):
         serve.serve(SimpleNamespace(obj=wishes), str(model), profile="auto", **options)
     ((module, words),) = handed
-    assert module == "mlops_tui.serving.alone"
+    assert module == "mlops_tui.serving.process.alone"
     found = vars(alone._parser().parse_args(words))
     assert {name: found.get(name) for name in options} == options

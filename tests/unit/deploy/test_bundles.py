@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from mlops_tui.core.errors import BadInput, Conflict, NotFound
-from mlops_tui.deploy import bundle_worker
-from mlops_tui.serving import bundle
+from mlops_tui.deploy.package import worker as bundle_worker
+from mlops_tui.serving.models import bundle
 
 
 @pytest.fixture

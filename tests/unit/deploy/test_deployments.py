@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
-from mlops_tui.deploy import reconcile, traffic
+from mlops_tui.deploy import traffic
+from mlops_tui.deploy.targets import reconcile
 from mlops_tui.spool.process import this_process
 
 

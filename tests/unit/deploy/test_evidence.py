@@ -87,7 +87,7 @@ def test_figures_of_a_revision_are_those_of_its_rows(stage):
 
 
 def test_a_backlog_is_taken_in_parts_and_whole(stage, monkeypatch):
-    from mlops_tui.deploy import evidence
+    from mlops_tui.deploy.rollout import evidence
 
     monkeypatch.setattr(evidence, "AT_ONCE", 50)
     stage.model()

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from mlops_tui.core.errors import BadInput, Conflict
-from mlops_tui.deploy import reconcile, traffic
+from mlops_tui.deploy import traffic
+from mlops_tui.deploy.targets import reconcile
 from mlops_tui.serving.deployment import Rescue, Routes
 
 

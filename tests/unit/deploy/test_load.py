@@ -8,9 +8,10 @@ import pytest
 
 from mlops_tui.core.clock import MINUTE, now_us
 from mlops_tui.core.errors import BadInput, NotFound
-from mlops_tui.deploy import curves, load
-from mlops_tui.serving.counters import Count, Counters, Gauge
+from mlops_tui.deploy import curves
+from mlops_tui.deploy.targets import load
 from mlops_tui.serving.deployment import COUNTERS, STATE
+from mlops_tui.serving.record.counters import Count, Counters, Gauge
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import time
 import pytest
 
 from mlops_tui.core.clock import SECOND, now_us
-from mlops_tui.deploy import reconcile, traffic
-from mlops_tui.deploy.servers import Servers
+from mlops_tui.deploy import traffic
+from mlops_tui.deploy.targets import reconcile
+from mlops_tui.deploy.targets.servers import Servers
 from mlops_tui.deploy.traffic import Share, Split
 from mlops_tui.door.context import Caller, Context
 from mlops_tui.spool.process import this_process

@@ -10,7 +10,7 @@ import pytest
 from mlops_tui.contracts.rollout import StartRollout
 from mlops_tui.contracts.rollout_file import Spec, schema, seconds
 from mlops_tui.core.errors import BadInput
-from mlops_tui.deploy.rollout_file import chosen, filled, kept, read
+from mlops_tui.deploy.rollout.file import chosen, filled, kept, read
 
 WHOLE = """\
 apiVersion: mlops-tui/v1

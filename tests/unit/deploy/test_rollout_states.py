@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mlops_tui.core.errors import BadInput, Conflict, Refused
-from mlops_tui.deploy import clocks, machine, series
+from mlops_tui.deploy.rollout import clocks, machine, series
 
 ANALYSIS = {"every": "1ms", "minRequests": 100, "harm": [{"event": "wrong"}]}
 
@@ -351,7 +351,7 @@ def test_a_file_that_is_not_the_pinned_one_does_not_come_in(served):
 def test_a_plan_says_every_step(served):
     from mlops_tui.contracts.operation import find
     from mlops_tui.contracts.rollout import StartRollout
-    from mlops_tui.deploy.rollout_operations import StartRollout as Start
+    from mlops_tui.deploy.rollout.operations import StartRollout as Start
     from mlops_tui.door import Caller, Context
 
     request = msgspec.convert({"deployment": "census", "model": "census@2"}, StartRollout)

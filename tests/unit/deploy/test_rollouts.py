@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlops_tui.core.errors import BadInput, Conflict, Refused
-from mlops_tui.deploy import clocks, engine, looks
+from mlops_tui.deploy.rollout import clocks, engine, looks
 
 FAST = {"step_s": 0.0, "look_s": 1e-9, "min_requests": 100, "keep_old_s": 0.0, "events": ["error", "wrong"]}
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.deploy import reconcile, targets
+from mlops_tui.deploy.targets import reconcile, targets
 from mlops_tui.plugins.hookspecs import Observed
 from mlops_tui.serving.deployment import read_routes
 

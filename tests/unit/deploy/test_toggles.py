@@ -10,7 +10,7 @@ import pytest
 from mlops_tui.contracts.operation import find
 from mlops_tui.core.errors import BadInput, NotAllowed, NotFound
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import toggles
+from mlops_tui.deploy.toggles import toggles
 from mlops_tui.door.context import Caller
 from mlops_tui.door.perform import perform
 from mlops_tui.toggles import read_file

@@ -7,7 +7,7 @@ import pytest
 from mlops_tui.core.errors import NotFound
 from mlops_tui.deploy import tokens
 from mlops_tui.serving.deployment import OWN_TOKEN, TOKENS, own_headers
-from mlops_tui.serving.tokens import Tokens
+from mlops_tui.serving.protocol.tokens import Tokens
 
 
 @pytest.fixture

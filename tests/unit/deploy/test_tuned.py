@@ -10,7 +10,9 @@ import pytest
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import reconcile, traffic, tuned
+from mlops_tui.deploy import traffic
+from mlops_tui.deploy.package import tuned
+from mlops_tui.deploy.targets import reconcile
 
 SETTING = {"precision": "int8-static", "threads": 2, "workers": 3, "gather_ms": 0.0}
 REPORT = {

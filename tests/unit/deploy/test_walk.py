@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from mlops_tui.core.errors import Conflict
-from mlops_tui.deploy import clocks, machine, rollouts, traffic
+from mlops_tui.deploy import traffic
+from mlops_tui.deploy.rollout import clocks, machine, rollouts
 
 
 def moves(before, after):

@@ -7,7 +7,7 @@ from mlops_tui.contracts.monitor import AddMonitor
 from mlops_tui.core.clock import HOUR, now_us
 from mlops_tui.core.errors import Conflict, NotFound
 from mlops_tui.core.ids import uuid7
-from mlops_tui.deploy import clocks
+from mlops_tui.deploy.rollout import clocks
 from mlops_tui.door.context import Context
 from mlops_tui.jobs.spec import DataFile, Spec
 from mlops_tui.monitoring import alerts, incidents

@@ -123,7 +123,7 @@ def test_a_window_forgets_and_a_new_monitor_knows_the_window_before_it(watched):
 
 
 def test_a_backlog_is_counted_in_parts(watched, monkeypatch):
-    from mlops_tui.deploy import evidence
+    from mlops_tui.deploy.rollout import evidence
 
     monkeypatch.setattr(evidence, "AT_ONCE", 100)
     watched.watch()

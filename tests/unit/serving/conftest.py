@@ -12,13 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mlops_tui.serving.app import App
-from mlops_tui.serving.counters import Counters
 from mlops_tui.serving.deployment import Deployment, Revision
 from mlops_tui.serving.deployment import Model as ModelRef
-from mlops_tui.serving.inference_log import InferenceLog
-from mlops_tui.serving.model import Model
-from mlops_tui.serving.routing import Arm, Router
+from mlops_tui.serving.models.model import Model
+from mlops_tui.serving.protocol.app import App
+from mlops_tui.serving.record.counters import Counters
+from mlops_tui.serving.record.inference_log import InferenceLog
+from mlops_tui.serving.traffic.routing import Arm, Router
 
 Inputs = list[tuple[str, int, list[Any]]]
 

@@ -13,9 +13,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.serving.counters import Count
-from mlops_tui.serving.model import Model
-from mlops_tui.serving.segments import Batch, read_segment
+from mlops_tui.serving.models.model import Model
+from mlops_tui.serving.record.counters import Count
+from mlops_tui.serving.record.segments import Batch, read_segment
 
 NAMES = ["age", "hours", "years"]
 

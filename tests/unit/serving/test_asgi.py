@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mlops_tui.serving.asgi import Asgi
-from mlops_tui.serving.segments import read_segment
+from mlops_tui.serving.record.segments import read_segment
+from mlops_tui.serving.transport.asgi import Asgi
 
 
 @pytest.fixture

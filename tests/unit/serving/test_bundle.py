@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mlops_tui.core.errors import BadInput, NotFound, Refused
-from mlops_tui.serving import bundle
-from mlops_tui.serving.bundle import Entry, Manifest
 from mlops_tui.serving.deployment import Model, Part, Revision
-from mlops_tui.serving.sources import find_source
+from mlops_tui.serving.models import bundle
+from mlops_tui.serving.models.bundle import Entry, Manifest
+from mlops_tui.serving.models.sources import find_source
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw().hex()

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlops_tui.serving.columns import Columns
-from mlops_tui.serving.counters import BUCKETS_S, COLUMNS, Count, Counters, Gauge, bucket
 from mlops_tui.serving.deployment import Model, Revision
-from mlops_tui.serving.metrics import exposition
+from mlops_tui.serving.record.columns import Columns
+from mlops_tui.serving.record.counters import BUCKETS_S, COLUMNS, Count, Counters, Gauge, bucket
+from mlops_tui.serving.record.metrics import exposition
 
 
 def revision(no: int) -> Revision:

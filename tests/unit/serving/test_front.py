@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_tui.serving.call import Ticket
-from mlops_tui.serving.connection import MAX_OWED, Connection
-from mlops_tui.serving.counters import SLOT, Gauge, Slot
 from mlops_tui.serving.deployment import Deployment
-from mlops_tui.serving.front import MAX_CONNECTIONS, Front
 from mlops_tui.serving.problem import JSON, Answer, Problem
+from mlops_tui.serving.record.counters import SLOT, Gauge, Slot
+from mlops_tui.serving.traffic.call import Ticket
+from mlops_tui.serving.transport.connection import MAX_OWED, Connection
+from mlops_tui.serving.transport.front import MAX_CONNECTIONS, Front
 
 
 class Loop:

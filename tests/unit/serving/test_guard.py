@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from mlops_tui.serving.guard import Guard
 from mlops_tui.serving.problem import Problem
-from mlops_tui.serving.tokens import Tokens
+from mlops_tui.serving.protocol.guard import Guard
+from mlops_tui.serving.protocol.tokens import Tokens
 
 
 def status(guard: Guard, path: str = "/v2", **headers: str) -> int:

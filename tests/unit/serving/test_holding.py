@@ -5,7 +5,7 @@ import os
 import pytest
 
 from mlops_tui.serving.deployment import Deployment
-from mlops_tui.serving.holding import Holding
+from mlops_tui.serving.models.holding import Holding
 
 
 class Loaded:

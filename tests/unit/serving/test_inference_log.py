@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops_tui.serving import inference_log
-from mlops_tui.serving.counters import SLOT, Gauge, Slot
-from mlops_tui.serving.inference_log import InferenceLog, Keeping
-from mlops_tui.serving.segments import SegmentName, read_segment, record
+from mlops_tui.serving.record import inference_log
+from mlops_tui.serving.record.counters import SLOT, Gauge, Slot
+from mlops_tui.serving.record.inference_log import InferenceLog, Keeping
+from mlops_tui.serving.record.segments import SegmentName, read_segment, record
 
 ROW = record(1_000, 1, 0, 0, 5, 1, b"r", b"abcd", b"efgh")
 

@@ -9,7 +9,7 @@ import pytest
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.serving.control import Channel
 from mlops_tui.serving.deployment import CONTROL
-from mlops_tui.serving.line import Line
+from mlops_tui.serving.process.line import Line
 
 
 class Owner:

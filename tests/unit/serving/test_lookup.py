@@ -9,8 +9,8 @@ import pytest
 from mlops_tui.core.errors import BadInput
 from mlops_tui.data.online import table
 from mlops_tui.data.online.table import OnlineTable
-from mlops_tui.serving.counters import Gauge
-from mlops_tui.serving.lookup import Lookup
+from mlops_tui.serving.models.lookup import Lookup
+from mlops_tui.serving.record.counters import Gauge
 
 FEATURES = ["age", "hours", "pay"]
 

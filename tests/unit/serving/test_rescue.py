@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.serving.counters import Count
 from mlops_tui.serving.deployment import ROUTES, Rescue, read_routes
-from mlops_tui.serving.pool import Pool
+from mlops_tui.serving.models.pool import Pool
 from mlops_tui.serving.problem import Problem
-from mlops_tui.serving.rescue import LastResort
-from mlops_tui.serving.routing import Router
-from mlops_tui.serving.segments import read_segment
+from mlops_tui.serving.record.counters import Count
+from mlops_tui.serving.record.segments import read_segment
+from mlops_tui.serving.traffic.rescue import LastResort
+from mlops_tui.serving.traffic.routing import Router
 
 BAD, GOOD = [[10.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]
 CONSTANT = {"score": 0.25, "count": 7}

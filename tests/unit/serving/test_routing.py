@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlops_tui.serving.problem import Problem
-from mlops_tui.serving.routing import Router
+from mlops_tui.serving.traffic.routing import Router
 
 KEYS = [f"user-{i}".encode() for i in range(4000)]
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.serving import segments
-from mlops_tui.serving.segments import Header, SegmentName, SegmentWriter, read_segment, record
+from mlops_tui.serving.record import segments
+from mlops_tui.serving.record.segments import Header, SegmentName, SegmentWriter, read_segment, record
 
 HEADER = Header("d-1", ("a", "b", "c"), ("y",))
 
@@ -178,7 +178,7 @@ FULL_DISK = """
 import signal, resource, sys
 from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-from mlops_tui.serving.segments import Header, SegmentWriter, record
+from mlops_tui.serving.record.segments import Header, SegmentWriter, record
 writer = SegmentWriter(Path(sys.argv[1]), Header("d", ("a",), ()))
 good = record(1, 1, 0, 0, 1, 1, b"good", b"abcd")
 assert writer.append(good)

@@ -12,9 +12,9 @@ import pytest
 
 from mlops_tui.core.errors import BadInput, Refused
 from mlops_tui.core.runtime import onnxruntime
-from mlops_tui.serving import gpu, session
-from mlops_tui.serving.model import Model
-from mlops_tui.serving.session import Session, Wish
+from mlops_tui.serving.models import gpu, session
+from mlops_tui.serving.models.model import Model
+from mlops_tui.serving.models.session import Session, Wish
 
 ROWS = {"X": np.arange(6, dtype=np.float32).reshape(2, 3)}
 
@@ -148,7 +148,7 @@ def test_models_share_gpus_by_memory_until_none_has_room(gpus):
 
 def test_the_driver_tells_which_gpus_there_are(nvml_double):
     code = (
-        "from mlops_tui.serving import gpu\n"
+        "from mlops_tui.serving.models import gpu\n"
         "first = gpu.choose(1 << 20)\n"
         "print(len(gpu._visible()), first, gpu.describe(first))"
     )

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from mlops_tui.serving.call import Ticket
-from mlops_tui.serving.counters import Count, Gauge
-from mlops_tui.serving.model import Model
-from mlops_tui.serving.pool import Pool
-from mlops_tui.serving.segments import read_segment
+from mlops_tui.serving.models.model import Model
+from mlops_tui.serving.models.pool import Pool
+from mlops_tui.serving.record.counters import Count, Gauge
+from mlops_tui.serving.record.segments import read_segment
+from mlops_tui.serving.traffic.call import Ticket
 
 HEADERS = {b"host": b"localhost"}
 

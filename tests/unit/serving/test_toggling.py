@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mlops_tui.serving.deployment import Rescue
-from mlops_tui.serving.routing import Router
-from mlops_tui.serving.segments import read_segment
-from mlops_tui.serving.toggling import switches
+from mlops_tui.serving.record.segments import read_segment
+from mlops_tui.serving.traffic.routing import Router
+from mlops_tui.serving.traffic.toggling import switches
 from mlops_tui.toggles import defined
 
 ROW = [[1.0, 2.0, 3.0]]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mlops_tui.serving import tokens
-from mlops_tui.serving.tokens import Tokens, hashed
+from mlops_tui.serving.protocol import tokens
+from mlops_tui.serving.protocol.tokens import Tokens, hashed
 
 
 def write(path: Path, *listed: tuple[str, bytes, int | None]) -> None:

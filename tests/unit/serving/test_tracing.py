@@ -64,6 +64,6 @@ def test_answered_requests_become_spans_in_their_clients_trace(
 
 
 def test_without_a_collector_nothing_of_it_is_loaded() -> None:
-    probe = "import sys, json, mlops_tui.serving.worker; print(json.dumps(sorted(sys.modules)))"
+    probe = "import sys, json, mlops_tui.serving.process.worker; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert not [name for name in json.loads(done.stdout) if name.startswith(("opentelemetry", "grpc", "google"))]

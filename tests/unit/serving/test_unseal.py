@@ -15,7 +15,7 @@ from mlops_tui.core.errors import Conflict, MlopsError, NotFound
 from mlops_tui.keys import open_keys
 from mlops_tui.serving.control import Channel
 from mlops_tui.serving.deployment import Model
-from mlops_tui.serving.unseal import Vault, from_memory, into_memory
+from mlops_tui.serving.models.unseal import Vault, from_memory, into_memory
 
 DATA = b"a model" * 50_000
 

@@ -12,8 +12,8 @@ from mlops_tui.pipelines.tuning.measure import measure
 from mlops_tui.pipelines.tuning.reference import Reference, answers, bodies, loss
 from mlops_tui.pipelines.tuning.variants import variants
 from mlops_tui.pipelines.tuning.worker import _Bench
-from mlops_tui.serving.model import Model
-from mlops_tui.serving.profile import Setting
+from mlops_tui.serving.models.model import Model
+from mlops_tui.serving.models.profile import Setting
 
 NAMES = [f"f{i}" for i in range(32)]
 

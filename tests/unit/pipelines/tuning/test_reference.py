@@ -11,7 +11,7 @@ from mlops_tui.core.errors import BadInput
 from mlops_tui.pipelines.tune_operations import limits, share
 from mlops_tui.pipelines.tuning import drawing
 from mlops_tui.pipelines.tuning.reference import CLASSES, NUMBERS, Answers, Reference, _read, bodies, loss
-from mlops_tui.serving.model import Model
+from mlops_tui.serving.models.model import Model
 
 NONE = np.empty(0)
 

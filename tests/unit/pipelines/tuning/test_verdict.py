@@ -10,7 +10,7 @@ from mlops_tui.pipelines.tuning import verdict
 from mlops_tui.pipelines.tuning.grid import FEWEST, candidates
 from mlops_tui.pipelines.tuning.measure import Figures
 from mlops_tui.pipelines.tuning.verdict import Confirmed, Trial, Wishes, choose, confirm, pareto
-from mlops_tui.serving.profile import DEFAULT, Setting
+from mlops_tui.serving.models.profile import DEFAULT, Setting
 
 
 def figures(p50=1.0, rate=1000.0, memory=100, p99=None, failed=0):

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.serving.engine.mlflow_folder import check_requirements, signature_of
-from mlops_tui.serving.engine.shapes import Spec, spec_of
-from mlops_tui.serving.sources import find_source
+from mlops_tui.serving.models.engine.mlflow_folder import check_requirements, signature_of
+from mlops_tui.serving.models.engine.shapes import Spec, spec_of
+from mlops_tui.serving.models.sources import find_source
 
 
 @pytest.fixture

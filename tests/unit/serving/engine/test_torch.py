@@ -9,7 +9,7 @@ import pytest
 
 from mlops_tui.core.errors import Refused
 from mlops_tui.registry.formats import examine
-from mlops_tui.serving.engine.torch_model import TorchModel, is_arithmetic
+from mlops_tui.serving.models.engine.torch_model import TorchModel, is_arithmetic
 
 pytestmark = pytest.mark.train
 

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from mlops_tui.serving.engine import wire
+from mlops_tui.serving.models.engine import wire
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What is served of a model version: its files, its measured profile, and a bundle of all that."""

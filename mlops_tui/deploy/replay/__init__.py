@@ -1,0 +1,1 @@
+"""A stored data set as live traffic."""

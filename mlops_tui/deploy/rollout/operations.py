@@ -1,0 +1,205 @@
+"""Beginning a rollout. What happens then is the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from mlops_tui.contracts import rollout as contract
+from mlops_tui.contracts.operation import Change, Plan
+from mlops_tui.contracts.rollout_file import Spec, seconds
+from mlops_tui.core.errors import BadInput, Conflict, Refused
+from mlops_tui.core.ids import uuid7
+from mlops_tui.deploy import fallback, traffic
+from mlops_tui.deploy.find import find_deployment, labels_of
+from mlops_tui.deploy.rollout import file as rollout_file
+from mlops_tui.deploy.rollout import rollouts
+from mlops_tui.deploy.rollout.gating import differs
+from mlops_tui.deploy.rollout.machine import GOING_BACK
+from mlops_tui.door import Context, implements
+from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
+from mlops_tui.serving.traffic.routing import STICKY_ID
+
+
+def refuse_busy(ctx: Context, row: dict[str, Any]) -> None:
+    """Refuse a change of the traffic while a rollout or an A/B test shares it.
+
+    Raises:
+        Conflict: one does.
+    """
+    name = row["name"]
+    if under_way := rollouts.active(ctx.session, row["id"]):
+        raise Conflict(
+            f"a rollout of {name} is {under_way[0]['state']}", "one change at a time", f"mlops rollout abort {name}"
+        )
+    now = traffic.current(ctx.session, row["id"])
+    if now is not None and now.split.tested:
+        raise Conflict(f"an A/B test runs on {name}", "its arms share the traffic", f"mlops ab stop {name}")
+
+
+@implements(contract.start)
+class StartRollout:
+    """Begin to bring a version in."""
+
+    def plan(self, ctx: Context, request: contract.StartRollout) -> Plan:
+        """Read what is asked for; find the version, pin its digest, and see that nothing else is under way."""
+        spec = _asked(ctx, request)
+        row = find_deployment(ctx.session, ctx.tenant, spec.deployment)
+        ended = _ended_for(ctx, row, request.supersede)
+        version = resolve_version(ctx.session, ctx.tenant, spec.model)
+        refuse_unservable(version)
+        if why := differs(version, spec.digest):
+            raise Refused(f"{label(version)} is not what was pinned", why, f"mlops version show {label(version)}")
+        stable = ended["stable_no"] if ended and ended["state"] != "Baking" else stable_of(ctx, row["id"])
+        if ended and ended["state"] == "Baking":
+            stable = ended["canary_no"]
+        serving = ctx.session.value(
+            "SELECT version_id FROM revision WHERE deployment_id = ? AND no = ?", [row["id"], stable]
+        )
+        if serving == version["id"]:
+            raise Conflict(f"{row['name']} serves {label(version)} already")
+        spec = msgspec.structs.replace(
+            spec, deployment=row["name"], model=label(version), digest=spec.digest or version["digest"]
+        )
+        labels = labels_of(ctx.session, row["id"])
+        before, spare = labels[stable], _fallback(ctx, labels, spec)
+        return Plan(
+            operation="rollout.start",
+            object=f"deploy:{row['name']}",
+            text=f"bring {label(version)} into {row['name']} by {spec.strategy}",
+            changes=_changes(spec, row["name"], before, label(version), ended) + _falls(row["name"], labels, spare),
+            warnings=_warnings(spec, not request.file and not request.events),
+            environment=row["environment"],
+            data={"row": row, "version": version, "stable": stable, "spec": spec, "ended": ended, "fallback": spare},
+        )
+
+    def apply(self, ctx: Context, request: contract.StartRollout, plan: Plan) -> contract.Rollout:
+        """Write the rollout and its first state."""
+        row, spec, ended = plan.data["row"], plan.data["spec"], plan.data["ended"]
+        if ended:
+            _end(ctx, row, ended)
+        rollout = {"id": uuid7(), "deployment": row["name"]}
+        ctx.session.insert(
+            "rollout",
+            id=rollout["id"],
+            tenant=ctx.tenant,
+            deployment_id=row["id"],
+            strategy=spec.strategy,
+            spec=msgspec.json.encode(spec).decode(),
+            stable_no=plan.data["stable"],
+            canary_no=traffic.add_revision(ctx, row["id"], plan.data["version"]),
+            started_us=ctx.now,
+            actor=ctx.caller.name,
+        )
+        if plan.data["fallback"] is not None:
+            fallback.keep(ctx, row["id"], plan.data["fallback"])
+        rollouts.enter(ctx, rollout, "Pending", -1, 0.0, plan.text)
+        return rollouts.shown(ctx.session, rollouts.find(ctx.session, ctx.tenant, rollout["id"]))
+
+
+def _fallback(ctx: Context, labels: Mapping[int, str], spec: Spec) -> fallback.Wanted | None:
+    """Return the fallback that a rollout brings, if it brings one; it holds with its first change of the traffic."""
+    part = spec.fallback
+    if part is None:
+        return None
+    limit = seconds(part.timeout) if part.timeout is not None else None
+    return fallback.wanted(ctx, labels, part.to, part.on, limit, part.last_resort)
+
+
+def _falls(name: str, labels: Mapping[int, str], spare: fallback.Wanted | None) -> list[Change]:
+    return [] if spare is None else [Change(object=f"deploy:{name}", field="fallback", after=spare.text(labels))]
+
+
+def _asked(ctx: Context, request: contract.StartRollout) -> Spec:
+    """Return what is asked for, by a file or by the usual choices."""
+    if request.file:
+        spec = rollout_file.read(request.file)
+        for name in ("deployment", "model"):
+            said, told = getattr(request, name), getattr(spec, name)
+            if said and said != told:
+                raise BadInput(f"the file says {name} {told}, you say {said}", "", "leave one of them out")
+        return spec
+    if not request.deployment or not request.model:
+        raise BadInput("which deployment and which version?", "", "mlops rollout start employment employment@2")
+    deployment = find_deployment(ctx.session, ctx.tenant, request.deployment)
+    labelled = ctx.session.value("SELECT count(*) > 0 FROM outcome WHERE deployment_id = ?", [deployment["id"]])
+    return rollout_file.chosen(request, labelled)
+
+
+def stable_of(ctx: Context, deployment: str) -> int:
+    """Return the revision of a deployment that is stable now."""
+    now = traffic.current(ctx.session, deployment)
+    assert now is not None  # written together with the deployment
+    return now.split.stable
+
+
+def _ended_for(ctx: Context, row: dict[str, Any], supersede: bool) -> dict[str, Any] | None:
+    """Return the rollout that must end for another to begin; None when there is none."""
+    under_way = rollouts.active(ctx.session, row["id"])
+    if not supersede or not under_way:
+        refuse_busy(ctx, row)
+        return None
+    ended = under_way[0]
+    if ended["state"] in GOING_BACK:
+        raise Conflict(f"the rollout of {row['name']} is {ended['state']}", "it is going back already", "wait for it")
+    return ended
+
+
+def _end(ctx: Context, row: dict[str, Any], ended: dict[str, Any]) -> None:
+    """End a rollout because the next one begins: one that bakes has succeeded, any other is superseded."""
+    who = f"by {ctx.caller.name}, who begins another"
+    if ended["state"] == "Baking":
+        came = traffic.shift(ctx, row["id"], traffic.all_to(ended["canary_no"]), ended["strategy"], f"baked {who}")
+        text = f"its bake was ended {who}"
+        rollouts.enter(ctx, ended, "Succeeded", ended["step"], 100.0, text, word="promote", generation=came)
+        return
+    came = traffic.shift(ctx, row["id"], traffic.all_to(ended["stable_no"]), ended["strategy"], f"superseded {who}")
+    text = f"superseded {who}"
+    rollouts.enter(ctx, ended, "Superseded", ended["step"], 0.0, text, word="supersede", generation=came)
+
+
+def _warnings(spec: Spec, usual: bool) -> list[str]:
+    """Return what one should know before; ``usual``: the events are those that nobody named."""
+    warnings = []
+    if usual and all(one.event != "wrong" for one in spec.analysis.harm):
+        warnings.append("no labels have come to it: whether the version predicts worse is not judged (events: wrong)")
+    if spec.sticky and spec.sticky.lower() not in STICKY_ID and spec.steps:
+        warnings.append(
+            f"clients stick to a version by {spec.sticky}: where a few of them make most errors, a version may be "
+            f"rolled back for the clients that it happened to get, more often than alpha says"
+        )
+    return warnings
+
+
+def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, Any] | None) -> list[Change]:
+    """Return what a rollout will do, step by step."""
+    deployment, analysis = f"deploy:{name}", spec.analysis
+    by = " → ".join(step.text for step in spec.steps) if spec.steps else spec.strategy
+    changes = [Change(object=deployment, field="serves", before=before, after=f"{after} by {by}")]
+    if ended:
+        after_state = "Succeeded" if ended["state"] == "Baking" else "Superseded"
+        changes.insert(
+            0, Change(object=f"rollout:{ended['id']}", field="state", before=ended["state"], after=after_state)
+        )
+    for number, step in enumerate(spec.steps, 1):
+        wait = f"until proven safe, at most {seconds(step.max):g} s" if step.until else f"{seconds(step.for_):g} s"
+        told = f"a person approves: {step.approve}" if step.approve else f"{step.text} for {wait}"
+        changes.append(Change(object=deployment, field=f"step {number}", after=told))
+    if spec.steps:
+        checks = [f"{one.event} ≤ {one.max_ratio:g} × stable" for one in analysis.harm]
+        checks += [f"{one.event} ≤ {one.max_share:.2%}" for one in analysis.limits]
+        told = f"{', '.join(checks)}; together wrong in at most {analysis.alpha:.1%} of harmless versions"
+        changes.append(Change(object=deployment, field="judged by", after=told))
+        changes.append(Change(object=deployment, field="on harm", after=spec.on_failure))
+        changes.append(Change(object=deployment, field="without rows", after=analysis.on_no_data))
+    keep = f"{seconds(spec.keep_old):g} s" if seconds(spec.keep_old) else "unloaded at once"
+    changes.append(Change(object=deployment, field="old version kept", after=keep))
+    return [*changes, Change(object=f"model_version:{spec.model}", field="digest", after=spec.digest)]
+
+
+@implements(contract.status)
+def status(ctx: Context, request: contract.RolloutRef) -> contract.Rollout:
+    """Show a rollout."""
+    return rollouts.shown(ctx.session, rollouts.find(ctx.session, ctx.tenant, request.rollout))

@@ -1,0 +1,114 @@
+"""Warming a version up before anybody meets it: requests that stable has answered are replayed to it alone.
+
+It is asked by its own address (``/v2/models/NAME/versions/LABEL/infer``), which gets no share of the traffic; what it
+answers is thrown away, and belongs to no step, so no check counts it. A version that fails on what stable could answer
+goes no further.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import threading
+import time
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+
+from mlops_tui.deploy.find import labels_of
+from mlops_tui.door import House
+from mlops_tui.serving.deployment import own_headers
+from mlops_tui.serving.record.segments import OK
+from mlops_tui.store.session import Session
+
+TIMEOUT_S = 10.0
+
+
+class Warm(NamedTuple):
+    """How it went: a sentence, empty when nothing was replayed, and whether the version failed on a request."""
+
+    text: str
+    failed: bool = False
+
+
+class _Replay(threading.Thread):
+    """Sends rows one by one, on a thread of its own: the engine never waits for a server."""
+
+    def __init__(self, host: str, port: int, path: str, rows: list[list[float]], headers: dict[str, str]) -> None:
+        super().__init__(name="warm-up", daemon=True)
+        self.warm: Warm | None = None
+        self._place, self._path, self._rows, self._headers = (host, port), path, rows, headers
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.warm = self._sent()
+        except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+            self.warm = Warm(f"the servers did not answer: {error}", True)
+
+    def _sent(self) -> Warm:
+        connection = http.client.HTTPConnection(*self._place, timeout=TIMEOUT_S)
+        with contextlib.closing(connection):
+            inputs = self._asked(connection, "GET", self._path)[1].get("inputs", [])
+            if len(inputs) != 1:
+                return Warm(f"not warmed up: it takes {len(inputs)} inputs")
+            began, spent = time.monotonic(), []
+            for number, row in enumerate(self._rows):
+                tensor = {**{key: inputs[0][key] for key in ("name", "datatype")}, "shape": [1, len(row)], "data": row}
+                body = json.dumps({"id": f"warm-up-{number}", "inputs": [tensor]})
+                at = time.monotonic()
+                status, said = self._asked(connection, "POST", f"{self._path}/infer", body)
+                spent.append(1000 * (time.monotonic() - at))
+                if status != http.client.OK:
+                    return Warm(f"it failed on a request that stable answered: {said.get('error', status)}", True)
+        p99 = np.quantile(spent, 0.99)
+        return Warm(
+            f"warmed up by {len(spent):,} replayed requests in {time.monotonic() - began:.1f} s, p99 {p99:.2g} ms"
+        )
+
+    def _asked(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        connection.request(method, path, body, self._headers | ({"content-type": "application/json"} if body else {}))
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+        return answer.status, said
+
+
+_replays: dict[str, _Replay] = {}
+
+
+def done(house: House, row: dict[str, Any], count: int) -> Warm | None:
+    """Return how the warm-up of a rollout went; None while it is under way. The first call begins it."""
+    if not count:
+        return Warm("")
+    if row["id"] not in _replays:
+        headers = own_headers(house.home.deployments / row["deployment_id"])
+        begun = house.read(lambda s: _begun(s, row, count, headers))
+        if begun is None:
+            return Warm("")
+        _replays[row["id"]] = begun
+    warm = _replays[row["id"]].warm
+    if warm is not None:
+        del _replays[row["id"]]
+    return warm
+
+
+def _begun(session: Session, row: dict[str, Any], count: int, headers: dict[str, str]) -> _Replay | None:
+    """Begin a replay of the newest requests; None when there is none, or no server of ours."""
+    name, host, port = session.row("SELECT name, host, port FROM deployment WHERE id = ?", [row["deployment_id"]]) or (
+        "",
+        "",
+        0,
+    )
+    rows = session.column(
+        f"""SELECT features FROM inference WHERE deployment_id = ? AND revision_no = ? AND status = {OK}
+              AND "row" = 0 AND NOT shadow AND len(features) > 0 ORDER BY ts DESC LIMIT {count}""",
+        [row["deployment_id"], row["stable_no"]],
+    )
+    if not port or not rows:
+        return None
+    label = labels_of(session, row["deployment_id"])[row["canary_no"]]
+    return _Replay(host, port, f"/v2/models/{quote(name)}/versions/{quote(label)}", rows, headers)

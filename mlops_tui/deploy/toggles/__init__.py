@@ -1,0 +1,1 @@
+"""Feature toggles as the store has them, their changes, and the kill switch."""

@@ -1,0 +1,113 @@
+"""A model in a process of its own, with the face of any other: checked here, run there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mlops_tui.serving.models.model import Feed, Model
+from mlops_tui.serving.models.remote import Remote, Wishes
+from mlops_tui.serving.problem import Problem
+from mlops_tui.serving.tensors import Array, Tensor
+
+_PLATFORMS = {"torch": "pytorch_torch", "pyfunc": "mlflow_pyfunc"}
+
+
+class RemoteModel(Model):
+    """A model whose engine runs beside the worker.
+
+    Args:
+        name: what to call it in the log.
+        wishes: how it is to be run.
+        fd: memory file of the model; stays the caller's.
+
+    Raises:
+        BadInput: it cannot be loaded.
+    """
+
+    joins = False
+
+    def __init__(self, name: str, wishes: Wishes, fd: int) -> None:
+        self._remote = Remote(name, wishes, fd)
+        about = self._remote.about
+        self.platform = _PLATFORMS[wishes.engine]
+        self._engine = wishes.engine
+        self._optional = frozenset(one["name"] for one in about["inputs"] if one["optional"])
+        self._describe([_tensor(one) for one in about["inputs"]], [_tensor(one) for one in about["outputs"]])
+        shapes = [[1 if d < 0 else d for d in tensor.shape] for tensor in self.output_tensors]
+        self._lay_out(shapes, {})
+
+    @property
+    def condition(self) -> dict[str, Any]:
+        """What there is to know of the engine now."""
+        remote = self._remote
+        return {
+            "engine": self._engine,
+            "provider": remote.about["provider"],
+            "state": remote.state,
+            "restarts": remote.restarts,
+        }
+
+    def takes_long(self, rows: int) -> bool:
+        """Tell that a run would hold up other requests: it waits for another process."""
+        return True
+
+    def check(self, feed: Feed) -> int:
+        """Return how many rows the tensors hold, if they are what the model takes; optional ones may be missing."""
+        if self._optional and any(name not in feed for name in self._optional):
+            first = next(iter(feed.values()), None)
+            rows = len(first) if first is not None and first.ndim else 0
+            feed = {**{name: self._blank(name, rows) for name in self._optional}, **feed}
+        return super().check(feed)
+
+    def run(self, feed: Feed) -> list[Array]:
+        """Return every output for tensors that :meth:`check` has let pass.
+
+        Raises:
+            Problem: 429, 503 or 504 when the process is busy, gone or too slow.
+            RuntimeError: the model failed, or gave other outputs than before.
+        """
+        results = self._remote.run(feed)
+        try:
+            return [_as(results[tensor.name], tensor) for tensor in self.output_tensors]
+        except KeyError as error:
+            raise RuntimeError(f"it gave {', '.join(results)} and no {error.args[0]!r}") from error
+
+    def close(self) -> None:
+        """End the process."""
+        self._remote.close()
+        if self.lane is not None:
+            self.lane.close()
+
+    def feature_bytes(self, feed: Feed, rows: int) -> bytes:
+        """Return the features as the log keeps them; empty when an optional one is missing."""
+        if any(tensor.name not in feed for tensor in self.inputs):
+            return b""
+        return super().feature_bytes(feed, rows)
+
+    def _blank(self, name: str, rows: int) -> Array:
+        tensor = next(one for one in self.inputs if one.name == name)
+        return np.zeros([rows if at == 0 and d < 0 else max(d, 1) for at, d in enumerate(tensor.shape)], tensor.dtype)
+
+
+def _tensor(said: Mapping[str, Any]) -> Tensor:
+    shape = tuple(said["shape"])
+    return Tensor(
+        said["name"], said["datatype"], shape, tuple("n" if not at and d < 0 else None for at, d in enumerate(shape))
+    )
+
+
+def _as(array: Array, tensor: Tensor) -> Array:
+    """Return an output in the type that was promised: models give whole numbers one time and fractions another.
+
+    Raises:
+        Problem: 500, it cannot be had in that type.
+    """
+    if array.dtype == tensor.dtype:
+        return array
+    try:
+        return array.astype(tensor.dtype)
+    except (ValueError, TypeError) as error:
+        raise Problem(f"the output {tensor.name!r} is not {tensor.datatype}", 500) from error

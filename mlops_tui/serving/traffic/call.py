@@ -1,0 +1,117 @@
+"""A request on its way through the server: what a protocol has read of it, and who answers it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mlops_tui.serving.bodies import Envelope
+from mlops_tui.serving.models.model import Feed, Model
+from mlops_tui.serving.models.pool import TooLate
+from mlops_tui.serving.problem import Answer, Problem
+from mlops_tui.serving.traffic.results import Results
+from mlops_tui.serving.traffic.routing import Arm
+
+
+class Call(Protocol):
+    """A request that a protocol has read."""
+
+    id: str | None
+
+    def feed(self, model: Model) -> Feed:
+        """Return the tensors for a model."""
+
+    def answer(self, arm: Arm, results: Results, ident: str, fallback: bool) -> Answer:
+        """Return the results as the protocol writes them."""
+
+
+class Reader(Protocol):
+    """A protocol: reads a decompressed body into a call."""
+
+    def __call__(self, envelope: Envelope, body: bytes) -> Call:
+        """Return the call.
+
+        Raises:
+            Problem: the client's mistake.
+        """
+
+
+class Owner(Protocol):
+    """Whoever carries answers away."""
+
+    def deliver(self) -> None:
+        """Take the answers that are there."""
+
+
+class Ticket:
+    """One request from its arrival to its answer.
+
+    Attributes:
+        call: what it asks.
+        arm: the revision that answers.
+        rescuer: the revision that answers when that one cannot, or None.
+        ident: the client's id, or one of ours.
+        started: when it was whole, by ``perf_counter_ns``.
+        size: bytes of its body.
+        feed: its tensors for ``arm``, once they were read.
+        rows: how many rows they hold.
+        answer: None until there is one.
+        envelope: what its head said.
+        owner: whoever carries the answer away, if the transport has noted it.
+        rescued: ``arm`` stands in for another one.
+        logged: it is in the inference log.
+        shadowed: it may be repeated on shadows.
+        chosen: ``arm`` was named by the path or picked by a toggle, not drawn.
+    """
+
+    __slots__ = (
+        "answer",
+        "arm",
+        "call",
+        "chosen",
+        "envelope",
+        "feed",
+        "ident",
+        "logged",
+        "owner",
+        "rescued",
+        "rescuer",
+        "rows",
+        "shadowed",
+        "size",
+        "started",
+    )
+
+    def __init__(
+        self, call: Call, envelope: Envelope, arm: Arm, rescuer: Arm | None, ident: str, started: int, size: int
+    ) -> None:
+        self.call, self.envelope, self.arm, self.rescuer = call, envelope, arm, rescuer
+        self.ident, self.started, self.size = ident, started, size
+        self.feed: Feed = {}
+        self.rows = 0
+        self.answer: Answer | None = None
+        self.owner: Owner | None = None
+        self.rescued, self.logged, self.shadowed = False, True, True
+        self.chosen = False
+
+    def read(self, arm: Arm) -> None:
+        """Read the tensors for a revision.
+
+        Raises:
+            Problem: it refuses them.
+        """
+        self.rows = 0
+        self.feed = self.call.feed(arm.model)
+        self.rows = arm.model.check(self.feed)
+
+
+class Failure(Exception):
+    """A model failed on tensors that it said it takes; ``cause`` is a word of ``deployment.CAUSES``."""
+
+    def __init__(self, error: Exception, feed: Feed, rows: int) -> None:
+        super().__init__(str(error)[:300])
+        self.feed, self.rows = feed, rows
+        late = isinstance(error, TooLate) or (isinstance(error, Problem) and error.status == 504)
+        self.cause = "timeout" if late else "error"
+        self.problem = (
+            error if isinstance(error, Problem) else Problem(f"the model failed: {self}", 504 if late else 500)
+        )

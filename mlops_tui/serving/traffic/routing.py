@@ -1,0 +1,146 @@
+"""Who answers a request: a weighted draw, or the same revision for the same key."""
+
+from __future__ import annotations
+
+import random
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from itertools import accumulate
+from math import log
+
+import orjson
+
+from mlops_tui.serving.deployment import Generation, Rescue, Revision
+from mlops_tui.serving.models.model import Model
+from mlops_tui.serving.problem import JSON, Headers, Problem
+from mlops_tui.serving.record.inference_log import Stream
+from mlops_tui.serving.traffic.rescue import last_resort
+
+STICKY_ID = ("id", "request-id", "x-request-id")
+
+
+class Arm:
+    """A revision that can answer: its model, where it is counted and logged, and what its answers begin with."""
+
+    def __init__(self, name: str, revision: Revision, model: Model, column: int, stream: Stream | None) -> None:
+        self.id, self.no, self.label, self.role = revision.id, revision.no, revision.label, revision.role
+        self.weight, self.model, self.column, self.stream = revision.weight, model, column, stream
+        # Labels are people's words, headers are ASCII.
+        mark = (b"x-mlops-revision", re.sub(r"[^\x21-\x7e]", "_", revision.label).encode())
+        self.headers: Headers = (*JSON, mark)
+        self.binary_headers: Headers = ((b"content-type", b"application/octet-stream"), mark)
+        said = {"revision": revision.label, "revision_id": revision.id}
+        self.head, self.fallback_head = (
+            orjson.dumps({"model_name": name, "model_version": revision.label, "parameters": parameters})[:-1]
+            for parameters in (said, {**said, "fallback": True})
+        )
+
+    def names(self) -> set[str]:
+        """Return what a client may call this revision in a path."""
+        return {self.label, str(self.no), self.id}
+
+
+class Draw:
+    """Who answers, among arms with weights: a weighted draw, or the same arm for the same key.
+
+    With a key each arm draws a number from (arm, key) and the largest, stretched by the weights, wins (weighted
+    rendezvous hashing: Schindelhauer and Schomaker 2005). Raising one arm's weight, or lowering others', can only bring
+    keys to it: nobody who was on it is moved away.
+
+    Args:
+        shares: arms with their weights; at least one is above 0.
+    """
+
+    def __init__(self, shares: Iterable[tuple[Arm, float]]) -> None:
+        live = [(arm, weight) for arm, weight in shares if weight > 0]
+        self.arms, self._weights = [arm for arm, _ in live], [weight for _, weight in live]
+        self._bounds = list(accumulate(self._weights))
+        self.only = self.arms[0] if len(live) == 1 else None
+        self._salts = [blake2b(arm.id.encode(), digest_size=16).digest() for arm in self.arms]
+
+    def pick(self, key: bytes | None) -> Arm:
+        """Return an arm: for a key always the same one, without any by weight."""
+        if self.only is not None:
+            return self.only
+        return self._stick(key) if key else self._draw()
+
+    def _draw(self) -> Arm:
+        return self.arms[min(bisect_right(self._bounds, random.random() * self._bounds[-1]), len(self.arms) - 1)]
+
+    def _stick(self, key: bytes) -> Arm:
+        best, score = self.arms[0], float("inf")
+        for arm, weight, salt in zip(self.arms, self._weights, self._salts, strict=True):
+            draw = int.from_bytes(blake2b(key, digest_size=8, salt=salt).digest(), "big")
+            # Exponential with rate ``weight``: the smallest of several falls on each with the share of its weight.
+            wait = -log((draw + 1) / (2**64 + 1)) / weight
+            if wait < score:
+                best, score = arm, wait
+        return best
+
+
+class Router:
+    """A route set in force.
+
+    Args:
+        at: epoch and generation.
+        arms: every revision, shadows and weight 0 included.
+        sticky: the header that carries the key, or ``id`` for the request id; None draws anew each time.
+        fallback: id of the arm that answers when another fails; None: the one whose role is ``stable``, if any.
+        rescue: when that is, and what answers at last.
+
+    Raises:
+        BadInput: the constant that answers at last does not fit the outputs.
+    """
+
+    def __init__(
+        self,
+        at: Generation,
+        arms: Sequence[Arm],
+        sticky: str | None,
+        fallback: str | None,
+        rescue: Rescue = Rescue(),
+    ) -> None:
+        self.at, self.arms, self.rescue = at, list(arms), rescue
+        self.last_resort = last_resort(rescue, [arm.model for arm in arms])
+        self.shadows = [arm for arm in arms if arm.role == "shadow"]
+        self.by_name = {name: arm for arm in arms for name in arm.names()}
+        self._live = Draw((arm, arm.weight) for arm in arms if arm.role != "shadow")
+        self._only = self._live.only
+        by_id = sticky is not None and sticky.lower() in STICKY_ID
+        self._header = sticky.lower().encode("latin-1", "replace") if sticky and not by_id else None
+        self._by_id = by_id
+        stable = [arm for arm in arms if (arm.id == fallback if fallback else arm.role == "stable")]
+        self._fallback = stable[0] if stable else None
+
+    @property
+    def lead(self) -> Arm:
+        """The arm whose model stands for the deployment: the fallback, else the heaviest."""
+        return self._fallback or max(self._live.arms, key=lambda arm: arm.weight)
+
+    def pick(self, headers: Mapping[bytes, bytes], request_id: str | None) -> Arm:
+        """Return the arm for a request; without the key that it should stick to, any by weight."""
+        return self._only or self._live.pick(self.key(headers, request_id))
+
+    def key(self, headers: Mapping[bytes, bytes], request_id: str | None) -> bytes | None:
+        """Return what a request sticks to an arm by, if the routes are sticky and it has that."""
+        if self._by_id:
+            return request_id.encode() if request_id else None
+        return headers.get(self._header) if self._header else None
+
+    def fallback(self, failed: Arm) -> Arm | None:
+        """Return who answers in place of an arm that failed, or None."""
+        return self._fallback if self._fallback is not failed else None
+
+    def named(self, name: str) -> Arm:
+        """Return the arm that a path names by label, number or id.
+
+        Raises:
+            Problem: 404, there is none.
+        """
+        try:
+            return self.by_name[name]
+        except KeyError:
+            labels = ", ".join(arm.label for arm in self.arms)
+            raise Problem(f"there is no version {name!r}; there are {labels}", 404) from None
