@@ -165,11 +165,20 @@ def _as_ours(error: MlopsError | click.ClickException) -> MlopsError:
     if isinstance(error, MlopsError):
         return error
     context = getattr(error, "ctx", None)
-    fix = f"{context.command_path} --help" if context else "mlops --help"
+    usage = "" if not context or isinstance(error, click.NoSuchOption) else _usage(context)
+    fix = f"{usage}{context.command_path} --help" if context else "mlops --help"
     text = error.format_message().rstrip(".")
     # A flag or an argument that it begins with keeps its letters.
     plain = text if text[:2].isupper() else text[:1].lower() + text[1:]
     return BadInput(plain, "", fix)
+
+
+def _usage(context: click.Context) -> str:
+    """Return how a command is typed, as far as it takes arguments; its options are left to its help."""
+    arguments = context.command.collect_usage_pieces(context)[1:]
+    if isinstance(context.command, click.Group) or not arguments:
+        return ""
+    return f"usage: {' '.join([context.command_path, *arguments])}; "
 
 
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -22,6 +22,8 @@ PATHS = frozenset(("path", "checks", "script", "policy", "folder"))
 """Fields that name a file of the caller: made absolute before they travel, the agent stands elsewhere."""
 TEXTS = frozenset(("file",))
 """Fields whose value is a file's text: a command line is given the file, ``-`` is what is piped in."""
+_SHORT = {"file": "-f", "limit": "-n"}
+"""Flags that people type short in every tool."""
 
 
 def command_for(operation: Operation[Any, Any], name: str = "") -> click.Command:
@@ -103,7 +105,8 @@ def _parameter(operation: Operation[Any, Any], field: Any) -> click.Parameter:
     told = "; ".join(
         part for part in (said, f"default {shown}" if shown else "", "may be repeated" if many else "") if part
     )
-    return click.Option([flag, field.name], required=field.required, multiple=many, help=told, **settings)
+    names = [_SHORT[field.name], flag] if field.name in _SHORT else [flag]
+    return click.Option([*names, field.name], required=field.required, multiple=many, help=told, **settings)
 
 
 def _help(operation: Operation[Any, Any]) -> str:

@@ -105,3 +105,10 @@ def test_colours_obey_no_color(capsys, monkeypatch):
 def test_a_caret_stays_under_its_place(capsys):
     report(errors.BadInput("cannot read the filter: no", "auc>x\n    ^", "for example: a:1"), ["--color", "never"])
     assert capsys.readouterr().err.split("\n")[:3] == ["✖ cannot read the filter: no", "  auc>x", "      ^"]
+
+
+def test_who_types_arguments_wrongly_is_shown_how_they_go_and_who_mistypes_a_flag_is_not(capsys):
+    assert run(["model", "alias", "cancer", "prod", "1"]) == 2
+    assert "usage: mlops model alias MODEL ALIAS; mlops model alias --help" in capsys.readouterr().err
+    assert run(["model", "alias", "--expct", "1"]) == 2
+    assert "usage:" not in capsys.readouterr().err

@@ -128,3 +128,9 @@ def test_every_command_of_our_own_loads_and_has_help(name):
         assert command.make_context("demo", ["--help", "-x", "1"]).params == {"arguments": ("--help", "-x", "1")}
     else:
         assert "Everywhere" in command.get_help(click.Context(command, info_name=verb))
+
+
+def test_what_every_tool_has_short_is_short_here(meant, tmp_path):
+    (tmp_path / "rollout.yaml").write_text("kind: Rollout")
+    assert meant(f"mlops rollout start -f {tmp_path}/rollout.yaml")[1].file == "kind: Rollout"
+    assert meant("mlops run list -n 3")[1].limit == 3
