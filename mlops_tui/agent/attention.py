@@ -9,13 +9,13 @@ import msgspec
 
 from mlops_tui.contracts.agent import Attention
 from mlops_tui.contracts.rollout_file import seconds
-from mlops_tui.core.clock import DAY, SECOND
+from mlops_tui.core.clock import DAY, HOUR, MINUTE, SECOND
 from mlops_tui.deploy.rollout.file import kept
 from mlops_tui.door import Context
 
 SHOWN = 20
 SEVERITIES = ("fail", "warn", "busy")
-RECENT_US, GATES_US = DAY, 7 * DAY
+RECENT_US, GATES_US, PATIENCE_US, SILENCE_US = DAY, 7 * DAY, HOUR, 5 * MINUTE
 
 
 def by_severity(found: Iterable[Attention]) -> list[Attention]:
@@ -96,7 +96,9 @@ def _told(ctx: Context, row: dict[str, Any]) -> tuple[str, str] | None:
     if row["state"] == "Shifting":
         spec = kept(row["spec"])
         seen, least = row["evidence"].n_canary if row["evidence"] else 0, spec.analysis.min_requests
-        if seen < least and ctx.now - row["since"] > seconds(spec.steps[row["step"]].for_) * SECOND:
+        waited = ctx.now - row["since"] - seconds(spec.steps[row["step"]].for_) * SECOND
+        # Rows that come need nobody. Where it would take hours until there are enough, or none come, somebody decides.
+        if waited > 0 and seen < least and (waited * least > PATIENCE_US * seen if seen else waited > SILENCE_US):
             return "warn", f"{name} is held at {row['weight']:g} %: {seen} of {least} rows"
     return None
 

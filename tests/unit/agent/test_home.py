@@ -203,11 +203,20 @@ def test_a_canary_that_starves_is_said_to_be_held(shown):
     for _ in range(3):
         stage.turn()
         stage.servers(made)
-    stage.judged(made, 2, 20, 1)
-    for _ in range(2):
-        time.sleep(0.06)
+
+    def wait(minutes):
+        past = "UPDATE rollout_event SET ts = ts - to_minutes(?)"
+        shown.house.store.write(lambda s: s.execute(past, [minutes]))
+        shown.house.touch("rollout", "census")
         stage.turn()
-    assert shown.needs() == [("warn", "canary", "census v2 is held at 25 %: 20 of 500 rows")]
+        return shown.needs()
+
+    assert wait(4) == [], "requests may come yet"
+    assert wait(2) == [("warn", "canary", "census v2 is held at 25 %: 0 of 500 rows")]
+    stage.judged(made, 2, 100, 1)
+    time.sleep(0.02)
+    assert wait(4) == [], "there are enough within the hour"
+    assert wait(10) == [("warn", "canary", "census v2 is held at 25 %: 100 of 500 rows")]
 
 
 def test_an_ab_test_with_its_interval(shown):
