@@ -78,6 +78,10 @@ class Harm(Part, frozen=True):
     slack_ms: Annotated[float, Meta(ge=0, description="latency: and so many milliseconds more")] = 1.0
 
 
+USUAL_CHECKS = (Harm(event="error"), Harm(event="latency"), Harm(event="wrong"))
+"""Compared where nobody says what; ``wrong`` where labels come. Known by identity: who names the three has them."""
+
+
 class Limit(Part, frozen=True):
     """An absolute limit on the new version, whatever stable does. Takes requests to be independent of each other."""
 
@@ -102,7 +106,9 @@ class Analysis(Part, frozen=True):
     every: Annotated[Duration, Meta(description="between two looks")] = 10.0
     alpha: Annotated[float, Meta(gt=0, lt=1, description="share of harmless versions that may be rolled back")] = 0.05
     min_requests: Annotated[int, Meta(ge=1, description="requests of the new version before any verdict")] = 200
-    harm: tuple[Harm, ...] = tuple(Harm(event=event) for event in ("error", "latency", "wrong"))
+    harm: Annotated[tuple[Harm, ...], Meta(description="default: error, latency, and wrong where labels have come")] = (
+        USUAL_CHECKS
+    )
     limits: tuple[Limit, ...] = ()
     drift: Drift | None = None
     on_no_data: Annotated[OnNoData, Meta(description="when a step is over and too little was seen")] = "hold"

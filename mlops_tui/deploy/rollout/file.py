@@ -153,6 +153,12 @@ def chosen(request: StartRollout, labelled: bool) -> Spec:
     return filled(msgspec.structs.replace(spec, steps=steps))
 
 
+def usual(spec: Spec, labelled: bool) -> Spec:
+    """Return a specification that names no checks with those that can be made: no label, nothing is wrong."""
+    harm = tuple(one for one in spec.analysis.harm if labelled or one.event != "wrong")
+    return msgspec.structs.replace(spec, analysis=msgspec.structs.replace(spec.analysis, harm=harm))
+
+
 def _allowed(path: str) -> tuple[str, str]:
     known = {"strategy": "canary, blue-green, shadow, ab, recreate", "analysis.harm": "error, latency, wrong"}
     known["analysis.onNoData"] = "hold, proceed, rollback"

@@ -9,7 +9,7 @@ import msgspec
 
 from mlops_tui.contracts import rollout as contract
 from mlops_tui.contracts.operation import Change, Plan
-from mlops_tui.contracts.rollout_file import Spec, seconds
+from mlops_tui.contracts.rollout_file import USUAL_CHECKS, Spec, seconds
 from mlops_tui.core.errors import BadInput, Conflict, Refused
 from mlops_tui.core.ids import uuid7
 from mlops_tui.deploy import fallback, traffic
@@ -45,7 +45,7 @@ class StartRollout:
 
     def plan(self, ctx: Context, request: contract.StartRollout) -> Plan:
         """Read what is asked for; find the version, pin its digest, and see that nothing else is under way."""
-        spec = _asked(ctx, request)
+        spec, usual = _asked(ctx, request)
         row = find_deployment(ctx.session, ctx.tenant, spec.deployment)
         ended = _ended_for(ctx, row, request.supersede)
         version = resolve_version(ctx.session, ctx.tenant, spec.model)
@@ -70,7 +70,7 @@ class StartRollout:
             object=f"deploy:{row['name']}",
             text=f"bring {label(version)} into {row['name']} by {spec.strategy}",
             changes=_changes(spec, row["name"], before, label(version), ended) + _falls(row["name"], labels, spare),
-            warnings=_warnings(spec, not request.file and not request.events),
+            warnings=_warnings(spec, usual),
             environment=row["environment"],
             data={"row": row, "version": version, "stable": stable, "spec": spec, "ended": ended, "fallback": spare},
         )
@@ -112,20 +112,25 @@ def _falls(name: str, labels: Mapping[int, str], spare: fallback.Wanted | None) 
     return [] if spare is None else [Change(object=f"deploy:{name}", field="fallback", after=spare.text(labels))]
 
 
-def _asked(ctx: Context, request: contract.StartRollout) -> Spec:
-    """Return what is asked for, by a file or by the usual choices."""
+def _asked(ctx: Context, request: contract.StartRollout) -> tuple[Spec, bool]:
+    """Return what is asked for, by a file or by the usual choices, and whether nobody says what is compared."""
     if request.file:
         spec = rollout_file.read(request.file)
         for name in ("deployment", "model"):
             said, told = getattr(request, name), getattr(spec, name)
             if said and said != told:
                 raise BadInput(f"the file says {name} {told}, you say {said}", "", "leave one of them out")
-        return spec
+        if spec.analysis.harm is not USUAL_CHECKS:
+            return spec, False
+        return rollout_file.usual(spec, _labelled(ctx, spec.deployment)), True
     if not request.deployment or not request.model:
         raise BadInput("which deployment and which version?", "", "mlops rollout start employment employment@2")
-    deployment = find_deployment(ctx.session, ctx.tenant, request.deployment)
-    labelled = ctx.session.value("SELECT count(*) > 0 FROM outcome WHERE deployment_id = ?", [deployment["id"]])
-    return rollout_file.chosen(request, labelled)
+    return rollout_file.chosen(request, _labelled(ctx, request.deployment)), not request.events
+
+
+def _labelled(ctx: Context, deployment: str) -> bool:
+    found = find_deployment(ctx.session, ctx.tenant, deployment)
+    return bool(ctx.session.value("SELECT count(*) > 0 FROM outcome WHERE deployment_id = ?", [found["id"]]))
 
 
 def stable_of(ctx: Context, deployment: str) -> int:

@@ -322,6 +322,12 @@ def test_who_names_no_events_waits_for_labels_only_where_they_come(served):
     usual = {name: value for name, value in FAST.items() if name != "events"}
     plan = served.plan("rollout.start", deployment="census", model="census@2", **usual)
     assert "no labels have come" in "".join(plan.warnings) and "wrong ≤" not in str(plan.changes)
+    bare = "apiVersion: mlops-tui/v1\nkind: Rollout\nspec: {deployment: census, model: census@2"
+    plan = served.plan("rollout.start", file=bare + "}")
+    assert "no labels have come" in "".join(plan.warnings) and "wrong ≤" not in str(plan.changes), "a file is no other"
+    named = ", analysis: {harm: [{event: error}, {event: latency}, {event: wrong}]}}"
+    plan = served.plan("rollout.start", file=bare + named)
+    assert not plan.warnings and "wrong ≤" in str(plan.changes), "who names the three has them"
     served.judged(served.id, 1, 10, 0)
     served.evidence()
     plan = served.plan("rollout.start", deployment="census", model="census@2", **usual)
