@@ -114,7 +114,7 @@ def packed(envelope: Envelope, answer: Answer) -> Answer:
     if len(answer.body) < COMPRESS_FROM and not envelope.eager:
         return answer
     encoding = (b"content-encoding", envelope.wants.encode())
-    return answer._replace(headers=(*answer.headers, encoding), body=_PACKERS[envelope.wants](answer.body))
+    return Answer(answer.status, (*answer.headers, encoding), _PACKERS[envelope.wants](answer.body), answer.marks)
 
 
 def decoded(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_LOGGED_COLUMNS = 4096
 _REMEMBERED = 256
 Feed = Mapping[str, Array]
+Packed = bytes | memoryview
+"""Bytes of numbers, where they can be pointed at in an array rather than copied."""
 _Plan = list[tuple[int, int]]
 
 
@@ -159,13 +161,13 @@ class Model:
                 self._heads_of_shape[at, shape] = known
         return known
 
-    def feature_bytes(self, feed: Feed, rows: int) -> bytes:
+    def feature_bytes(self, feed: Feed, rows: int) -> Packed:
         """Return the features as the log keeps them: float32, row-major; empty when they are not logged."""
         if not self.features:
             return b""
         return _pack([feed[t.name] for t in self.inputs], self._feature_plan, rows, len(self.features))
 
-    def output_bytes(self, results: Sequence[Array], rows: int) -> bytes:
+    def output_bytes(self, results: Sequence[Array], rows: int) -> Packed:
         """Return the outputs as the log keeps them: float32, row-major; empty when they are not logged."""
         if not self.outputs:
             return b""
@@ -251,9 +253,9 @@ def _columns(tensors: Sequence[Tensor], plan: _Plan, named: str) -> tuple[str, .
     return tuple(map(str, given)) if fits else tuple(names)
 
 
-def _pack(arrays: Sequence[Array], plan: _Plan, rows: int, width: int) -> bytes:
+def _pack(arrays: Sequence[Array], plan: _Plan, rows: int, width: int) -> Packed:
     if len(plan) == 1 and (only := arrays[plan[0][0]]).dtype == np.float32:
-        return only.tobytes() if only.size == rows * width else b""
+        return np.ascontiguousarray(only).data.cast("B") if only.size == rows * width else b""
     table = np.empty((rows, width), np.float32)
     at = 0
     try:
@@ -263,4 +265,4 @@ def _pack(arrays: Sequence[Array], plan: _Plan, rows: int, width: int) -> bytes:
     except ValueError:
         # An output whose width changes from request to request: this one has no place in the columns.
         return b""
-    return table.tobytes()
+    return table.data.cast("B")

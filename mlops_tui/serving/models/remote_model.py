@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_tui.serving.models.model import Feed, Model
+from mlops_tui.serving.models.model import Feed, Model, Packed
 from mlops_tui.serving.models.remote import Remote, Wishes
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.tensors import Array, Tensor
@@ -81,7 +81,7 @@ class RemoteModel(Model):
         if self.lane is not None:
             self.lane.close()
 
-    def feature_bytes(self, feed: Feed, rows: int) -> bytes:
+    def feature_bytes(self, feed: Feed, rows: int) -> Packed:
         """Return the features as the log keeps them; empty when an optional one is missing."""
         if any(tensor.name not in feed for tensor in self.inputs):
             return b""

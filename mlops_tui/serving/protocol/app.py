@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import msgspec
 import orjson
 
 from mlops_tui import __version__
@@ -141,7 +142,7 @@ class App:
         if envelope.wants:
             answer = packed(envelope, answer)
         if envelope.id is not None and not answer.marks:
-            answer = answer._replace(marks=((b"x-request-id", safe(envelope.id)),))
+            answer = msgspec.structs.replace(answer, marks=((b"x-request-id", safe(envelope.id)),))
         return answer
 
     def settle(self) -> list[Ticket]:

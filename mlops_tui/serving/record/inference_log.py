@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -12,7 +13,7 @@ from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
 from mlops_tui.serving.record.counters import Gauge, Slot
-from mlops_tui.serving.record.segments import Header, SegmentName, SegmentWriter
+from mlops_tui.serving.record.segments import Header, Piece, SegmentName, SegmentWriter
 
 MAX_SEGMENT = 64 << 20
 MAX_AGE_S = 60.0
@@ -76,7 +77,7 @@ class Stream:
         self.hidden_outputs = [i for i, name in enumerate(header.outputs) if name in header.redacted]
         self.writer: SegmentWriter | None = None
         self.opened = 0.0
-        self.pending: list[bytes] = []
+        self.pending: list[Piece] = []
         self.rows = 0
 
 
@@ -110,37 +111,36 @@ class InferenceLog:
             self._streams[key] = Stream(header)
         return self._streams[key]
 
-    def add(self, stream: Stream, records: list[bytes], rows: int) -> None:
-        """Keep records, with their rows in all, until :meth:`flush`."""
-        if not records:
-            return
-        if not stream.pending:
-            self._waiting.append(stream)
+    def add(self, stream: Stream, records: Iterable[Piece], rows: int) -> None:
+        """Keep the pieces of records, with their rows in all, until :meth:`flush`; what they point at must stay."""
+        idle = not stream.pending
         stream.pending += records
         stream.rows += rows
+        if idle and stream.pending:
+            self._waiting.append(stream)
 
     def flush(self) -> None:
         """Write what waits; what cannot be written is counted as dropped."""
         if not self._waiting:
             return
         for stream in self._waiting:
-            data = stream.pending[0] if len(stream.pending) == 1 else b"".join(stream.pending)
-            written = self._write(stream, data)
+            size = sum(map(len, stream.pending))
+            written = self._write(stream, size)
             self._slot.add(Gauge.LOG_ROWS if written else Gauge.LOG_DROPPED_ROWS, stream.rows)
             if written:
-                self._slot.add(Gauge.LOG_BYTES, len(data))
+                self._slot.add(Gauge.LOG_BYTES, size)
             stream.pending.clear()
             stream.rows = 0
         self._waiting.clear()
 
-    def _write(self, stream: Stream, data: bytes) -> bool:
+    def _write(self, stream: Stream, size: int) -> bool:
         if stream.writer is None and time.monotonic() < self._failed_at + _RETRY_S:
             return False
-        if not self._budget.take(len(data)):
+        if not self._budget.take(size):
             return False
         try:
             writer = stream.writer or self._open(stream)
-            if writer.append(data):
+            if writer.append(stream.pending):
                 if writer.size >= MAX_SEGMENT:
                     self._close(stream)
                 return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from mlops_tui.serving.bodies import Envelope
 from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.models.pool import TooLate
@@ -42,8 +44,8 @@ class Owner(Protocol):
         """Take the answers that are there."""
 
 
-class Ticket:
-    """One request from its arrival to its answer.
+class Ticket(msgspec.Struct, eq=False):
+    """One request from its arrival to its answer. A struct, because it is made in a tenth of the time of an object.
 
     Attributes:
         call: what it asks.
@@ -63,35 +65,21 @@ class Ticket:
         chosen: ``arm`` was named by the path or picked by a toggle, not drawn.
     """
 
-    __slots__ = (
-        "answer",
-        "arm",
-        "call",
-        "chosen",
-        "envelope",
-        "feed",
-        "ident",
-        "logged",
-        "owner",
-        "rescued",
-        "rescuer",
-        "rows",
-        "shadowed",
-        "size",
-        "started",
-    )
-
-    def __init__(
-        self, call: Call, envelope: Envelope, arm: Arm, rescuer: Arm | None, ident: str, started: int, size: int
-    ) -> None:
-        self.call, self.envelope, self.arm, self.rescuer = call, envelope, arm, rescuer
-        self.ident, self.started, self.size = ident, started, size
-        self.feed: Feed = {}
-        self.rows = 0
-        self.answer: Answer | None = None
-        self.owner: Owner | None = None
-        self.rescued, self.logged, self.shadowed = False, True, True
-        self.chosen = False
+    call: Call
+    envelope: Envelope
+    arm: Arm
+    rescuer: Arm | None
+    ident: str
+    started: int
+    size: int
+    feed: Feed = {}
+    rows: int = 0
+    answer: Answer | None = None
+    owner: Owner | None = None
+    rescued: bool = False
+    logged: bool = True
+    shadowed: bool = True
+    chosen: bool = False
 
     def read(self, arm: Arm) -> None:
         """Read the tensors for a revision.

@@ -12,7 +12,7 @@ from mlops_tui.serving.models.model import Feed
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.record.counters import Count, Gauge, Slot
 from mlops_tui.serving.record.inference_log import InferenceLog
-from mlops_tui.serving.record.segments import CHOSEN, CLIENT_ERROR, FALLBACK, MODEL_ERROR, OK, SHADOW, record
+from mlops_tui.serving.record.segments import CHOSEN, CLIENT_ERROR, FALLBACK, MODEL_ERROR, OK, SHADOW, Piece, record
 from mlops_tui.serving.tensors import Array
 from mlops_tui.serving.traffic.call import Failure, Ticket
 from mlops_tui.serving.traffic.results import Shared
@@ -72,7 +72,7 @@ class Witness:
         log, stream = self._log, router.lead.stream
         if log is not None and stream is not None and log.keeping.keeps(ident.encode()):
             spent = (perf_counter_ns() - started) // 1000
-            log.add(stream, [record(time_ns() // 1000, 0, CLIENT_ERROR, 0, spent, 0, ident.encode())], 0)
+            log.add(stream, record(time_ns() // 1000, 0, CLIENT_ERROR, 0, spent, 0, ident.encode()), 0)
 
     def flush(self) -> None:
         """Bring the log to the disk's cache; to be called before answers leave, so that no answered row is unlogged."""
@@ -106,7 +106,8 @@ class Witness:
             return
         ts, now = time_ns() // 1000, perf_counter_ns()
         wide, deep = (len(features) // every, len(outputs) // every) if every else (0, 0)
-        records, kept, at = [], 0, 0
+        records: list[Piece] = []
+        kept = at = 0
         sampled = log.keeping.share < 1.0
         for ticket, n in zip(tickets, rows, strict=True):
             end = at + n
@@ -114,7 +115,7 @@ class Witness:
             if ticket.logged and not (sampled and not log.keeping.keeps(ident)):
                 own = features[at * wide : end * wide], outputs[at * deep : end * deep]
                 marks = flags | CHOSEN if ticket.chosen else flags
-                records.append(record(ts, arm.no, status, marks, spent, n, ident, *own))
+                records += record(ts, arm.no, status, marks, spent, n, ident, *own)
                 kept += n
             at = end
         log.add(stream, records, kept)
@@ -127,7 +128,7 @@ class Witness:
             self._silent, self._warned_at = 0, now
 
 
-def _without(data: bytes, rows: int, hidden: Sequence[int]) -> bytes:
+def _without(data: Piece, rows: int, hidden: Sequence[int]) -> Piece:
     """Return columns with some of them missing in every row."""
     if not hidden or not data:
         return data

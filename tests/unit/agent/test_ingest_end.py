@@ -64,8 +64,8 @@ def test_a_segment_record_that_a_killed_server_tore_is_left_and_the_file_goes(ho
     path = spooled(gone).parent / str(SegmentName(os.uname().nodename, gone, now_us(), 1))
     writer = SegmentWriter(path, Header(path.parent.name, ("a",), ("y",)))
     row = b"\0\0\0\0"
-    whole = [record(now_us(), 1, 0, 0, 10, 1, b"one", row, row), record(now_us(), 1, 0, 0, 10, 1, b"two", row, row)]
-    writer.append(whole[0] + whole[1][:-3])
+    one, two = (b"".join(record(now_us(), 1, 0, 0, 10, 1, ident, row, row)) for ident in (b"one", b"two"))
+    writer.append([one, two[:-3]])
     writer.close()
     ingestor.drain()
     assert house.read(lambda s: s.column("SELECT request_id FROM inference")) == ["one"]

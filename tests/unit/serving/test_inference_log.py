@@ -11,7 +11,7 @@ from mlops_tui.serving.record.counters import SLOT, Gauge, Slot
 from mlops_tui.serving.record.inference_log import InferenceLog, Keeping
 from mlops_tui.serving.record.segments import SegmentName, read_segment, record
 
-ROW = record(1_000, 1, 0, 0, 5, 1, b"r", b"abcd", b"efgh")
+ROW = b"".join(record(1_000, 1, 0, 0, 5, 1, b"r", b"abcd", b"efgh"))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def one(i: int, rows: int = 1, features: bool = True, outputs: bool = True, iden
     x = np.arange(rows * 3, dtype=np.float32) + i
     y = np.arange(rows, dtype=np.float32) - i
     name = (f"r-{i}" if ident is None else ident).encode()
-    return record(
+    pieces = record(
         1000 + i,
         i % 7,
         0 if outputs else 2,
@@ -34,12 +34,13 @@ def one(i: int, rows: int = 1, features: bool = True, outputs: bool = True, iden
         x.tobytes() if features else b"",
         y.tobytes() if outputs else b"",
     )
+    return b"".join(pieces)
 
 
 def written(path: Path, *records: bytes, header: Header = HEADER) -> Path:
     writer = SegmentWriter(path, header)
     for data in records:
-        assert writer.append(data)
+        assert writer.append([data])
     writer.close()
     return path
 
