@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from mlops_tui.contracts.agent import HomeSnapshot, Rows
-from mlops_tui.contracts.analysis import ImportanceAnswer
+from mlops_tui.contracts.analysis import ImportanceAnswer, Trials
 from mlops_tui.contracts.listing import Column, Table
 from mlops_tui.contracts.load import ServedCurves
 from mlops_tui.contracts.model import LineageGraph
@@ -251,6 +251,17 @@ def _importance(answer: ImportanceAnswer) -> list[Block]:
     return [Facts("", facts), Grid("", columns, rows)]
 
 
+def _trials(answer: Trials) -> list[Block]:
+    """A line a run, the best first: its metric, then the parameters that differ."""
+    rows: list[list[Any]] = [
+        [name, value, *(values[i] for values in answer.params.values())]
+        for i, (name, value) in enumerate(zip(answer.names, answer.values, strict=True))
+    ]
+    metric = answer.metric.strip("`").removeprefix("metrics.")
+    columns = [Column(name="run", label="run"), Column(name=metric, label=metric, kind="float")]
+    return [Grid("", [*columns, *(Column(name=key, label=key) for key in answer.params)], rows)]
+
+
 def _bins(answer: Bins) -> list[Block]:
     rows: list[list[Any]] = [
         [label, 100 * reference, 100 * live, 100 * (live - reference)]
@@ -336,6 +347,7 @@ _SPECIAL: dict[type, Callable[[Any], list[Block]]] = {
     Curves: _curves,
     ServedCurves: _served,
     ImportanceAnswer: _importance,
+    Trials: _trials,
     Bins: _bins,
     LineageGraph: _lineage,
     Rollout: _rollout,

@@ -98,6 +98,31 @@ class ImportanceAnswer(Answer):
     params: list[ParamImportance]
 
 
+class TrialsRequest(Request, frozen=True):
+    """Which metric, among which runs."""
+
+    positional = ("metric", "filter")
+    metric: Annotated[str, Meta(description="metric; default, the one that stands for most of the runs")] = ""
+    filter: Filter = ""
+    limit: Annotated[int, Meta(ge=1, le=5000, description="runs at most; of more a sample is taken")] = 1000
+
+
+class Trials(Answer):
+    """Runs with a finite metric, column by column: what was tried, and what came of it.
+
+    ``params`` has the parameters that differ between these runs, None where a run has none; what most runs have comes
+    first. ``total`` counts the runs that fit. ``metric`` is empty where none of the runs has one.
+    """
+
+    metric: str
+    lower_is_better: bool
+    runs: list[str]
+    names: list[str]
+    values: list[float]
+    params: dict[str, list[str | None]]
+    total: int
+
+
 class FigureRequest(Request, frozen=True):
     """Curves of a metric, of runs given by name or by a filter."""
 
@@ -169,6 +194,13 @@ importance = operation(
     ImportanceAnswer,
     help="Say which parameters a metric hangs on.",
     example="mlops run importance auc 'experiment:census'",
+)
+trials = operation(
+    "run.trials",
+    TrialsRequest,
+    Trials,
+    help="List runs as what was tried: the parameters that differ, and a metric.",
+    example="mlops run trials auc 'experiment:census'",
 )
 figure = operation(
     "run.figure",

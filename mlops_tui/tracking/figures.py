@@ -149,7 +149,7 @@ def _telling(sweep: Sweep, metric: str) -> list[str]:
     """Return the parameters that matter most, as many as there is room for; few runs show what there is."""
     if len(sweep.ids) < ENOUGH or not sweep.params:
         return list(sweep.params)[:AXES]
-    some = Sweep(sweep.ids[:MOST], sweep.y[:MOST], {key: values[:MOST] for key, values in sweep.params.items()})
+    some = Sweep(sweep.ids[:MOST], sweep.y[:MOST], {key: values[:MOST] for key, values in sweep.params.items()}, MOST)
     return [one.param for one in ranked(some, metric).params[:AXES]]
 
 

@@ -13,6 +13,7 @@ from mlops_tui.door import Context, implements
 from mlops_tui.store.listing import LISTINGS, Keys
 from mlops_tui.store.search import as_key, bring, field_of, parse_order, typed
 from mlops_tui.tracking.headline import lower_is_better
+from mlops_tui.tracking.importance import headline_of
 
 
 @implements(contract.runs)
@@ -39,7 +40,7 @@ def groups(ctx: Context, request: contract.ListRuns) -> Table:
     """
     condition, given = LISTINGS["run"].condition(ctx.session, ctx.tenant, request.filter)
     keys = _parts(ctx, request.group_by, "k")
-    metrics = _parts(ctx, request.metrics or _headline(ctx, condition, given), "m")
+    metrics = _parts(ctx, request.metrics or [*filter(None, [headline_of(ctx, condition, given)])], "m")
     columns = [Column(name=key.name, label=key.name) for key in keys]
     columns.append(Column(name="runs", label="runs", kind="int"))
     wanted = [key.sql for key in keys] + ["count(*)"]
@@ -75,13 +76,6 @@ def _parts(ctx: Context, texts: Sequence[str], prefix: str) -> list[_Part]:
         join, (sql,) = bring(f"{prefix}{n}", field, [field.sql], resolver)
         made.append(_Part(typed(by.key.raw), name, sql, join, field.params if join else ()))
     return made
-
-
-def _headline(ctx: Context, condition: str, given: list[Any]) -> list[str]:
-    """Return the metric that stands for most of the runs."""
-    sql = f"SELECT mode(r.metric) FROM {LISTINGS['run'].source} WHERE r.metric <> '' AND {condition}"
-    found = ctx.session.value(sql, given)
-    return [typed(f"metrics.{found}")] if found else []
 
 
 def _filter(keys: Sequence[_Part], row: Sequence[Any]) -> str:

@@ -14,7 +14,7 @@ from mlops_tui.core.figures import number
 from mlops_tui.door import Context, implements
 from mlops_tui.stats import forest
 from mlops_tui.store.listing import LISTINGS
-from mlops_tui.store.search import as_key
+from mlops_tui.store.search import as_key, typed
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.headline import lower_is_better
 
@@ -28,11 +28,15 @@ METHOD = (
 
 
 class Sweep(NamedTuple):
-    """Runs with a finite metric: ids, the metric, and the parameters that differ, None where a run has none."""
+    """Runs with a finite metric: ids, the metric, and the parameters that differ, None where a run has none.
+
+    ``total`` counts the runs that fit, of which these may be a sample.
+    """
 
     ids: list[str]
     y: Any
     params: dict[str, list[str | None]]
+    total: int
 
 
 @implements(contract.importance)
@@ -48,6 +52,36 @@ def importance(ctx: Context, request: contract.ImportanceRequest) -> contract.Im
     if not sweep.params:
         raise BadInput("no parameter differs between these runs", "", "mlops run list --group-by seed")
     return ranked(sweep, request.metric)
+
+
+@implements(contract.trials)
+def trials(ctx: Context, request: contract.TrialsRequest) -> contract.Trials:
+    """List runs as what was tried; the best come first."""
+    runs = LISTINGS["run"]
+    condition, given = runs.condition(ctx.session, ctx.tenant, request.filter)
+    metric = request.metric or headline_of(ctx, condition, given)
+    least = lower_is_better(metric)
+    if not metric:
+        return contract.Trials(metric="", lower_is_better=False, runs=[], names=[], values=[], params={}, total=0)
+    sweep = sweep_of(ctx, metric, request.filter, request.limit)
+    names = dict(ctx.session.rows("SELECT id, name FROM run WHERE id IN (SELECT unnest(?))", [sweep.ids]))
+    order = sorted(range(len(sweep.ids)), key=lambda i: sweep.y[i], reverse=not least)
+    return contract.Trials(
+        metric=metric,
+        lower_is_better=least,
+        runs=[sweep.ids[i] for i in order],
+        names=[names[sweep.ids[i]] for i in order],
+        values=[float(sweep.y[i]) for i in order],
+        params={key: [values[i] for i in order] for key, values in list(sweep.params.items())[:WIDEST]},
+        total=sweep.total,
+    )
+
+
+def headline_of(ctx: Context, condition: str, given: list[Any]) -> str:
+    """Return the metric that stands for most of the runs of a condition, as it is typed; empty if there is none."""
+    sql = f"SELECT mode(r.metric) FROM {LISTINGS['run'].source} WHERE r.metric <> '' AND {condition}"
+    found = ctx.session.value(sql, given)
+    return typed(f"metrics.{found}") if found else ""
 
 
 def ranked(sweep: Sweep, metric: str) -> contract.ImportanceAnswer:
@@ -86,10 +120,11 @@ def sweep_of(ctx: Context, metric: str, filter: str, limit: int) -> Sweep:
     ids = runs.ids(ctx.session, ctx.tenant, filter, "", f"{as_key(metric)} is not null").tolist()
     values = figure.of(ctx.session, runs, ids)
     ids = [run for run in ids if math.isfinite(values[run])]
-    if len(ids) > limit:
+    total = len(ids)
+    if total > limit:
         chosen = np.sort(np.random.default_rng(0).choice(len(ids), limit, replace=False))
         ids = [ids[i] for i in chosen]
-    return Sweep(ids, np.array([values[run] for run in ids], dtype=np.float64), _differing(ctx.session, ids))
+    return Sweep(ids, np.array([values[run] for run in ids], dtype=np.float64), _differing(ctx.session, ids), total)
 
 
 def as_numbers(values: Sequence[str | None]) -> list[float] | None:

@@ -165,7 +165,7 @@ class MlopsApp(App[None], inherit_bindings=False):
         while isinstance(self.screen, Screen) and self.screen.is_modal:
             await self.pop_screen()
         await self.switch_mode(link.mode)
-        if not link.name:
+        if not link.name and link.noun != "analysis":
             return
         while len(self.screen_stack) > 1:
             await self.pop_screen()

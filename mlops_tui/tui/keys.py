@@ -103,6 +103,7 @@ KEYS: tuple[Key, ...] = (
     # Screens.
     Key("home.ack", "a", "ack", "acknowledge the alert", "home", "ack", changes=True),
     Key("runs.compare", "c", "compare", "compare the selected runs", "runs", "compare"),
+    Key("runs.analyse", "a", "analyse", "groups, importance and parallel coordinates of these runs", "runs", "analyse"),
     Key("runs.note", "e", "note", "edit the note of the selected runs", "runs", "note", changes=True),
     Key("runs.tags", "number_sign", "tags", "set or remove tags of the selected runs", "runs", "tags", changes=True),
     Key("runs.delete", "delete", "delete", "delete the selected runs, or restore deleted ones", "runs", changes=True),
@@ -123,6 +124,15 @@ KEYS: tuple[Key, ...] = (
     Key("compare.metric", "m", "metric", "next metric", "compare", "metric"),
     Key("compare.note", "e", "note", "edit the note of the marked run", "compare", "note", changes=True),
     Key("compare.register", "R", "register", "register the base run's model", "compare", "register", changes=True),
+    Key("analysis.group", "b", "group", "group by other parameters", "analysis", "group by"),
+    Key("analysis.metric", "m", "metric", "choose the metric", "analysis", "metric"),
+    Key("analysis.mark", "space", "mark", "select runs; on an axis, mark one end of a range", "analysis", "select"),
+    Key("analysis.widen", "delete,backspace", "widen", "take back the range, or all", "analysis", "widen"),
+    Key("analysis.compare", "c", "compare", "compare the selected runs", "analysis", "compare"),
+    Key("analysis.list", "f", "list", "find these runs in the list", "analysis", "list them"),
+    Key(
+        "analysis.filter", "slash", "filter", "filter: words and conditions, auc>0.9 status:done", "analysis", "filter"
+    ),
     Key("artifact.before", "b", "turn(-1)", "the file before", "artifact", "before"),
     Key("artifact.next", "n", "turn(1)", "the next file", "artifact", "next"),
     Key("artifact.save", "d", "save", "write the file into the working folder", "artifact", "save"),
@@ -177,6 +187,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "runs": ("runs", "table", "sides", "panel", "app"),
     "run": ("run", "curve", "sides", "panel", "app"),
     "artifact": ("artifact", "panel", "app"),
+    "analysis": ("analysis", "panel", "app"),
     "compare": ("compare", "curve", "sides", "panel", "app"),
     "data": ("data", "table", "panel", "app"),
     "dataset": ("dataset", "panel", "app"),

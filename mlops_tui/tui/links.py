@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from mlops_tui.core.errors import BadInput
@@ -11,6 +12,7 @@ HOME_OF = {
     "experiment": "runs",
     "run": "runs",
     "compare": "runs",
+    "analysis": "runs",
     "data": "data",
     "feature": "data",
     "model": "models",
@@ -64,7 +66,8 @@ def parse(text: str) -> Link:
     Raises:
         BadInput: its first word is neither a mode nor a noun.
     """
-    head, _, tail = text.strip().replace(":", " ", 1).partition(" ")
+    head, *rests = re.split(r"[:\s]", text.strip(), maxsplit=1)
+    tail = rests[0] if rests else ""
     word = _ALIASES.get(head.lower(), _ALIASES.get(head.lower().removesuffix("s"), head.lower()))
     name, _, rest = tail.strip().partition(" ")
     if word in MODES and not name:

@@ -14,7 +14,7 @@ from mlops_tui.core.clock import MINUTE
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui import raster
 from mlops_tui.tui.raster import Series
-from mlops_tui.tui.text import BLANK, Line, Span, join, line, pad
+from mlops_tui.tui.text import BLANK, Line, Span, join, line, runs
 from mlops_tui.tui.theme import MARKS
 
 ROOMY = 50
@@ -176,7 +176,7 @@ def _canvas(shown: list[Series], levels: Sequence[Level], look: Look, frame: _Fr
         for y, row in enumerate(glyphs):
             if row[at] in " ┈-░":
                 row[at], tokens[y][at] = "│", "accent"
-    return [_runs(glyphs[y], tokens[y]) for y in range(rows)]
+    return [runs(glyphs[y], tokens[y]) for y in range(rows)]
 
 
 def _braille(bits: int) -> str:
@@ -231,7 +231,7 @@ def _below(series: Sequence[Series], look: Look, frame: _Frame, left: int) -> li
         for x in one.x[np.isnan(one.mid)].tolist() if not one.band else ():
             if 0 <= (at := frame.column(x)) < cells:
                 rule[at], tokens[at] = "✖", "fail"
-    return [line((" " * (left - 1) + "┼", "line"), _runs(rule, tokens)), line(("".join(names), "dim"))]
+    return [line((" " * (left - 1) + "┼", "line"), runs(rule, tokens)), line(("".join(names), "dim"))]
 
 
 def _reading(series: Sequence[Series], at: float, axis: str, frame: _Frame) -> Line:
@@ -258,14 +258,3 @@ def _scaled(one: Series, log_y: bool) -> Series:
 
 def _scale(value: float, log_y: bool) -> float:
     return value if not log_y else math.log10(value) if value > 0 else math.nan
-
-
-def _runs(glyphs: list[str], tokens: list[str]) -> Line:
-    """Put cells of one colour together, so that the terminal is told each colour once."""
-    spans: list[Span] = []
-    start = 0
-    for c in range(1, len(glyphs) + 1):
-        if c == len(glyphs) or tokens[c] != tokens[start]:
-            spans.append(("".join(glyphs[start:c]), tokens[start]))
-            start = c
-    return pad(tuple(spans), len(glyphs))

@@ -161,7 +161,12 @@ def dots(low: Floats, high: Floats, y0: float, y1: float, rows: int) -> Bits:
     bottom = np.clip(np.rint((y1 - np.where(inked, low, y1)) * scale), 0, deep - 1)
     level = np.arange(deep)[:, None]
     on = inked & (level >= top) & (level <= bottom)
-    cell = on.reshape(rows, 4, -1, 2)
+    return packed(on)
+
+
+def packed(plane: NDArray[np.bool_]) -> Bits:
+    """Return a plane of dots, four lines and two columns of them a cell, as braille bits."""
+    cell = plane.reshape(plane.shape[0] // 4, 4, -1, 2)
     bits: Bits = (cell * _DOTS[None, :, None, :]).sum((1, 3)).astype(np.uint16)
     return bits
 

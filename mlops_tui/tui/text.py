@@ -84,6 +84,17 @@ def spread(left: Line, right: Line, cells: int, gap: int = 2) -> Line:
     return line(pad(cut(left, cells - width(right) - gap), cells - width(right)), right)
 
 
+def runs(glyphs: Sequence[str], tokens: Sequence[str]) -> Line:
+    """Put cells of one colour together, so that the terminal is told each colour once."""
+    spans: list[Span] = []
+    start = 0
+    for c in range(1, len(glyphs) + 1):
+        if c == len(glyphs) or tokens[c] != tokens[start]:
+            spans.append(("".join(glyphs[start:c]), tokens[start]))
+            start = c
+    return tuple(spans)
+
+
 def grid(
     rows: Sequence[Sequence[Part]], align: str = "", gap: int = 2, room: int = 0, give: int | None = None
 ) -> list[Line]:

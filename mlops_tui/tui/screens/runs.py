@@ -24,8 +24,8 @@ from mlops_tui.tui.work import start
 _EMPTY = "no runs yet — mlops train script.py, or in your own script: with mlops.start_run() as run: …"
 _DELETED = "deleted:yes"
 _HINTS = (
-    "table.columns=columns table.views=views table.select runs.compare",
-    "runs.compare runs.note runs.tags runs.delete=delete app.export=write",
+    "table.columns=columns table.views=views table.select runs.compare runs.analyse",
+    "runs.compare runs.analyse runs.note runs.tags runs.delete=delete app.export=write",
 )
 _AMONG_DELETED = ("table.select runs.delete=restore runs.deleted=back",)
 """Which keys do something in the list, and while runs are selected; and among deleted ones."""
@@ -122,6 +122,8 @@ class Runs(Browser):
         """Open a run, a comparison, or the runs of an experiment."""
         if noun == "experiment":
             self.table("runs").set_filter(f'experiment:"{name}"')
+        elif noun == "analysis":
+            await self._analyse(f"{name} {rest}".strip())
         elif noun == "compare":
             from mlops_tui.tui.screens.compare import Compare
 
@@ -144,6 +146,17 @@ class Runs(Browser):
         if len(chosen) > MOST:
             self.complain(f"the first {MOST} of {len(chosen)} are compared: more shapes nobody tells apart")
         self.app.push_screen(Compare(chosen[:MOST]))
+
+    def action_analyse(self) -> None:
+        """Analyse the selected runs if there are several, else those of the list."""
+        chosen = list(self.table("runs").selected)
+        shown = f"{_DELETED} {self.table('runs').filter}" if self.deleted else self.table("runs").filter
+        start(self, self._analyse, among(shown, chosen), chosen)
+
+    async def _analyse(self, filter: str, chosen: Sequence[str] = ()) -> None:
+        from mlops_tui.tui.screens.analysis import Analysis
+
+        await self.app.push_screen(Analysis(filter, selected=chosen))
 
     def action_pin(self) -> None:
         """Pin the run under the cursor, or let the pinned one go."""
@@ -190,6 +203,11 @@ class Runs(Browser):
     def action_register(self) -> None:
         """Register the model of the run under the cursor."""
         start(self, self._edit, run_edit.register)
+
+
+def among(filter: str, chosen: Sequence[str]) -> str:
+    """Return the filter of the selected runs if there are several, else that of the list."""
+    return filter if len(chosen) < 2 else "id in (" + ", ".join(f"'{run}'" for run in chosen) + ")"
 
 
 MODE_SCREEN = Runs

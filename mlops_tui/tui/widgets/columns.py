@@ -29,10 +29,8 @@ class Checklist(Lines):
 
     BINDINGS = bindings("checklist")
 
-    def __init__(self, offered: Sequence[Offered], on: Sequence[str]) -> None:
-        super().__init__(
-            "Columns of this list", "checklist.toggle checklist.earlier checklist.later checklist.find checklist.keep"
-        )
+    def __init__(self, offered: Sequence[Offered], on: Sequence[str], title: str) -> None:
+        super().__init__(title, "checklist.toggle checklist.earlier checklist.later checklist.find checklist.keep")
         self._known = {one.name: one for one in offered}
         self.on = [name for name in on if name in self._known]
         self._fresh = 0
@@ -105,23 +103,24 @@ class Checklist(Lines):
 
 
 class ColumnChooser(Plain[list[str]]):
-    """Asks which columns a list shows.
+    """Asks which columns a list shows, or what else is to be chosen of many and put in order.
 
     Args:
         offered: all that could be shown, besides id and name, which always are.
         on: the names of those that are shown now, in order.
+        title: what is chosen.
     """
 
     DEFAULT_CSS = "ColumnChooser Checklist { height: 20; max-height: 60vh; }"
 
-    def __init__(self, offered: Sequence[Offered], on: Sequence[str]) -> None:
+    def __init__(self, offered: Sequence[Offered], on: Sequence[str], title: str = "Columns of this list") -> None:
         super().__init__()
-        self._offered, self._on = offered, on
+        self._offered, self._on, self._asked = offered, on, title
 
     def compose(self) -> ComposeResult:
         """Lay out the line to search with, and the list."""
         with Vertical(id="box"):
-            yield Checklist(self._offered, self._on)
+            yield Checklist(self._offered, self._on, self._asked)
             yield Input(placeholder="/ finds a metric, a parameter or a tag")
 
     def on_mount(self) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from mlops_tui.contracts import Done, Plan
 from mlops_tui.contracts.listing import Column, Page, Table, View
 from mlops_tui.contracts.listing import Table as TableOf
+from mlops_tui.contracts.operation import find
 from mlops_tui.core.config import load
 from mlops_tui.core.errors import MlopsError, NotFound
+from mlops_tui.core.ids import uuid7
 from mlops_tui.tui.app import MlopsApp
 from mlops_tui.tui.text import plain
 
@@ -202,8 +206,6 @@ class Written(Scripted):
     """A whole small world of answers, written in ``tests/snapshots/answers.json`` at one moment."""
 
     def __init__(self, path):
-        import msgspec
-
         from mlops_tui.contracts import OPERATIONS
 
         world = msgspec.json.decode(path.read_bytes())
@@ -216,7 +218,7 @@ class Written(Scripted):
             else:
                 answers[name] = msgspec.convert(raw, kind)
         super().__init__(answers)
-        self.now = world["now"]
+        self.now, self.groups = world["now"], world["groups"]
         self.lists = {
             noun: ([msgspec.convert(column, Column) for column in one["columns"]], one["rows"])
             for noun, one in world["lists"].items()
@@ -231,6 +233,8 @@ class Written(Scripted):
         if operation == "view.page":
             rows = self.lists[request["view"]][1]
             return Page(rows=rows[request["offset"] : request["offset"] + request["limit"]])
+        if request.get("group_by"):
+            return msgspec.convert(self.groups, Table)
         noun = operation.removesuffix(".list")
         if noun != operation and noun in self.lists:
             columns, rows = self.lists[noun]
@@ -252,3 +256,47 @@ def written(monkeypatch):
     yield door
     monkeypatch.undo()
     time.tzset()
+
+
+class HouseDoor:
+    """The door of a house in this process: the same path as over the socket, without the socket."""
+
+    def __init__(self, house):
+        from mlops_tui.door.context import Caller
+        from mlops_tui.door.perform import Wish, perform
+
+        self.house, self._perform, self._wish = house, perform, Wish
+        self.caller = Caller("tester", os.getuid())
+
+    async def reach(self):
+        return None
+
+    async def close(self):
+        return None
+
+    async def _ask(self, operation, request, wish):
+        from dataclasses import replace
+
+        body = msgspec.convert(request or {}, find(operation).request)
+        caller = replace(self.caller, request_id=uuid7())
+        return await asyncio.to_thread(self._perform, self.house, operation, body, caller, wish)
+
+    async def call(self, operation, request=None, *, digest=""):
+        return await self._ask(operation, request, self._wish(digest=digest))
+
+    async def plan(self, operation, request=None):
+        return await self._ask(operation, request, self._wish(dry_run=True))
+
+    async def events(self, since=None):
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue()
+        leave = self.house.feed.listen(lambda event: loop.call_soon_threadsafe(queue.put_nowait, event))
+        try:
+            while True:
+                yield msgspec.to_builtins(await queue.get())
+        finally:
+            leave()
+
+
+@pytest.fixture
+def house_door(house):
+    return HouseDoor(house)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from textual.css.query import NoMatches
 
-from mlops_tui.contracts.operation import find
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.ids import uuid7
 from mlops_tui.tui.widgets.form import Form, Menu
@@ -29,48 +27,9 @@ def loaded(path):
     return module
 
 
-class HouseDoor:
-    """The door of a house in this process: the same path as over the socket, without the socket."""
-
-    def __init__(self, house):
-        from mlops_tui.door.context import Caller
-        from mlops_tui.door.perform import Wish, perform
-
-        self.house, self._perform, self._wish = house, perform, Wish
-        self.caller = Caller("tester", os.getuid())
-
-    async def reach(self):
-        return None
-
-    async def close(self):
-        return None
-
-    async def _ask(self, operation, request, wish):
-        from dataclasses import replace
-
-        body = msgspec.convert(request or {}, find(operation).request)
-        caller = replace(self.caller, request_id=uuid7())
-        return await asyncio.to_thread(self._perform, self.house, operation, body, caller, wish)
-
-    async def call(self, operation, request=None, *, digest=""):
-        return await self._ask(operation, request, self._wish(digest=digest))
-
-    async def plan(self, operation, request=None):
-        return await self._ask(operation, request, self._wish(dry_run=True))
-
-    async def events(self, since=None):
-        loop, queue = asyncio.get_running_loop(), asyncio.Queue()
-        leave = self.house.feed.listen(lambda event: loop.call_soon_threadsafe(queue.put_nowait, event))
-        try:
-            while True:
-                yield msgspec.to_builtins(await queue.get())
-        finally:
-            leave()
-
-
 @pytest.fixture
-def door(house):
-    return HouseDoor(house)
+def door(house_door):
+    return house_door
 
 
 @pytest.fixture

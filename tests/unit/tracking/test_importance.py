@@ -62,3 +62,22 @@ def test_parameters_are_ranked_by_what_the_metric_hangs_on(sweep):
 def test_what_cannot_be_ranked_is_told(sweep, ask, why):
     with pytest.raises(BadInput, match=why):
         sweep.call("run.importance", **ask)
+
+
+def test_trials_have_what_differs_and_what_came_of_it(sweep):
+    found = sweep.call("run.trials", metric="loss", filter="seed:0..1")
+    assert found.values == sorted(found.values) and found.lower_is_better and len(found.runs) == found.total == 16
+    assert set(found.params) == {"lr", "optimizer", "seed"} and {*found.params["seed"]} == {"0", "1"}
+    best = sweep.call("run.show", run=found.runs[0])
+    assert (best.name, best.params["lr"], best.metrics[0].last) == (
+        found.names[0], found.params["lr"][0], found.values[0],
+    )  # fmt: skip
+    sample = sweep.call("run.trials", limit=5)
+    assert (sample.metric, len(sample.runs), sample.total) == ("metrics.loss", 5, 40)
+
+
+def test_trials_of_runs_without_a_metric_are_none(desk):
+    desk.run(name="bare", params={"lr": "1"})
+    desk.take()
+    found = desk.call("run.trials")
+    assert (found.metric, found.runs, found.params) == ("", [], {})
