@@ -30,6 +30,9 @@ def serve(
     provider: Annotated[str, typer.Option(help="where ONNX models run: cpu, cuda or tensorrt")] = "",
     provider_policy: Annotated[str, typer.Option(help="without that GPU: require (refuse) or prefer (CPU)")] = "",
     python: Annotated[str, typer.Option(help="Python that runs torch and pyfunc models; default, this one")] = "",
+    engines: Annotated[
+        int | None, typer.Option(min=1, max=64, help="processes of such a model, shared by the workers; default 1")
+    ] = None,
     memory_mb: Annotated[int | None, typer.Option(min=1, help="MB that the process of such a model may have")] = None,
     load_s: Annotated[float | None, typer.Option(min=0.1, help="s until a model must be loaded; default 120")] = None,
     timeout_s: Annotated[
@@ -40,8 +43,10 @@ def serve(
     ] = "auto",
     toggles: Annotated[str, typer.Option(help="flagd file of toggles whose deployment is this model's name")] = "",
     log: Annotated[str, typer.Option(help="folder to log predictions in; default, none are")] = "",
-    sample: Annotated[float, typer.Option(min=0, max=1, help="share of the requests in the log")] = 1.0,
-    redact: Annotated[str, typer.Option(help="columns that the log leaves out, separated by commas")] = "",
+    sample: Annotated[
+        float | None, typer.Option(min=0, max=1, help="share of the requests in the log; default, all")
+    ] = None,
+    redact: Annotated[str | None, typer.Option(help="columns that the log leaves out, separated by commas")] = None,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="serve over gRPC too; needs the extra grpc")] = 0,
     traces: Annotated[str, typer.Option(help="OpenTelemetry collector (OTLP over HTTP); needs the extra otel")] = "",
     tls_cert: Annotated[str, typer.Option(help="certificate chain in PEM: https instead of http")] = "",
@@ -61,11 +66,11 @@ def serve(
         "provider": provider,
         "provider-policy": provider_policy,
         "python": python,
+        "engines": engines,
         "memory-mb": memory_mb,
         "load-s": load_s,
         "timeout-s": timeout_s,
-        "redact": redact,
-        "sample": None if sample == 1.0 else sample,
+        "sample": sample,
         "grpc-port": grpc_port or None,
         "traces": traces,
         "tls-cert": tls_cert,
@@ -73,6 +78,7 @@ def serve(
         "tls-client-ca": tls_client_ca,
     }
     words += [f"--{key}={value}" for key, value in given.items() if value not in (None, "")]
+    words += [f"--redact={redact}"] if redact is not None else []
     words += ["--json"] if wishes.format in ("json", "jsonl") else []
     words += ["--verbose"] if wishes.verbose else []
     if _is_path(source):

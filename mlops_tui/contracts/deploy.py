@@ -42,6 +42,7 @@ class CreateDeployment(Request, frozen=True):
     ] = "prefer"
     gpu_memory_mb: Annotated[int, Meta(ge=0, description="MB of a GPU a model may have; 0: what it seems to need")] = 0
     python: Annotated[str, Meta(description="Python that runs torch and pyfunc models; empty: the agent's")] = ""
+    engines: Annotated[int, Meta(ge=1, le=64, description="processes of such a model, shared by the workers")] = 1
     memory_mb: Annotated[int, Meta(ge=0, description="MB that such a model may have; 0: four fifths of all")] = 0
     features: Annotated[str, Meta(description="feature view: clients may send ids, its features are looked up")] = ""
     missing: Annotated[str, Meta(description="an id that nobody knows: refuse answers 404, blank has no features")] = (

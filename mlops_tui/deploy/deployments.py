@@ -33,7 +33,8 @@ from mlops_tui.store.session import Session
 ENVIRONMENTS = ("local", "staging", "prod")
 HOST = "127.0.0.1"
 SERVING = (
-    "threads", "provider", "provider_policy", "gpu_memory_mb", "python", "memory_mb", "load_s", "timeout_s",
+    "threads", "provider", "provider_policy", "gpu_memory_mb", "python", "engines", "memory_mb", "load_s",
+    "timeout_s",
     "features", "missing",
     "log_sample", "redact", "grpc_port", "traces",
 )  # fmt: skip
@@ -304,8 +305,9 @@ def _engine(said: dict[str, Any]) -> dict[str, str]:
     words = [said["why"]] if said.get("why") else []
     if said.get("state", "ready") != "ready":
         words.append({"open": "crashed too often, left alone for a while"}.get(said["state"], "being started again"))
-    if said.get("restarts"):
-        words.append(f"started again {said['restarts']} times")
+    if times := said.get("restarts"):
+        how = f" (it died: {said['ended']})" if said.get("ended") else ""
+        words.append(f"started again {times} time{'s' * (times > 1)}{how}")
     return {"engine": said.get("engine", ""), "provider": said.get("provider", ""), "condition": "; ".join(words)}
 
 

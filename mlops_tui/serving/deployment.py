@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from mlops_tui import __version__
 from mlops_tui.core.errors import BadInput, Conflict, MlopsError, NotFound
 from mlops_tui.serving.tls import Tls
 
@@ -26,7 +27,7 @@ LONGEST_MS = 1000.0
 SHORTEST_S = 0.001
 """The shortest time limit of a run: what takes less runs in the event loop and cannot be cut short."""
 TOKENS, OWN_TOKEN = "tokens.json", "own.token"
-COUNTERS, CONTROL, LOCK = "counters.bin", "control.sock", "supervisor.lock"
+COUNTERS, CONTROL, LOCK, DOORS = "counters.bin", "control.sock", "supervisor.lock", "engines"
 FEATURES = "features"
 """The engine of a file that is no model, but a table of online features."""
 Generation = tuple[int, int]
@@ -41,8 +42,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     ``allowed_hosts`` are Host names served besides loopback's and ``host``; times are in seconds. Workers of one
     that is ``alone`` leave when their supervisor dies: nobody would start another.
     ``provider``, ``provider_policy`` and ``gpu_memory_mb`` are those of :class:`mlops_tui.serving.models.session.Wish`.
-    ``python`` runs models in processes of their own (empty: ours), with ``memory_mb`` megabytes each (0: four fifths of
-    the machine's); a model must be loaded within ``load_s``, and there a request answered within ``timeout_s``.
+    ``python`` runs models in processes of their own (empty: ours), ``engines`` of each model, which all workers share,
+    with ``memory_mb`` megabytes each (0: four fifths of the machine's); a model must be loaded within ``load_s``, and
+    there a request answered within ``timeout_s``.
     ``log_sample`` is the share of requests in the inference log, by their id; columns named in ``redact`` are written
     there as missing. With a ``grpc_port`` the protocol is served there over gRPC too. ``traces`` is the
     address of an OpenTelemetry collector.
@@ -54,6 +56,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 0
     workers: int = 1
+    engines: int = 1
     max_body: int = 16_777_216
     log_predictions: bool = True
     token: str | None = None
@@ -210,13 +213,22 @@ def read_deployment(folder: Path) -> Deployment:
     if not (
         0 <= found.port <= 65535
         and 1 <= found.workers <= 64
+        and 1 <= found.engines <= 64
         and found.max_body > 0
         and found.threads > 0
         and 0 <= found.gather_ms <= LONGEST_MS
         and found.slow_threads > 0
     ):
-        raise BadInput(f"{folder / DEPLOYMENT} asks for what cannot be", "port 0-65535, workers 1-64, max_body above 0")
+        raise BadInput(
+            f"{folder / DEPLOYMENT} asks for what cannot be", "port 0-65535, workers and engines 1-64, max_body above 0"
+        )
     return found
+
+
+def door_of(deployment: Deployment, key: str, number: int) -> Path:
+    """Return where an engine of a model is found, from the folder: other facts or another program have other doors."""
+    told = f"{__version__} {deployment.digest()} {key}"
+    return Path(DOORS, f"{hashlib.sha256(told.encode()).hexdigest()[:16]}-{number}")
 
 
 def write_port(folder: Path, port: int) -> None:

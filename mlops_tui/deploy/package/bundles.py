@@ -19,6 +19,7 @@ from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
 from mlops_tui.registry.versions import label, resolve_version
 from mlops_tui.serving.deployment import Model, Revision
+from mlops_tui.serving.models.bundle import Facts
 
 WORKER = "mlops_tui.deploy.package.worker"
 
@@ -74,7 +75,9 @@ def _deployment(ctx: Context, name: str) -> dict[str, Any]:
         about[revision["label"]] = _about(version)
     stable = known[now.split.stable if spare.to is None else spare.to]["id"]
     table = features_of(ctx.session, row)
+    asked = msgspec.json.decode(row["facts"] or "{}")
     facts = {"workers": row["workers"], **tuned.facts_of(row["tuned"] or "")}
+    facts |= {name: asked[name] for name in Facts.__struct_fields__ if name in asked}
     return {
         "name": row["name"], "revisions": revisions, "about": about, "sticky": now.split.sticky, "fallback": stable,
         "facts": facts, "rescue": fallback.rescue(spare),

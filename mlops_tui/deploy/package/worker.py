@@ -76,7 +76,7 @@ def _fill(folder: Path, request: dict[str, Any], job: WorkerJob) -> Manifest:
         program=__version__,
         revisions=tuple(revisions),
         files=tuple(entries),
-        facts=Facts(**request["facts"]),
+        facts=msgspec.convert(request["facts"], Facts),
         sticky=request["sticky"],
         fallback=request["fallback"],
         rescue=msgspec.convert(request["rescue"], Rescue),

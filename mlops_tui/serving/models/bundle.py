@@ -32,13 +32,27 @@ class Entry(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """How a bundle wants to be served, where whoever serves it does not say otherwise."""
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a bundle wants to be served, where whoever serves it does not say otherwise.
+
+    The fields are those of :class:`mlops_tui.serving.deployment.Deployment`. ``log_sample`` and ``redact`` hold for
+    whoever keeps an inference log: what was never to be written is not written elsewhere either.
+    """
 
     workers: int = 1
     threads: int = 1
     gather_ms: float = 0.0
     max_body: int = 16_777_216
+    provider: str = "cpu"
+    provider_policy: str = "prefer"
+    gpu_memory_mb: int = 0
+    python: str = ""
+    engines: int = 1
+    memory_mb: int = 0
+    load_s: float = 120.0
+    timeout_s: float = 30.0
+    log_sample: float = 1.0
+    redact: tuple[str, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,11 +13,12 @@ from typing import Any
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.core.paths import home
-from mlops_tui.serving.deployment import FEATURES, Deployment
+from mlops_tui.serving.deployment import FEATURES, Deployment, door_of
 from mlops_tui.serving.deployment import Model as ModelPlace
 from mlops_tui.serving.models.model import Model
 from mlops_tui.serving.models.pool import Pool
 from mlops_tui.serving.models.session import Wish
+from mlops_tui.serving.models.sharing import in_order, lanes
 from mlops_tui.serving.models.unseal import place_of
 
 _log = logging.getLogger("mlops.serving")
@@ -28,15 +29,19 @@ class Holding:
 
     Args:
         deployment: how they are to be loaded.
+        worker: the number of the worker.
 
     Attributes:
         files: the memory files, the table of online features included.
         models: what is loaded.
         in_use: keys that the routes in force need; these are neither exchanged nor forgotten.
+        engines: what the supervisor says of models that run in processes of their own: ``about`` them, and until when
+            each is left alone (``opens``, monotonic).
     """
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._deployment = deployment
+    def __init__(self, deployment: Deployment, worker: int = 0) -> None:
+        self._deployment, self._worker = deployment, worker
+        self.engines: dict[str, dict[str, Any]] = {}
         self.files: dict[str, int] = {}
         self.models: dict[str, Model] = {}
         self.in_use: Collection[str] = ()
@@ -79,7 +84,8 @@ class Holding:
                     words = f"the model is not loaded after {self._deployment.load_s:g} s"
                     raise BadInput(words, key[:12], "is it too large?") from None
                 if model.engine != "onnx":
-                    self.models[key].lane = Pool(loop, 1, self._deployment.slow_queue, late)
+                    at_once = lanes(self._deployment.workers, self._deployment.engines)
+                    self.models[key].lane = Pool(loop, at_once, self._deployment.slow_queue, late)
 
     def _new_loader(self) -> ThreadPoolExecutor:
         """Return a thread that loads models; it gives way to requests unless the runtime's own threads would too."""
@@ -87,21 +93,20 @@ class Holding:
 
     def _loaded(self, model: ModelPlace) -> Model:
         """Load one model; runs on the loader's thread."""
-        deployment, fd = self._deployment, self.files[model.key]
-        if model.engine == "onnx":
-            made = Model(place_of(fd), self._wish)
-        else:
-            from mlops_tui.serving.models.remote import Wishes
-            from mlops_tui.serving.models.remote_model import RemoteModel
-
-            wishes = Wishes(
-                model.engine, bool(model.parts), model.signature, deployment.python, deployment.threads,
-                deployment.memory_mb << 20, deployment.load_s, deployment.timeout_s,
-            )  # fmt: skip
-            made = RemoteModel(model.key[:12], wishes, fd)
+        made = Model(place_of(self.files[model.key]), self._wish) if model.engine == "onnx" else self._remote(model)
         if made.warm_up_error:
             _log.warning("model %s refused a row of zeros: %s", model.key[:12], made.warm_up_error)
         return made
+
+    def _remote(self, model: ModelPlace) -> Model:
+        from mlops_tui.serving.models.remote import Remote
+        from mlops_tui.serving.models.remote_model import RemoteModel
+
+        facts, key = self._deployment, model.key
+        doors = [door_of(facts, key, n) for n in in_order(self._worker, facts.workers, facts.engines)]
+        at_once = lanes(facts.workers, facts.engines)
+        remote = Remote(doors, at_once, facts.timeout_s, lambda: float(self.engines.get(key, {}).get("opens", 0.0)))
+        return RemoteModel(model.engine, self.engines[key]["about"], remote)
 
     def conditions(self) -> dict[str, dict[str, Any]]:
         """Return how the engines fare."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlops_tui.serving.models.model import Feed, Model, Packed
-from mlops_tui.serving.models.remote import Remote, Wishes
+from mlops_tui.serving.models.remote import Remote
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.tensors import Array, Tensor
 
@@ -16,24 +16,20 @@ _PLATFORMS = {"torch": "pytorch_torch", "pyfunc": "mlflow_pyfunc"}
 
 
 class RemoteModel(Model):
-    """A model whose engine runs beside the worker.
+    """A model whose engines run beside the workers.
 
     Args:
-        name: what to call it in the log.
-        wishes: how it is to be run.
-        fd: memory file of the model; stays the caller's.
-
-    Raises:
-        BadInput: it cannot be loaded.
+        engine: ``torch`` or ``pyfunc``.
+        about: what an engine said of it: ``inputs``, ``outputs``, ``provider``.
+        remote: the engines.
     """
 
     joins = False
 
-    def __init__(self, name: str, wishes: Wishes, fd: int) -> None:
-        self._remote = Remote(name, wishes, fd)
-        about = self._remote.about
-        self.platform = _PLATFORMS[wishes.engine]
-        self._engine = wishes.engine
+    def __init__(self, engine: str, about: Mapping[str, Any], remote: Remote) -> None:
+        self._engine, self._remote = engine, remote
+        self._provider = about["provider"]
+        self.platform = _PLATFORMS[engine]
         self._optional = frozenset(one["name"] for one in about["inputs"] if one["optional"])
         self._describe([_tensor(one) for one in about["inputs"]], [_tensor(one) for one in about["outputs"]])
         shapes = [[1 if d < 0 else d for d in tensor.shape] for tensor in self.output_tensors]
@@ -41,14 +37,8 @@ class RemoteModel(Model):
 
     @property
     def condition(self) -> dict[str, Any]:
-        """What there is to know of the engine now."""
-        remote = self._remote
-        return {
-            "engine": self._engine,
-            "provider": remote.about["provider"],
-            "state": remote.state,
-            "restarts": remote.restarts,
-        }
+        """What a worker knows of the engines; how they fare is the supervisor's to say."""
+        return {"engine": self._engine, "provider": self._provider}
 
     def takes_long(self, rows: int) -> bool:
         """Tell that a run would hold up other requests: it waits for another process."""
@@ -76,7 +66,7 @@ class RemoteModel(Model):
             raise RuntimeError(f"it gave {', '.join(results)} and no {error.args[0]!r}") from error
 
     def close(self) -> None:
-        """End the process."""
+        """Hang up."""
         self._remote.close()
         if self.lane is not None:
             self.lane.close()

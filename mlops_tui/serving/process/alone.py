@@ -42,7 +42,9 @@ from mlops_tui.serving.tls import Context, Tls
 from mlops_tui.toggles import read_file
 
 _MOST_TOKEN = 4096
-_FACTS = ("workers", "threads", "provider", "provider_policy", "python", "memory_mb", "load_s", "timeout_s")
+_FACTS = (
+    "workers", "threads", "provider", "provider_policy", "python", "engines", "memory_mb", "load_s", "timeout_s",
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", default="")
     parser.add_argument("--toggles", default="", help="flagd file whose toggles name this model as their deployment")
     parser.add_argument("--log", default="", help="folder of the inference log; default, none is kept")
-    parser.add_argument("--sample", type=float, default=1.0, help="share of the requests in the log")
-    parser.add_argument("--redact", default="", help="columns that the log leaves out, separated by commas")
+    parser.add_argument("--sample", type=float, default=None, help="share of the requests in the log")
+    parser.add_argument("--redact", default=None, help="columns that the log leaves out, separated by commas")
     parser.add_argument("--tls-cert", default="", help="certificate chain in PEM")
     parser.add_argument("--tls-key", default="", help="its key")
     parser.add_argument("--tls-client-ca", default="", help="authority whose certificate clients must have")
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--provider", default="", choices=("", *PROVIDERS))
     parser.add_argument("--provider-policy", default="", choices=("", *POLICIES))
     parser.add_argument("--python", default="", help="the Python of an environment that has what the model needs")
+    parser.add_argument("--engines", type=int, default=0, help="processes of a model, shared by the workers")
     parser.add_argument("--memory-mb", type=int, default=0, help="what the process of a model may have")
     parser.add_argument("--load-s", type=float, default=0.0, help="seconds until a model must be loaded")
     parser.add_argument("--timeout-s", type=float, default=0.0, help="seconds until a model must answer")
@@ -159,6 +162,12 @@ def _source(wishes: argparse.Namespace, scratch: Path) -> Source:
 def _deployment(source: Source, wishes: argparse.Namespace) -> Deployment:
     facts: dict[str, Any] = msgspec.to_builtins(source.facts)
     facts |= {key: given for key in _FACTS if (given := getattr(wishes, key))}
+    if wishes.sample is not None:
+        facts["log_sample"] = wishes.sample
+    if wishes.redact is not None:
+        facts["redact"] = tuple(name.strip() for name in wishes.redact.split(",") if name.strip())
+    if (python := facts.get("python", "")) and not os.access(python, os.X_OK):
+        raise BadInput(f"{source.name} wants {python}", "there is no such Python here", "--python PATH")
     return Deployment(
         deployment=source.name,
         name=source.name,
@@ -170,8 +179,6 @@ def _deployment(source: Source, wishes: argparse.Namespace) -> Deployment:
         tls=_tls(wishes),
         grpc_port=wishes.grpc_port,
         traces=wishes.traces,
-        log_sample=wishes.sample,
-        redact=tuple(name.strip() for name in wishes.redact.split(",") if name.strip()),
         alone=True,
         **facts,
     )

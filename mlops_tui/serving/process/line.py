@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.serving.control import Channel, Message
@@ -22,8 +22,13 @@ class Owner(Protocol):
     def hello(self) -> tuple[Message, list[int]]:
         """Return what a supervisor is told first, with the files that it needs to take over."""
 
-    def ordered(self, models: dict[str, int]) -> None:
-        """An order has come, to be carried out in its turn; the models' memory files belong to the owner at once."""
+    def ordered(self, models: dict[str, int], engines: dict[str, Any]) -> None:
+        """An order has come, to be carried out in its turn.
+
+        Args:
+            models: the models' memory files by their keys; they belong to the owner at once.
+            engines: what is to be known of models that run in processes of their own.
+        """
 
     def told(self, message: Message, files: list[int]) -> None:
         """The supervisor says something else."""
@@ -72,7 +77,7 @@ class Line:
         try:
             for message, files in channel.receive():
                 if message["op"] == "routes":
-                    self._owner.ordered(dict(zip(message["models"], files, strict=False)))
+                    self._owner.ordered(dict(zip(message["models"], files, strict=False)), message.get("engines", {}))
                     self._orders.put_nowait(message)
                     self._words.put_nowait({"op": "newer", "at": None})
                 elif message["op"] in ("switch", "drop"):

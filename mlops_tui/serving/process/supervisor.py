@@ -44,6 +44,7 @@ from mlops_tui.serving.deployment import (
     write_port,
 )
 from mlops_tui.serving.models.unseal import Vault
+from mlops_tui.serving.process.engines import Engines
 from mlops_tui.serving.process.fleet import Fleet
 from mlops_tui.serving.process.seats import Seat
 from mlops_tui.serving.process.shelf import Shelf
@@ -58,7 +59,8 @@ _log = logging.getLogger("mlops.serving")
 class Supervisor:
     """One deployment, from start to drain.
 
-    ``_current`` is the route set that at least one worker serves, ``_candidate`` the one that they are loading.
+    ``_current`` is the route set that at least one worker serves, ``_candidate`` the one that is being loaded: first by
+    engines of its models that need any, then by the workers, who were told of ``_offered``.
 
     Args:
         folder: the deployment's, absolute.
@@ -80,11 +82,14 @@ class Supervisor:
         counters = Counters(folder / COUNTERS, self._deployment.workers)
         self._columns = Columns(counters, self._former.get("columns", ()))
         self._vault = Vault(home())
+        self._engines = Engines(self._deployment, self._vault, self._former.get("engines", {}))
+        self._engines_told: dict[str, Any] = {}
         self._fleet = Fleet(folder, self._deployment, counters, _spool_bytes(), self)
         self._floor: Generation = (self._former.get("epoch", -1), self._former.get("generation", -1))
         self._reverted: Generation | None = self._floor if self._former.get("reverted") else None
         self._current: Routes | None = None
         self._candidate: Routes | None = None
+        self._offered: Generation | None = None
         self._refused: dict[str, Any] | None = None
         self._seen: tuple[int, ...] | None = None
         self.stopping = False
@@ -118,6 +123,7 @@ class Supervisor:
     def turn(self) -> None:
         """Do what is to be done now; takes about 0.1 s."""
         self._watch_routes()
+        self._tend_engines()
         self._fleet.fill()
         self._publish()
         self._fleet.listen()
@@ -127,6 +133,7 @@ class Supervisor:
     def end(self) -> None:
         """Have every request answered and every worker leave."""
         self._fleet.drain()
+        self._engines.end()
         self._publish()
 
     @property
@@ -186,12 +193,12 @@ class Supervisor:
             self._current, self._candidate, self._refused = self._candidate, None, None
             self._floor = max(self._floor, at)
             self._vault.keep(self._current.models)
-            self._tell_all("switch", at)
+            self._tell_all({"op": "switch", "at": list(at)})
             _log.info("routes %s are served", at)
 
     def lost(self, seat: Seat, expected: bool) -> None:
         """Give up new routes when a worker dies over them: those before are known to be good."""
-        if self._candidate is not None and self._current is not None and not expected:
+        if self._candidate is not None and self._on_offer and self._current is not None and not expected:
             self._refuse(self._candidate.at, "a worker died while it was taking the routes in")
         self._switch_when_all_have()
 
@@ -243,7 +250,7 @@ class Supervisor:
         except MlopsError as error:
             self._refuse((-1, -1), str(error))
             news = False
-        if news or first:
+        if first or (news and self._on_offer):
             for seat in self._fleet.seats:
                 self._order(seat)
 
@@ -270,8 +277,8 @@ class Supervisor:
         self._refused = {"epoch": at[0], "generation": at[1], "why": why}
         _log.error("routes %s refused: %s", at, why)
         if self._candidate is not None and self._candidate.at == at:
-            self._candidate = None
-            self._tell_all("drop", at)
+            self._candidate = self._offered = None
+            self._tell_all({"op": "drop", "at": list(at)})
         if self._candidate is None and self._current is not None:
             self._vault.keep(self._current.models)  # a file may be mended before it is asked for again
 
@@ -280,28 +287,61 @@ class Supervisor:
         if self._candidate is not None and (serving := self._fleet.serving):
             at = self._candidate.at
             if all(at in (seat.loaded, seat.at) for seat in serving):
-                self._tell_all("switch", at)
+                self._tell_all({"op": "switch", "at": list(at)})
 
-    def _tell_all(self, op: str, at: Generation) -> None:
+    def _tell_all(self, message: Message) -> None:
         for seat in self._fleet.serving:
             assert seat.channel is not None
             try:
-                seat.channel.send({"op": op, "at": list(at)})
+                seat.channel.send(message)
             except OSError:
                 _log.warning("worker %d does not listen", seat.number)
+
+    def _tend_engines(self) -> None:
+        """Have the engines that routes need, and offer new routes to the workers when theirs are loaded."""
+        routes = [one for one in (self._current, self._candidate) if one is not None]
+        try:
+            for one in routes:
+                self._engines.want(one.models)
+        except MlopsError as error:
+            _log.error("%s", error)
+        self._engines.turn()
+        if all(self._current is not None and seat.at == self._current.at for seat in self._fleet.serving):
+            self._engines.keep({key for one in routes for key in one.models})
+        self._offer()
+        if (told := self._engines.told()) != self._engines_told:
+            self._engines_told = told
+            self._tell_all({"op": "engines", "engines": told})
+
+    @property
+    def _on_offer(self) -> bool:
+        """Tell whether workers know of the newest routes."""
+        return self._candidate is None or self._candidate.at == self._offered
+
+    def _offer(self) -> None:
+        candidate = self._candidate
+        if candidate is None or self._on_offer:
+            return
+        if why := self._engines.refusal(candidate.models):
+            self._refuse(candidate.at, why)
+        elif self._engines.loaded(candidate.models):
+            self._offered = candidate.at
+            for seat in self._fleet.seats:
+                self._order(seat)
 
     def _order(self, seat: Seat) -> None:
         """Tell a worker what to serve."""
         if seat.channel is None or seat.leaving:
             return
-        routes = self._candidate or self._current
+        routes = self._candidate if self._candidate is not None and self._on_offer else self._current
         order: Message = {"op": "routes", "routes": None, "models": [], "columns": self._columns.listed()}
+        order["engines"] = self._engines.told()
         files: list[int] = []
         try:
             if routes is not None:
                 files = [self._vault.open(model) for model in routes.models.values()]
                 order |= {"routes": msgspec.to_builtins(routes), "models": list(routes.models)}
-                order |= {"reverted": self._reverted == routes.at, "together": self._candidate is not None}
+                order |= {"reverted": self._reverted == routes.at, "together": routes is self._candidate}
             seat.channel.send(order, files)
         except (OSError, MlopsError) as error:
             _log.error("cannot send routes to worker %d: %s", seat.number, error)
@@ -327,6 +367,7 @@ class Supervisor:
             ],
             "columns": self._columns.listed(),
             "models": self._conditions(),
+            "engines": self._engines.known,
         }
         if state != self._published:
             try:
@@ -341,9 +382,8 @@ class Supervisor:
         for revision in self._current.everyone if self._current is not None else ():
             told = [one for seat in self._fleet.seats if (one := seat.conditions.get(revision.model.key))]
             if told:
-                found[revision.id] = min(
-                    told, key=lambda one: (one.get("state", "ready") == "ready", not one.get("why"))
-                )
+                worst = min(told, key=lambda one: not one.get("why"))
+                found[revision.id] = worst | self._engines.condition(revision.model.key)
         return found
 
 

@@ -74,7 +74,7 @@ class Worker:
         self._app = App(deployment, self._counters, self._slot, self._log, self._tokens)
         self._line = Line(self)
         self._told: dict[str, dict[str, Any]] = {}
-        self._held = Holding(deployment)
+        self._held = Holding(deployment, slot)
         self._columns: Sequence[Column] = ()
         self._plan: Plan | None = None
         self._toggles = Watched(folder / TOGGLES)
@@ -151,17 +151,20 @@ class Worker:
         }
         return message, [self._listener.fileno(), *files.values()]
 
-    def ordered(self, models: dict[str, int]) -> None:
-        """Keep the files of an order."""
+    def ordered(self, models: dict[str, int], engines: dict[str, Any]) -> None:
+        """Keep the files of an order, and what is said of engines."""
+        self._held.engines = engines
         for key, fd in models.items():
             self._held.keep(key, fd)
 
     def told(self, message: Message, files: list[int]) -> None:
-        """Leave, take connections in, or answer who asked for a model to be loaded."""
+        """Leave, take connections in, note how engines fare, or answer who asked for a model to be loaded."""
         if message["op"] == "drain":
             self._stop.set()
         elif message["op"] == "accept":
             self._listening.take_in(socket.socket(fileno=fd) for fd in files)
+        elif message["op"] == "engines":
+            self._held.engines = message["engines"]
         elif message["op"] == "repository":
             self._app.repository.told(message)
             self._front.late()

@@ -1,5 +1,6 @@
 """Models in processes of their own: torch and pyfunc, their crashes, and what the others notice of them."""
 
+import contextlib
 import io
 import json
 import os
@@ -7,15 +8,18 @@ import signal
 import tarfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlops_tui.core.errors import BadInput
 from mlops_tui.serving.models import remote
-from mlops_tui.serving.models.remote import Remote, Wishes
+from mlops_tui.serving.models.launch import Wishes
+from mlops_tui.serving.models.remote import Remote
 from mlops_tui.serving.models.unseal import into_memory
 from mlops_tui.serving.problem import Problem
+from mlops_tui.serving.process import engines
+from mlops_tui.serving.process.engines import Engine
 
 CARD = """
 flavors:
@@ -87,82 +91,151 @@ def until(good, within=30.0):
     return found
 
 
+class Tended:
+    """An engine, and a thread that gives it its turns, as a supervisor does."""
+
+    def __init__(self, door, wishes, fd, former=None):
+        self.engine = Engine("m", wishes, fd, door)
+        if former is not None:
+            self.engine.adopt(former)
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._turns, daemon=True)
+        self.thread.start()
+
+    def _turns(self):
+        while not self.done.wait(0.02):
+            self.engine.turn()
+
+    @property
+    def pid(self):
+        return self.engine._life.child.pid
+
+    def abandon(self):
+        """Do as a supervisor that is killed: the line is cut, the process stays."""
+        self.done.set()
+        self.thread.join()
+        self.engine._life.line.close()
+
+    def end(self):
+        self.done.set()
+        self.thread.join()
+        if (life := self.engine.release()) is not None:
+            life.end()
+
+
+@pytest.fixture
+def tended(tmp_path, monkeypatch):
+    """A maker of engines whose door is ``door`` in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    made = []
+
+    def make(wishes, fd, former=None):
+        made.append(Tended(tmp_path / "door", wishes, fd, former))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def asks(tended, timeout_s=30.0):
+    return Remote([tended.engine._door], 1, timeout_s, lambda: tended.engine.opens)
+
+
 @pytest.mark.train
-def test_a_process_that_dies_comes_back_and_one_that_dies_often_is_left_alone(script, monkeypatch):
-    monkeypatch.setattr(remote, "OPEN_S", 0.5)
-    monkeypatch.setattr(remote, "CRASHES", 2)
-    model = Remote("m", Wishes("torch"), script)
+def test_a_process_that_dies_comes_back_and_one_that_dies_often_is_left_alone(script, tended, monkeypatch):
+    monkeypatch.setattr(engines, "OPEN_S", 0.5)
+    monkeypatch.setattr(engines, "CRASHES", 2)
+    one = tended(Wishes("torch"), script)
+    until(lambda: one.engine.ready)
+    first, second = asks(one), asks(one)
     rows = {"x": np.arange(6, dtype=np.float32).reshape(2, 3)}
-    try:
-        assert [(one["name"], one["datatype"], one["shape"]) for one in model.about["outputs"]] == [
-            ("s", "FP32", [-1]), ("d", "FP32", [-1, 3])
-        ]  # fmt: skip
-        found = model.run(rows)
-        assert found["s"].tolist() == [3.0, 12.0] and (found["d"] == rows["x"] * 2).all()
-        for crash in range(remote.CRASHES):
-            os.kill(model._process.child.pid, signal.SIGSEGV)
-            with pytest.raises(Problem, match="died \\(SIGSEGV\\)") as told:
-                model.run(rows)
-            assert told.value.status == 503
-            last = crash == remote.CRASHES - 1
-            assert model.state == ("open" if last else "starting")
-            with pytest.raises(Problem, match="left alone for" if last else "being started again"):
-                model.run(rows)
-            until(lambda: model.state == "ready")
-        assert model.run(rows)["s"].tolist() == [3.0, 12.0] and model.restarts == remote.CRASHES
-    finally:
-        folder = model._process.folder
-        model.close()
-    assert not folder.exists()
+    assert [(each["name"], each["datatype"], each["shape"]) for each in one.engine.about["outputs"]] == [
+        ("s", "FP32", [-1]), ("d", "FP32", [-1, 3])
+    ]  # fmt: skip
+    found = first.run(rows)
+    assert found["s"].tolist() == [3.0, 12.0] and (found["d"] == rows["x"] * 2).all()
+    assert second.run(rows)["s"].tolist() == [3.0, 12.0]
+    for crash in range(engines.CRASHES):
+        folder = one.engine._life.folder
+        os.kill(one.pid, signal.SIGSEGV)
+        until(lambda: not one.engine.ready)
+        last = crash == engines.CRASHES - 1
+        assert one.engine.state == ("open" if last else "starting") and not folder.exists()
+        with pytest.raises(Problem, match="left alone for" if last else "being started again") as told:
+            first.run(rows)
+        assert told.value.status == 503
+        until(lambda: one.engine.ready)
+    # Nobody asked the second while the process was another one.
+    assert second.run(rows)["s"].tolist() == [3.0, 12.0] and one.engine.restarts == engines.CRASHES
 
 
 @pytest.mark.train
-def test_callers_take_turns_and_too_many_are_turned_away(script, monkeypatch):
+def test_an_engine_outlives_its_supervisor_and_is_taken_over_by_the_next(script, tended):
+    one = tended(Wishes("torch"), script)
+    until(lambda: one.engine.ready)
+    pid, child, folder = one.pid, one.engine._life.child, one.engine._life.folder
+    client, rows = asks(one), {"x": np.ones((1, 3), np.float32)}
+    one.abandon()
+    assert client.run(rows)["s"].tolist() == [3.0]
+    heir = tended(Wishes("torch"), script, former=one.engine.about)
+    until(lambda: heir.engine._life.folder == folder)
+    assert heir.engine._life._process["pid"] == pid and client.run(rows)["s"].tolist() == [3.0]
+    heir.done.set()
+    heir.thread.join()
+    life = heir.engine.release()
+    assert not life.ended() and client.run(rows)["s"].tolist() == [3.0]
+    client.close()  # the last one
+    assert child.wait(10) == 0 and not folder.exists()
+
+
+@pytest.mark.train
+def test_callers_take_turns_and_too_many_are_turned_away(script, tended, monkeypatch):
     monkeypatch.setattr(remote, "_QUEUE", 3)
-    model = Remote("m", Wishes("torch"), script)
-    try:
-        outcomes = []
+    one = tended(Wishes("torch"), script)
+    until(lambda: one.engine.ready)
+    model = asks(one)
+    outcomes = []
 
-        def ask(n):
-            try:
-                outcomes.append(model.run({"x": np.full((1, 3), n, np.float32)})["s"].tolist() == [3.0 * n])
-            except Problem as problem:
-                outcomes.append(problem.status)
+    def ask(n):
+        try:
+            outcomes.append(model.run({"x": np.full((1, 3), n, np.float32)})["s"].tolist() == [3.0 * n])
+        except Problem as problem:
+            outcomes.append(problem.status)
 
-        with model._turn:
-            threads = [threading.Thread(target=ask, args=(n,)) for n in range(5)]
-            for thread in threads:
-                thread.start()
-            until(lambda: len(outcomes) == 2)
-            assert outcomes == [429, 429]
+    with model._turns:
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(5)]
         for thread in threads:
-            thread.join()
-        assert outcomes[2:] == [True, True, True]
-    finally:
-        model.close()
+            thread.start()
+        until(lambda: len(outcomes) == 2)
+        assert outcomes == [429, 429]
+    for thread in threads:
+        thread.join()
+    assert outcomes[2:] == [True, True, True]
 
 
 @pytest.mark.train
-def test_what_cannot_be_loaded_says_why(tmp_path):
+def test_what_cannot_be_loaded_says_why(tended):
     torch = pytest.importorskip("torch")
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 1)), buffer)
     data = buffer.getvalue()
-    with pytest.raises(BadInput, match="nobody says what this model takes"):
-        Remote("m", Wishes("torch"), into_memory(len(data), [data]))
-    with pytest.raises(BadInput, match="no torch model, or not a whole one"):
-        Remote("m", Wishes("torch"), into_memory(len(data) // 2, [data[: len(data) // 2]]))
+    one = tended(Wishes("torch"), into_memory(len(data), [data]))
+    assert "nobody says what this model takes" in until(lambda: one.engine.why)
+    one.end()
+    half = tended(Wishes("torch"), into_memory(len(data) // 2, [data[: len(data) // 2]]))
+    assert "no torch model, or not a whole one" in until(lambda: half.engine.why)
 
 
-def test_a_python_that_is_none_and_a_load_that_takes_for_ever_are_told(tmp_path):
+def test_a_python_that_is_none_and_a_load_that_takes_for_ever_are_told(tended, tmp_path):
     fd = into_memory(1, [b"x"])
-    with pytest.raises(BadInput, match="cannot start /no/python · No such file"):
-        Remote("m", Wishes("torch", python="/no/python"), fd)
+    none = tended(Wishes("torch", python="/no/python"), fd)
+    assert "cannot start /no/python · No such file" in until(lambda: none.engine.why)
     slow = tmp_path / "python"
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o700)
-    with pytest.raises(BadInput, match=r"not loaded after 0\.2 s"):
-        Remote("m", Wishes("torch", python=str(slow), load_s=0.2), fd)
+    late = tended(Wishes("torch", python=str(slow), load_s=0.2), fd)
+    assert "not loaded after 0.2 s" in until(lambda: late.engine.why)
     os.close(fd)
 
 
@@ -191,7 +264,7 @@ def test_a_model_that_breaks_its_process_harms_nobody_else(make, kit, hostile):
     assert status == 500 and "it does not like this row" in told
     status, told = ask(777)
     assert status == 500 and "more memory than it may have" in told
-    assert ask(666) == (503, "the process of the model died (SIGSEGV); it is started again")
+    assert ask(666) == (503, "the process of the model died; it is started again")
     assert ask(1, "") == (200, 1.0)
     until(again)
     status, told = ask(888)
@@ -202,9 +275,58 @@ def test_a_model_that_breaks_its_process_harms_nobody_else(make, kit, hostile):
     server.serving(2)
     assert ask(666, "") == (200, 666.0)
     assert server.state["workers"][0]["restarts"] == 0
-    engines = server.until(lambda state: state["models"]["rev-2"].get("state") != "ready")["models"]
-    assert engines["rev-1"] == {"engine": "onnx", "provider": "cpu"}
-    assert (engines["rev-2"]["engine"], engines["rev-2"]["restarts"]) == ("pyfunc", 1)
+    told = server.until(lambda state: state["models"]["rev-2"].get("state") != "ready")["models"]
+    assert told["rev-1"] == {"engine": "onnx", "provider": "cpu"}
+    assert (told["rev-2"]["engine"], told["rev-2"]["restarts"], told["rev-2"]["ended"]) == (
+        "pyfunc", 1, "it took too long"
+    )  # fmt: skip
+
+
+def processes_of(server):
+    """The ids of the engines of a server."""
+    ours, found = f"MLOPS_HOME={server.home}\0".encode(), []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if b"mlops_engine" in (entry / "cmdline").read_bytes() and ours in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.train
+def test_workers_share_engines_and_requests_go_on_whoever_dies(make, kit, hostile):
+    pytest.importorskip("mlflow")
+    server = make(workers=3, engines=2)
+    only = {"id": "rev-1", "no": 1, "label": "v1", "weight": 100.0, "role": "stable", "model": hostile}
+    server.routes(1, only)
+    server.start()
+    loads = [kit.Load(server, f"client-{n}", 0.01) for n in range(4)]
+    for load in loads:
+        load.start()
+
+    def all_go_on():
+        answered = [len(load.answered) for load in loads]
+        until(lambda: all(len(load.answered) > before + 3 for load, before in zip(loads, answered, strict=True)))
+
+    all_go_on()
+    first, second = sorted(processes_of(server))
+    os.kill(first, signal.SIGSEGV)
+    all_go_on()  # by the other
+    os.kill(server.workers[0], signal.SIGKILL)
+    server.until(lambda state: state["workers"][0]["restarts"] == 1 and state["workers"][0]["ready"])
+    server.kill()
+    all_go_on()  # without a supervisor
+    server.start()
+    until(lambda: len(processes_of(server)) == 2)
+    assert second in processes_of(server)
+    # Another model comes: engines go when the last worker has hung up.
+    server.routes(2, server.revision(2, kit.linear(0.0)))
+    server.serving(2)
+    until(lambda: not Path("/proc", str(second)).exists())
+    for load in loads:
+        load.finish()
+    assert all("503" in told for load in loads for told in load.failed)
+    assert sum(len(load.failed) for load in loads) <= 4 and sum(len(load.lost) for load in loads) <= 4
+    assert server.state["engines"] == {} and server.stop() == 0
 
 
 def test_a_folder_is_packed_whole(tmp_path):

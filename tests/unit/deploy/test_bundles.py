@@ -1,5 +1,7 @@
 """Packing a deployment: what the plan refuses, and what the worker writes."""
 
+import json
+import sys
 import tarfile
 from types import SimpleNamespace
 
@@ -9,6 +11,8 @@ import pytest
 from mlops_tui.core.errors import BadInput, Conflict, NotFound
 from mlops_tui.deploy.package import worker as bundle_worker
 from mlops_tui.serving.models import bundle
+from mlops_tui.serving.models.sources import find_source
+from mlops_tui.serving.process import alone
 
 
 @pytest.fixture
@@ -74,3 +78,24 @@ def test_features_travel_with_a_deployment_that_looks_them_up(stage, packed, tmp
     assert found.features.engine == "features" and found.manifest.missing == "refuse"
     assert found.features.file == str(tmp_path / "b/features/online")
     assert (tmp_path / "b/features/online").read_bytes() == b"a table"
+
+
+def test_how_a_deployment_is_run_travels_with_it_and_flags_say_otherwise(stage, packed, tmp_path):
+    asked = {"python": sys.executable, "timeout_s": 3.0, "provider_policy": "require", "engines": 2, "redact": ["age"]}
+    stage.serve()
+    stage.house.store.write(
+        lambda s: s.execute("UPDATE deployment SET workers = 4, facts = ?", [json.dumps({**asked, "grpc_port": 1})])
+    )
+    packed("census", tmp_path / "b")
+
+    def served(*flags):
+        wishes = alone._parser().parse_args([*flags, str(tmp_path / "b")])
+        return alone._deployment(find_source(tmp_path / "b", tmp_path), wishes)
+
+    facts = served()
+    assert {name: getattr(facts, name) for name in asked} == {**asked, "redact": ("age",)}
+    assert (facts.workers, facts.grpc_port, facts.log_sample) == (4, 0, 1.0)
+    assert served("--engines=1", "--timeout-s=9", "--redact=").timeout_s == 9.0
+    assert served("--engines=1", "--redact=").redact == () and served("--engines=3").engines == 3
+    with pytest.raises(BadInput, match="no such Python here"):
+        served("--python=/no/python")

@@ -19,7 +19,7 @@ class Owner:
     def hello(self):
         return {"op": "hello", "slot": 3}, []
 
-    def ordered(self, models):
+    def ordered(self, models, engines):
         self.files |= models
 
     def told(self, message, files):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .frame import LENGTH, Message, exactly, receive_head
+
 Array = NDArray[Any]
-Message = dict[str, Any]
 
 DTYPES = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "u2", "UINT32": "u4", "UINT64": "u8", "INT8": "i1", "INT16": "i2",
@@ -22,8 +22,6 @@ TEXT = "BYTES"
 """Strings: each with its length before it, four bytes little-endian."""
 
 _NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
-_LENGTH = struct.Struct("<I")
-_MAX_HEADER = 1 << 24
 
 
 def datatype(array: Array) -> str:
@@ -55,7 +53,7 @@ def send(sock: socket.socket, message: Message, tensors: Mapping[str, Array] | N
         listed.append([name, kind, list(array.shape), len(blob)])
         blobs.append(blob)
     head = json.dumps({**message, "tensors": listed}).encode()
-    parts = [memoryview(_LENGTH.pack(len(head)) + head), *(memoryview(blob) for blob in blobs if len(blob))]
+    parts = [memoryview(LENGTH.pack(len(head)) + head), *(memoryview(blob) for blob in blobs if len(blob))]
     while parts:
         sent = sock.sendmsg(parts[:64])
         while parts and sent >= len(parts[0]):
@@ -71,32 +69,15 @@ def receive(sock: socket.socket) -> tuple[Message, dict[str, Array]]:
         EOFError: the other end is gone.
         TimeoutError: it says nothing for as long as the socket waits.
     """
-    size = _LENGTH.unpack(_exactly(sock, _LENGTH.size))[0]
-    if size > _MAX_HEADER:
-        raise EOFError
-    message = json.loads(_exactly(sock, size))
+    message = receive_head(sock)
     tensors = {}
     for name, kind, shape, length in message.pop("tensors"):
-        data = _exactly(sock, length)
+        data = exactly(sock, length)
         if kind == TEXT:
             tensors[name] = _strings(data).reshape(shape)
         else:
             tensors[name] = np.frombuffer(data, DTYPES[kind]).reshape(shape)
     return message, tensors
-
-
-def _exactly(sock: socket.socket, size: int) -> bytearray:
-    data = bytearray(size)
-    view, at = memoryview(data), 0
-    while at < size:
-        try:
-            got = sock.recv_into(view[at:])
-        except ConnectionError as error:
-            raise EOFError from error
-        if not got:
-            raise EOFError
-        at += got
-    return data
 
 
 def _plain(array: Array, code: str) -> memoryview:
@@ -106,13 +87,13 @@ def _plain(array: Array, code: str) -> memoryview:
 
 def _text(array: Array) -> bytes:
     parts = [str(value).encode("utf-8", "replace") for value in array.ravel().tolist()]
-    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+    return b"".join(LENGTH.pack(len(part)) + part for part in parts)
 
 
 def _strings(data: bytearray) -> Array:
     found, at = [], 0
     while at < len(data):
-        size = _LENGTH.unpack_from(data, at)[0]
+        size = LENGTH.unpack_from(data, at)[0]
         found.append(data[at + 4 : at + 4 + size].decode())
         at += 4 + size
     return np.array(found, np.object_)
