@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -20,16 +21,86 @@ os.environ[SILENT] = "1"
 # What Hypothesis remembers is nobody's source: also a run without the variable leaves nothing in the tree.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", f"{tempfile.gettempdir()}/mlops-hypothesis-{os.getuid()}")
 
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # Nor is bytecode, where none is wanted: but hundreds of processes start, and what one compiles serves the next.
+    if "PYTHONPYCACHEPREFIX" not in os.environ:
+        os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="mlops-pyc-")
+        atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
+    sys.dont_write_bytecode, sys.pycache_prefix = False, os.environ["PYTHONPYCACHEPREFIX"]
+
+
+class Estate:
+    """A home whose store stays open while the houses of this process follow each other in; each finds it empty.
+
+    To load the cipher and to make the tables costs a quarter of a second, to empty them ten milliseconds.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.store, self.keys = folder, None, None
+
+    def enter(self, home):
+        """Return keys and store of a home that nobody has used before."""
+        from mlops_tui.core.config import load
+        from mlops_tui.core.paths import private_dir
+        from mlops_tui.keys import open_keys
+        from mlops_tui.store.store import Store
+
+        if self.store is not None and self.store.gone.is_set():
+            self.close()
+        for left in [] if self.store is None else home.data.iterdir():
+            if left.name not in ("store", "store.meta", "keys"):
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        for folder in (home.data, home.spool, home.state, home.logs, home.jobs, home.deployments):
+            private_dir(folder)
+        if self.store is None:
+            self.keys = open_keys(home, load(where=home))
+            self.store = Store(home.store, self.keys.store_key)
+        else:
+            self._empty()
+        return self.keys, self.store
+
+    def _empty(self) -> None:
+        from mlops_tui.store.search.hot import Changes, Hot
+
+        filled = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' AND estimated_size > 0"
+
+        def empty(session):
+            for table in session.column(filled):
+                if table != "migration":
+                    session.cursor.execute(f"DELETE FROM {table}")
+
+        store = self.store
+        store.settled = lambda committed: None
+        store.write(empty)
+        store.checkpoint().result()
+        store.hot.close()
+        store.changes = Changes()
+        store.hot = Hot(store._connection, store.changes, memory_mb=store.hot.memory_mb, stamp=store.hot.stamp)
+
+    def close(self) -> None:
+        if self.store is not None:
+            self.store.close()
+            shutil.rmtree(self.folder)
+            self.store = None
+
+
+@pytest.fixture(scope="session")
+def _estate(tmp_path_factory):
+    estate = Estate(tmp_path_factory.mktemp("estate") / "home")
+    yield estate
+    estate.close()
+
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(request, tmp_path, monkeypatch):
     """A fresh MLOPS_HOME with a runtime folder of its own; fails when an agent outlives the test."""
     from mlops_tui.core import paths
 
+    ours = request.getfixturevalue("_estate").folder if "house" in request.fixturenames else tmp_path / "home"
     runtime = Path(tempfile.mkdtemp(prefix="mlops-test-"))
     for variable in [name for name in os.environ if name.startswith("MLOPS_")]:
         monkeypatch.delenv(variable)
-    monkeypatch.setenv("MLOPS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MLOPS_HOME", str(ours))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("MLOPS_QUIET", "1")
     found = paths.home()
@@ -58,26 +129,17 @@ def narrow_tables_change_as_they_should(monkeypatch):
 
 
 @pytest.fixture
-def house(home):
+def house(home, _estate):
     """A house in this process: store, keys, artifacts and every room, without the agent's loops."""
     from mlops_tui.agent.rooms import open_rooms
     from mlops_tui.blobs import Blobs
     from mlops_tui.core.config import load
-    from mlops_tui.core.paths import private_dir
     from mlops_tui.door.house import House
     from mlops_tui.governance.guard import RoleGuard
-    from mlops_tui.keys import open_keys
-    from mlops_tui.store.store import Store
 
-    for folder in (home.data, home.spool, home.state, home.logs, home.jobs, home.deployments):
-        private_dir(folder)
     open_rooms()
-    config = load(where=home)
-    keys = open_keys(home, config)
-    store = Store(home.store, keys.store_key)
-    made = House(home, config, store, keys, Blobs(home.blobs, keys), RoleGuard())
-    yield made
-    store.close()
+    keys, store = _estate.enter(home)
+    return House(home, load(where=home), store, keys, Blobs(home.blobs, keys), RoleGuard())
 
 
 class RunningAgent:

@@ -5,74 +5,35 @@ No server runs here: ``Stage.servers`` plays what the reconciler would see of th
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
-
 import msgspec
 import numpy as np
 
-from mlops_tui.agent.rooms import open_rooms
-from mlops_tui.blobs import Blobs
 from mlops_tui.contracts.operation import find
 from mlops_tui.core.clock import now_us
-from mlops_tui.core.config import load
 from mlops_tui.core.ids import uuid7
-from mlops_tui.core.paths import home, private_dir
 from mlops_tui.deploy import traffic
 from mlops_tui.deploy.rollout import clocks, engine, evidence, inference, rollouts
 from mlops_tui.door.context import Caller, Context
-from mlops_tui.door.house import House
 from mlops_tui.door.perform import Wish, perform
-from mlops_tui.governance.guard import RoleGuard
-from mlops_tui.keys import open_keys
 from mlops_tui.monitoring import incidents
 from mlops_tui.serving.record.segments import Batch, Header
 from mlops_tui.spool.records import Label
-from mlops_tui.store.store import Store
 
 
-@contextmanager
-def opened(folder):
-    """Yield a house with every room in a home of its own, for all the tests of a module."""
-    kept = dict(os.environ)
-    for variable in [name for name in os.environ if name.startswith("MLOPS_")]:
-        del os.environ[variable]
-    os.environ |= {"MLOPS_HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder)}
-    try:
-        where = home()
-        for one in (where.data, where.spool, where.state, where.logs, where.jobs, where.deployments):
-            private_dir(one)
-        open_rooms()
-        config = load(where=where)
-        keys = open_keys(where, config)
-        store = Store(where.store, keys.store_key)
-        yield House(where, config, store, keys, Blobs(where.blobs, keys), RoleGuard())
-        store.close()
-    finally:
-        for variable in os.environ.keys() - kept.keys():
-            del os.environ[variable]
-        os.environ |= kept  # never empty meanwhile: threads of other tests may look
-
-
-def emptied(house):
-    """Return a house without a row, as if it were new."""
-    tables = house.read(lambda s: s.column("SELECT table_name FROM duckdb_tables() WHERE table_name <> 'migration'"))
-    house.store.write(lambda s: [s.execute(f"DELETE FROM {table}") for table in tables])
-    house._counters.clear()
-    house.series.forget()
+def forgotten():
+    """Have what lives as long as a process forget the house before."""
     clocks.clear()
-    house.memo.forget()
     incidents._seen = ()
     evidence.NEWS.set()
     rollouts.MOVING.set()
-    return house
 
 
 class Stage:
     """What a test does with a house that serves."""
 
     def __init__(self, house, seed=0):
-        self.house, self.rng = emptied(house), np.random.default_rng(seed)
+        forgotten()
+        self.house, self.rng = house, np.random.default_rng(seed)
         self.sent = 0
         alice = {"name": "alice", "tenant": "default", "role": "admin", "uid": 1000, "actor": "test"}
         house.store.write(lambda s: s.insert("identity", created_us=now_us(), **alice))

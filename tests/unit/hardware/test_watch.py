@@ -21,7 +21,8 @@ from mlops_tui.store.series import curve
 
 
 @pytest.fixture
-def machine(house):
+def machine(house, monkeypatch):
+    monkeypatch.setattr(watch, "_watches", {})  # houses of tests share a folder
     return watch.watch_of(house)
 
 

@@ -27,6 +27,7 @@ class Ear:
 def ears(monkeypatch, house):
     found = {name: Ear(name) for name in ("first", "second")}
     monkeypatch.setattr(notify, "brought", lambda what: found if what == "notifiers" else {})
+    monkeypatch.setattr(notify, "_done", {})
     monkeypatch.setattr(notify, "_tries", {})
     notify.turn(house)
     return found
