@@ -15,7 +15,7 @@ from mlops_tui.core.errors import MlopsError, StoreLocked
 from mlops_tui.core.launch import give_way
 from mlops_tui.core.paths import home
 
-SWITCH_S = 0.001
+SWITCH_S = 0.0002
 """How long a thread may hold the interpreter while another waits: a screen's question has a dozen turns, each after
 one of the ingestion's. Of Python's own 5 ms a reader feels 70, at the same rate of ingestion."""
 

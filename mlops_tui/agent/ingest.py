@@ -26,7 +26,7 @@ from mlops_tui.door.registry import ABSORBERS, POINT_ABSORBERS, PREPARERS, SEGME
 from mlops_tui.serving.record.segments import SegmentName, read_segment
 from mlops_tui.spool.files import WIRE
 from mlops_tui.spool.process import born_us
-from mlops_tui.spool.reader import Chunk, Points, read_from, read_owned
+from mlops_tui.spool.reader import BATCH_BYTES, Chunk, Points, read_from, read_owned
 from mlops_tui.spool.records import End
 from mlops_tui.store.store import CHECKPOINT_BYTES
 
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 ORDER = ("start", "param", "tag", "data", "model", "measure", "artifact", "log", "label", "hb", "end")
 CHECKPOINT_S = 30.0
+MUCH = 4 * 1024 * 1024
+"""Bytes that are not taken in yet above which ingestion is behind, and takes both cores."""
+PASS_S, LATELY_S, PIECE = 0.1, 2.0, 2 * 1024 * 1024
+"""How long whoever reads is let pass, before each piece; for how long after it, and how large, pieces are small."""
 
 
 @dataclass
@@ -72,6 +76,7 @@ class Ingestor:
     def turn(self) -> int:
         """Read what is new and return how many bytes were taken in."""
         self._discover()
+        self._house.store.readers.crowded = self.behind[1] > MUCH
         taken = sum(self._forward(file) for file in list(self._files.values()))
         self._maybe_checkpoint()
         return taken
@@ -149,6 +154,7 @@ class Ingestor:
         try:
             with file.guard:
                 if file.size > file.offset:
+                    self._house.store.readers.pass_by(PASS_S)
                     self._take(file)
                 if file.offset == before and not file.closed and not self._grows(file.path):
                     self._take_last(file)
@@ -179,7 +185,8 @@ class Ingestor:
             file.closed, file.size, file.torn = True, size, size - before
 
     def _lines(self, file: Tracked) -> None:
-        chunk = read_from(file.path, file.offset)
+        small = self._house.store.readers.lately(LATELY_S)
+        chunk = read_from(file.path, file.offset, PIECE if small else BATCH_BYTES)
         if chunk.next_offset == file.offset:
             return
         closed = any(isinstance(record, End) for record in chunk.records)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -24,7 +24,8 @@ from mlops_tui.spool.text import MAX_LINE
 BATCH_BYTES = 4 * 1024 * 1024
 """Bytes read at once unless told otherwise: with more, whoever reads the store meanwhile waits for it."""
 
-_BLOCK = 256 * 1024
+_BLOCK, _PIECE = 64 * 1024, 256
+"""Bytes decoded, and lines made columns, by one call: no other thread has a turn meanwhile."""
 _SHOWN = 2_000
 _WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _ERRORS = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
@@ -101,14 +102,21 @@ def read_owned(path: Path, offset: int = 0, limit_bytes: int = BATCH_BYTES) -> d
     data = _bytes_from(path, offset, limit_bytes)
     if isinstance(data, Chunk):
         return {"": data}
-    records, metrics, bad = _parsed(data, offset)
-    owners: dict[str, tuple[list[Record], list[Metric | Batch]]] = {"": ([], [])}
-    for record in records:
-        owners.setdefault(record.o, ([], []))[0].append(record)
-    for metric in metrics:
-        owners.setdefault(metric.o, ([], []))[1].append(metric)
+    bad: list[Bad] = []
+    owners: dict[str, tuple[list[Record], list[Metric], list[Batch]]] = {"": ([], [], [])}
+    for record in chain.from_iterable(_decoded(data, offset, bad)):
+        records, metrics, batches = owners.setdefault(record.o, ([], [], []))
+        if isinstance(record, Metric):
+            metrics.append(record)
+        elif isinstance(record, Batch):
+            batches.append(record)
+        else:
+            records.append(record)
     end = offset + data.rfind(b"\n") + 1
-    return {owner: Chunk(mine, _points(points), end, [] if owner else bad) for owner, (mine, points) in owners.items()}
+    return {
+        owner: Chunk(records, _points(_columns(metrics), batches), end, [] if owner else bad)
+        for owner, (records, metrics, batches) in owners.items()
+    }
 
 
 def _bytes_from(path: Path, offset: int, limit_bytes: int) -> bytes | Chunk:
@@ -141,24 +149,27 @@ def _bytes_from(path: Path, offset: int, limit_bytes: int) -> bytes | Chunk:
 def parse(data: bytes, offset: int = 0) -> Chunk:
     """Turn bytes that begin at ``offset`` of a file, at the beginning of a line, into a batch.
 
-    What follows the last newline is left for later.
+    What follows the last newline is left for later. Metrics become columns block by block: what is let go at once, as
+    what is made at once, no other thread can interrupt.
     """
-    records, metrics, bad = _parsed(data, offset)
-    return Chunk(records, _points(metrics), offset + data.rfind(b"\n") + 1, bad)
-
-
-def _parsed(data: bytes, offset: int) -> tuple[list[Record], list[Metric | Batch], list[Bad]]:
     records: list[Record] = []
-    metrics: list[Metric | Batch] = []
+    batches: list[Batch] = []
     bad: list[Bad] = []
-    for start, block in _blocks(data):
-        found = _decode(block, offset + start, bad)
+    columns = _Columns()
+    for found in _decoded(data, offset, bad):
         if list(map(type, found)).count(Metric) == len(found):  # nearly always
-            metrics += cast(list[Metric], found)
+            columns.add(cast(list[Metric], found))
             continue
-        metrics += [one for one in found if isinstance(one, Metric | Batch)]
+        columns.add([one for one in found if isinstance(one, Metric)])
+        batches += [one for one in found if isinstance(one, Batch)]
         records += [one for one in found if not isinstance(one, Metric | Batch)]
-    return records, metrics, bad
+    return Chunk(records, _points(columns.points(), batches), offset + data.rfind(b"\n") + 1, bad)
+
+
+def _decoded(data: bytes, offset: int, bad: list[Bad]) -> Iterator[list[Record]]:
+    """Yield the records of whole lines, some at a time."""
+    for start, block in _blocks(data):
+        yield _decode(block, offset + start, bad)
 
 
 def _blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -213,12 +224,10 @@ def _skip_giant(fd: int, offset: int, head: bytes) -> Chunk:
     return Chunk([], _columns([]), offset, [])
 
 
-def _points(measured: list[Metric | Batch]) -> Points:
-    """Return metrics and batches of them as columns, batches last."""
-    batches = [one for one in measured if type(one) is Batch]
+def _points(singles: Points, batches: list[Batch]) -> Points:
+    """Return single metrics and batches of them as columns, batches last."""
     if not batches:
-        return _columns(cast(list[Metric], measured))
-    singles = _columns([one for one in measured if type(one) is Metric])
+        return singles
     names = dict.fromkeys(chain(singles.names, *(one.k for one in batches)))
     place = {name: n for n, name in enumerate(names)}
     parts = [singles] + [_of_batch(one, place) for one in batches]
@@ -234,15 +243,37 @@ def _of_batch(batch: Batch, place: dict[str, int]) -> Points:
 
 
 def _columns(metrics: list[Metric]) -> Points:
-    for one in metrics:
-        if one.x is not None:
-            one.m = {**one.m, **{key: _WORDS[word] for key, word in one.x.items()}}
-    values = [one.m for one in metrics]
-    lengths = np.fromiter(map(len, values), np.int64, len(values))
-    total = int(lengths.sum())
-    numbers: defaultdict[str, int] = defaultdict(count().__next__)
-    key = np.fromiter(map(numbers.__getitem__, chain.from_iterable(values)), np.int32, total)
-    value = np.fromiter(chain.from_iterable(map(dict.values, values)), np.float64, total)
-    step = np.fromiter([one.s for one in metrics], np.int64, len(metrics))
-    ts = np.fromiter([one.t for one in metrics], np.int64, len(metrics))
-    return Points(list(numbers), key, np.repeat(step, lengths), np.repeat(ts, lengths), value)
+    columns = _Columns()
+    columns.add(metrics)
+    return columns.points()
+
+
+class _Columns:
+    """Metrics on their way into columns, a few at a time."""
+
+    def __init__(self) -> None:
+        self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        self._pieces: list[list[NDArray[Any]]] = [[np.empty(0, kind) for kind in (np.int32, *[np.int64] * 2, float)]]
+
+    def add(self, metrics: list[Metric]) -> None:
+        """Append metrics, in their order."""
+        for first in range(0, len(metrics), _PIECE):
+            self._pieces.append(self._piece(metrics[first : first + _PIECE]))
+
+    def points(self) -> Points:
+        """Return all that was added."""
+        key, step, ts, value = map(np.concatenate, zip(*self._pieces, strict=True))
+        return Points(list(self._numbers), key, step, ts, value)
+
+    def _piece(self, metrics: list[Metric]) -> list[NDArray[Any]]:
+        for one in metrics:
+            if one.x is not None:
+                one.m = {**one.m, **{key: _WORDS[word] for key, word in one.x.items()}}
+        values = [one.m for one in metrics]
+        lengths = np.fromiter(map(len, values), np.int64, len(values))
+        total = int(lengths.sum())
+        key = np.fromiter(map(self._numbers.__getitem__, chain.from_iterable(values)), np.int32, total)
+        value = np.fromiter(chain.from_iterable(map(dict.values, values)), np.float64, total)
+        step = np.fromiter([one.s for one in metrics], np.int64, len(metrics))
+        ts = np.fromiter([one.t for one in metrics], np.int64, len(metrics))
+        return [key, np.repeat(step, lengths), np.repeat(ts, lengths), value]

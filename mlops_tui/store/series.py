@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_tui.store.latest import summarised
 from mlops_tui.store.session import Session
 
 LONG = 200_000
@@ -152,7 +153,7 @@ class SeriesBook:
 
     def _fold(self, session: Session, owners: set[str], sid: Any, step: Any, ts: Any, value: Any) -> None:
         """Latest is the greatest (step, time, value), as in MLflow; low and high skip what is not finite."""
-        with session.incoming({"sid": sid, "step": step, "ts": ts, "value": value}) as wanted:
+        with session.incoming(summarised(sid, step, ts, value)._asdict()) as (*_, low, high, _, _, last):
             session.change(
                 "series",
                 owners,
@@ -165,11 +166,7 @@ class SeriesBook:
                   last_ts = CASE WHEN (b.step, b.ts) >= (series.last_step, epoch_us(series.last_ts))
                                  THEN make_timestamp(b.ts) ELSE series.last_ts END,
                   last_step = greatest(series.last_step, b.step)
-                FROM (
-                  SELECT sid, count(*) AS n, count(*) FILTER (NOT isfinite(v)) AS nonfinite,
-                    min(v) FILTER (isfinite(v)) AS low, max(v) FILTER (isfinite(v)) AS high,
-                    max(step) AS step, arg_max(ts, (step, ts)) AS ts, arg_max(v, (step, ts, v)) AS last
-                  FROM (SELECT sid, step, ts, {wanted[3]} AS v FROM incoming) GROUP BY sid) b
+                FROM (SELECT * REPLACE ({low} AS low, {high} AS high, {last} AS last) FROM incoming) b
                 WHERE series.sid = b.sid
                 """,
             )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mlops_tui.store.engine import CATALOG
+from mlops_tui.store.readers import Readers
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,7 +30,8 @@ class Session:
     Times go in and out as whole microseconds: write ``make_timestamp(?)``, read ``epoch_us(column)``.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, readers: Readers | None = None) -> None:
+        self._readers = readers
         self.cursor = connection.cursor()
         self.cursor.execute(f"USE {CATALOG}")
         self.hot: Reading | None = None
@@ -89,10 +91,13 @@ class Session:
         return [row[0] for row in self.rows(sql, params)]
 
     def twice(self, sql: str, one: Params, other: Params) -> list[tuple[Any, ...]]:
-        """Return the rows of a question asked twice at once, the second time beside this transaction.
+        """Return the rows of a question asked twice, the second time beside this transaction.
 
-        What is large is so answered in half the time, where another core has nothing to do.
+        What is large is so answered in half the time, where another core has nothing to do; while much is written none
+        has, and one is asked after the other.
         """
+        if self._readers is not None and self._readers.crowded:
+            return self.rows(sql, one) + self.rows(sql, other)
         with ThreadPoolExecutor(1) as beside:
             second = beside.submit(self._beside, sql, other)
             return self.rows(sql, one) + second.result()

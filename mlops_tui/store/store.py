@@ -18,6 +18,7 @@ from mlops_tui.core.paths import private_dir
 from mlops_tui.store.alarms import Alarms
 from mlops_tui.store.engine import CATALOG, StoreGone, disk_failure, open_database
 from mlops_tui.store.migrate import migrate
+from mlops_tui.store.readers import Readers
 from mlops_tui.store.search.hot import Changes, Hot, Reading
 from mlops_tui.store.session import Session
 
@@ -62,7 +63,8 @@ class Store:
         self.hot = Hot(self._connection, self.changes, memory_mb=memory_mb)
         self._work: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._alarms = Alarms()
-        self._readers = threading.local()
+        self.readers = Readers()
+        self._mine = threading.local()
         self._reader_sessions: list[Session] = []
         self._writer = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
         self._writer.start()
@@ -72,7 +74,7 @@ class Store:
         """Yield this thread's reading session; a query that runs longer than ``limit_s`` is interrupted."""
         try:
             session = self._reader()
-            with self._alarms.within(limit_s, session.cursor.interrupt):
+            with self.readers.reading(), self._alarms.within(limit_s, session.cursor.interrupt):
                 session.hot = Reading(self.hot)
                 session.execute("BEGIN TRANSACTION READ ONLY")
                 try:
@@ -89,9 +91,9 @@ class Store:
             raise
 
     def _reader(self) -> Session:
-        session: Session | None = getattr(self._readers, "session", None)
+        session: Session | None = getattr(self._mine, "session", None)
         if session is None:
-            session = self._readers.session = Session(self._connection)
+            session = self._mine.session = Session(self._connection, self.readers)
             self._reader_sessions.append(session)
         return session
 

@@ -112,7 +112,12 @@ def main(seconds: int = 60, width: int = 20) -> None:
         while client.call("sql.query", taken).rows[0][0] < 100_000:
             time.sleep(0.1)
         print(f"{'ms':<44}{'median':>9}{'p95':>9}{'slowest':>9}{'n':>7}   load {os.getloadavg()[0]:.1f}")
-        row("wire, one metric, idle", [poster.post() for _ in range(1000)])
+        row("wire, one metric, idle, one after the other", [poster.post() for _ in range(1000)])
+        paced = []
+        for _ in range(300):  # as it is asked while it ingests
+            paced.append(poster.post())
+            time.sleep(0.01)
+        row("wire, one metric, idle", paced)
         idle: list[float] = []
         looker = threading.Thread(target=reads, args=(quiet, over, idle))
         looker.start()

@@ -60,6 +60,21 @@ def test_a_line_that_a_killed_writer_tore_is_left_and_the_file_goes(house, inges
     assert not ingestor.owes(path.parent.name)
 
 
+def test_pieces_are_small_while_somebody_reads_and_both_cores_are_taken_while_much_waits(
+    house, ingestor, spooled, gone, monkeypatch
+):
+    lines = [line(n) for n in range(30)]
+    spooled(gone).write_bytes(b"".join(lines))
+    monkeypatch.setattr(ingest, "PIECE", 3 * len(lines[0]))
+    monkeypatch.setattr(ingest, "MUCH", 100)
+    assert house.read(lambda s: s.value("SELECT 1")) == 1
+    assert ingestor.turn() == 3 * len(lines[0]) and house.store.readers.crowded
+    monkeypatch.setattr(ingest, "LATELY_S", -1.0)
+    assert ingestor.turn() == sum(map(len, lines[3:]))
+    ingestor.turn()
+    assert steps(house) == list(range(30)) and not house.store.readers.crowded
+
+
 def test_a_segment_record_that_a_killed_server_tore_is_left_and_the_file_goes(house, ingestor, spooled, gone):
     path = spooled(gone).parent / str(SegmentName(os.uname().nodename, gone, now_us(), 1))
     writer = SegmentWriter(path, Header(path.parent.name, ("a",), ("y",)))

@@ -109,6 +109,18 @@ def test_metrics_come_as_columns_in_file_order():
     assert [str(column.dtype) for column in points[1:]] == ["int32", "int64", "int64", "float64"]
 
 
+def test_columns_made_in_pieces_are_the_same(monkeypatch):
+    lines = [b'{"v":1,"e":"m","t":%d,"s":%d,"m":{"a":%d,"n%d":0.5}}\n' % (n, n, n, n // 3) for n in range(20)]
+    lines[7] = b'{"v":1,"e":"m","t":7,"s":7,"x":{"late":"Infinity"}}\n' + HB
+    whole = parse(b"".join(lines))
+    monkeypatch.setattr("mlops_tui.spool.reader._PIECE", 3)
+    monkeypatch.setattr("mlops_tui.spool.reader._BLOCK", 150)
+    pieces = parse(b"".join(lines))
+    assert pieces.points.names == whole.points.names and len(pieces.records) == len(whole.records) == 1
+    for one, other in zip(pieces.points[1:], whole.points[1:], strict=True):
+        assert one.tolist() == other.tolist() and one.dtype == other.dtype
+
+
 def test_parameters_keep_their_order_and_every_repetition():
     data = b'{"v":1,"e":"param","t":1,"p":{"z":"1","a":"2"}}\n{"v":1,"e":"param","t":2,"p":{"z":"other"}}\n'
     first, second = parse(data).records

@@ -15,6 +15,7 @@ from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, StoreLocked,
 from mlops_tui.store.alarms import Alarms
 from mlops_tui.store.listing import LISTINGS, Listing, Views, lists
 from mlops_tui.store.series import SeriesBook, curve
+from mlops_tui.store.session import Session
 from mlops_tui.store.store import Store
 
 KEY = "a-key-for-tests"
@@ -151,6 +152,39 @@ def test_a_curve_whose_halves_are_read_at_once_is_the_same(store, monkeypatch):
     whole = all_curves()
     monkeypatch.setattr("mlops_tui.store.series.LONG", 0)
     assert repr(all_curves()) == repr(whole) and sum(one["n"][0] for one in whole[::3]) == 62 * len(spans) * 5
+
+
+def test_no_half_is_read_beside_while_much_is_written(store, monkeypatch):
+    beside: list[str] = []
+    monkeypatch.setattr(Session, "_beside", lambda self, sql, params: beside.append(sql) or [])
+    with store.read() as session:
+        store.readers.crowded = True
+        assert session.twice("SELECT ?", [1], [2]) == [(1,), (2,)] and not beside
+        store.readers.crowded = False
+        assert session.twice("SELECT ?", [1], [2]) == [(1,)] and beside
+
+
+def test_who_writes_waits_for_readers_but_not_for_ever(store):
+    assert not store.readers.lately(0)
+    reading, leave, passed = threading.Event(), threading.Event(), threading.Event()
+
+    def look():
+        with store.read():
+            reading.set()
+            leave.wait(10)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    assert reading.wait(10) and store.readers.lately(0)
+    store.readers.pass_by(0.01)
+    waiting = threading.Thread(target=lambda: (store.readers.pass_by(10), passed.set()))
+    waiting.start()
+    assert not passed.wait(0.05)
+    leave.set()
+    assert passed.wait(5)
+    for thread in (looker, waiting):
+        thread.join(10)
+    assert store.readers.lately(60) and not store.readers.lately(-1)
 
 
 def test_a_series_has_its_id_to_itself_whatever_was_deleted_forgotten_or_rolled_back(store, monkeypatch):
