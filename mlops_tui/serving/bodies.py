@@ -23,6 +23,8 @@ _PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "deflate": partial(zlib.compress, level=1),
 }
 LENGTH = b"inference-header-content-length"
+FEATURE_AGE = b"x-mlops-feature-age"
+"""Sent as ``true``, and answered with the seconds since the oldest looked up row of the request was true."""
 
 
 class Envelope:
@@ -38,9 +40,10 @@ class Envelope:
             way, or in UTF-8, is ``JSON_BODY``.
         wants: the encoding in which a large answer is to come, or an empty string.
         eager: a small one too, because the client takes nothing else.
+        asks_age: the answer shall say how old the features are that were looked up.
     """
 
-    __slots__ = ("eager", "encoded", "headers", "id", "kind", "length", "wants")
+    __slots__ = ("asks_age", "eager", "encoded", "headers", "id", "kind", "length", "wants")
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
         self.headers = headers
@@ -53,6 +56,7 @@ class Envelope:
         accepted = headers.get(b"accept-encoding", b"").decode("latin-1").lower()
         self.wants = _wanted(accepted)
         self.eager = accepted.strip() in _PACKERS
+        self.asks_age = headers.get(FEATURE_AGE, b"false").strip().lower() == b"true"
 
 
 def _kind(said: str) -> str:

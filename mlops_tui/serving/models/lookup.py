@@ -24,6 +24,12 @@ POLICIES = (REFUSE, BLANK)
 _NAMED = 10
 
 
+class Completed(dict[str, Array]):
+    """Tensors whose features were looked up; ``age_s`` is how old the oldest row of them is, in seconds."""
+
+    age_s: int | None = None
+
+
 class Lookup:
     """The look-up for one model.
 
@@ -55,7 +61,7 @@ class Lookup:
         self._columns = None if columns == list(range(len(table.names))) else columns
         self._plain = len(inputs) == 1 and inputs[0].dtype == np.float32
 
-    def completed(self, given: Mapping[str, Array]) -> dict[str, Array]:
+    def completed(self, given: Mapping[str, Array]) -> Completed:
         """Return the model's tensors for a request that has the key.
 
         Args:
@@ -76,10 +82,11 @@ class Lookup:
             rows = self._absent(keys, rows, matrix, given)
         if len(given) > 1 or self._unknown:
             self._put_in(matrix, given)
+        found = Completed({self._inputs[0].name: matrix} if self._plain else self._tensors(matrix))
         if rows:
             age_us = time_ns() // 1000 - self._table.oldest(rows)
-            self._slot[Gauge.FEATURE_AGE_S] = max(0, age_us) // 1_000_000
-        return {self._inputs[0].name: matrix} if self._plain else self._tensors(matrix)
+            self._slot[Gauge.FEATURE_AGE_S] = found.age_s = max(0, age_us) // 1_000_000
+        return found
 
     def _absent(self, keys: list[Any], rows: list[int], matrix: Array, given: Mapping[str, Array]) -> list[int]:
         """Blank the features of unknown entities, if that may be or the client sends them; returns the known rows."""

@@ -12,8 +12,9 @@ import msgspec
 import orjson
 
 from mlops_tui import __version__
-from mlops_tui.serving.bodies import Envelope, packed
+from mlops_tui.serving.bodies import FEATURE_AGE, Envelope, packed
 from mlops_tui.serving.deployment import Deployment
+from mlops_tui.serving.models.lookup import Completed
 from mlops_tui.serving.problem import JSON, Answer, Problem, safe
 from mlops_tui.serving.protocol.guard import Guard
 from mlops_tui.serving.protocol.oip import Inference
@@ -141,8 +142,8 @@ class App:
         """Give an answer what its client asked for besides: compression, and the id that it gave."""
         if envelope.wants:
             answer = packed(envelope, answer)
-        if envelope.id is not None and not answer.marks:
-            answer = msgspec.structs.replace(answer, marks=((b"x-request-id", safe(envelope.id)),))
+        if envelope.id is not None and all(name != b"x-request-id" for name, _ in answer.marks):
+            answer = msgspec.structs.replace(answer, marks=(*answer.marks, (b"x-request-id", safe(envelope.id))))
         return answer
 
     def settle(self) -> list[Ticket]:
@@ -156,6 +157,9 @@ class App:
                 good += 1
             else:
                 self._slot.add(_CLASS.get(answer.status // 100, Gauge.HTTP_4XX))
+            if envelope.asks_age and isinstance(ticket.feed, Completed) and ticket.feed.age_s is not None:
+                age = (FEATURE_AGE, b"%d" % ticket.feed.age_s)
+                ticket.answer = answer = msgspec.structs.replace(answer, marks=(*answer.marks, age))
             if envelope.wants or envelope.id:
                 ticket.answer = self._dressed(envelope, answer)
         if good:
@@ -240,9 +244,8 @@ class App:
         }
 
     def _openapi(self, envelope: Envelope, body: bytes) -> Answer:
-        router = self._router()
-        versions = [arm.label for arm in router.arms]
-        return _json(document(self._name, router.lead.model, versions, self._guard.tokens.asked))
+        routers = {self._name: self._router(), **self.predictor.others}
+        return _json(document(self._name, routers, self.repository.shelf, self._guard.tokens.asked))
 
     def _metrics(self, envelope: Envelope, body: bytes) -> Answer:
         return exposition(self._counters, self._name, self._columns)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import grpc
 import orjson
 
-from mlops_tui.serving.bodies import LENGTH
+from mlops_tui.serving.bodies import FEATURE_AGE, LENGTH
 from mlops_tui.serving.deployment import Deployment
 from mlops_tui.serving.problem import Answer
 from mlops_tui.serving.tensors import DTYPES
@@ -164,7 +164,7 @@ class GrpcServer:
         return answer.status == 200 or (answer.status != 503 and bool(_good(answer)))
 
 
-_PASSED = frozenset({b"authorization", b"x-request-id"})
+_PASSED = frozenset({b"authorization", b"x-request-id", FEATURE_AGE})
 
 
 class _Waiter:
@@ -258,10 +258,15 @@ def _response(answer: Answer) -> Any:
         model_name=said["model_name"],
         model_version=said["model_version"],
         id=said["id"],
-        parameters=dict(_parameters(said["parameters"].items())),
+        parameters=dict(_parameters((*said["parameters"].items(), *_age(answer)))),
         outputs=outputs,
         raw_output_contents=raw,
     )
+
+
+def _age(answer: Answer) -> list[tuple[str, str]]:
+    """Return how old looked up features are, if that was asked: metadata of a call are not seen by most clients."""
+    return [("feature_age_s", value.decode()) for name, value in answer.marks if name == FEATURE_AGE]
 
 
 def _parameters(said: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:

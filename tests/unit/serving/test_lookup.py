@@ -57,6 +57,27 @@ def test_an_id_is_enough_and_what_is_said_beside_it_goes_before_what_is_known(se
     assert json.loads(bench.infer([[1, 1, 1]]).body)["outputs"][1]["data"] == [3.0]
 
 
+def test_who_asks_is_told_how_old_the_features_are(served):
+    bench = served(age_s=3600)
+    person = {"inputs": [{"name": "person", "shape": [1], "datatype": "INT64", "data": [1]}]}
+
+    def age(path, body, **asked):
+        answer = bench.ask(path, body, x_request_id="r", **asked)
+        assert answer.status == 200 and dict(answer.marks)[b"x-request-id"] == b"r"
+        return dict(answer.marks).get(b"x-mlops-feature-age")
+
+    records = {"dataframe_records": [{"person": 1}, {"person": 2}]}
+    for path, body in (("/v2/models/m/infer", person), ("/invocations", records)):
+        assert 3600 <= int(age(path, body, x_mlops_feature_age="true")) < 3700
+        assert age(path, body) is age(path, body, x_mlops_feature_age="false") is None
+    assert age("/invocations", {"inputs": [[1, 2, 3]]}, x_mlops_feature_age="true") is None
+    blank = served("blank")
+    nobody = {"dataframe_records": [{"person": 77}]}
+    assert blank.ask("/invocations", nobody, x_mlops_feature_age="true").marks[1:] == ()
+    document = json.loads(bench.ask("/openapi.json", method="GET").body)
+    assert document["paths"]["/invocations"]["post"]["parameters"][0]["name"] == "X-Mlops-Feature-Age"
+
+
 def test_rows_of_a_table_are_completed_too(served):
     bench = served()
     answer = bench.ask("/invocations", {"dataframe_records": [{"person": 1}, {"person": 2}]})
