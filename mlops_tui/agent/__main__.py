@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import logging
 import os
@@ -28,9 +27,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     give_way(5)  # a good neighbour of training
     sys.setswitchinterval(SWITCH_S)
-    if importlib.util.find_spec("pandas") is None:
-        # The database asks for pandas at every object that it reads; a remembered no is a hundred times faster.
-        sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+    # The database asks at every object that it is given whether it is pandas', and imports that: 0.4 s and 70 MB where
+    # it is installed, a search each time where it is not. Nothing here has a frame; a no that is remembered is quick.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     try:
         from mlops_tui.agent.process import Agent
 

@@ -1,7 +1,7 @@
 """What a plugin may bring. Each hook returns objects with a ``name``; each names the side on which it is asked.
 
-Sides: ``agent`` (the one long-lived process: be quick, never block), ``worker`` (a process of its own for long work)
-and ``screen`` (the terminal: no store, only calls through the door).
+Sides: ``agent`` (the one long-lived process: be quick, never block, have no pandas), ``worker`` (a process of its own
+for long work) and ``screen`` (the terminal: no store, only calls through the door).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,8 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(agent, until):
     assert client.call("identity.create", {"name": client.call("home.show").user, "role": "admin"}).text
     run = log_a_run("before", 2000)
     until(lambda: points(client, run) == 2000)
+    mapped = Path(f"/proc/{agent.process.pid}/maps").read_text()
+    assert "duckdb" in mapped and "pandas" not in mapped, "of what MLflow brings along the agent takes nothing"
     agent.kill()
     late = log_a_run("while it was dead", 500)
     agent.start()
