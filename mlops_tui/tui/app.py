@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar, cast
 
+from rich.console import RenderableType
 from textual.app import App
 from textual.filter import LineFilter
 from textual.screen import Screen
@@ -22,6 +23,7 @@ from mlops_tui.tui.hub import STALE_AFTER, Contact, Hub
 from mlops_tui.tui.keys import CHANGING, MODES, PRESETS, bindings
 from mlops_tui.tui.palette import MlopsCommands
 from mlops_tui.tui.screens.base import Face
+from mlops_tui.tui.thrift import thrifty
 from mlops_tui.tui.widgets.panel import Panel
 from mlops_tui.tui.work import start
 
@@ -113,6 +115,9 @@ class MlopsApp(App[None], inherit_bindings=False):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return Textual's filters of what is drawn, and ours."""
         return [*super().get_line_filters(), *(_ASCII if self.ascii else ())]
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        super()._display(screen, thrifty(renderable))
 
     # Where one is
 

@@ -143,7 +143,7 @@ class Curve(Panel):
             self.figure = self.drawn().reading
         elif drawable and self.room[0] < plot.ROOMY:
             self.figure = join([self.drawn().last, self.figure])
-        self.refresh()
+        self.repaint()
 
     def on_resize(self) -> None:
         """Say the last values in the frame where there is no room for them in the chart."""

@@ -89,13 +89,10 @@ class Lines(Panel):
         self.problem = None
         self.cursor = min(self.cursor, max(0, len(new) - 1))
         self.top = max(0, min(self.top, len(new) - self.room[1]))
-        if had_problem or not old or not new or len(old) != len(new):
+        if had_problem or not old or not new:
             self.refresh()
-            return
-        for y in range(self.room[1]):
-            i = self.top + y
-            if i < len(new) and old[i] != new[i]:
-                self.refresh_body(y)
+        else:
+            self.repaint()
 
     def body(self, y: int, cells: int) -> Strip:
         """Draw one row; the one under the cursor stands on raised ground while the panel has the focus."""
@@ -164,7 +161,7 @@ class Lines(Panel):
         top = min(self.top, index) if index < self.top else max(self.top, index - height + 1)
         if top != self.top:
             self.top = top
-            self.refresh()
+            self.repaint()
         elif before != index:
             self.refresh_body(before - top)
             self.refresh_body(index - top)

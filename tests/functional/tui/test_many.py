@@ -57,7 +57,7 @@ async def test_the_menu_of_many_offers_what_can_be_done_with_many(open_app, door
         await settle(pilot)
         await pilot.press("space", "space")
         await settle(pilot)
-        assert "c compare · e note · # tags · del delete · w write" in "\n".join(screen_text(app))
+        assert "c compare · a analyse · e note · # tags · del delete · w write" in "\n".join(screen_text(app))
         await pilot.press("x")
         await settle(pilot)
         text = "\n".join(screen_text(app))
