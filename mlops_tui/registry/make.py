@@ -158,10 +158,11 @@ def _check_local(session: Session, uri: str, run: str) -> None:
         path = PurePosixPath(posixpath.normpath(unquote(parts.path)))
         if top == path or top in path.parents:
             return
+    host = f"{uri} is not a valid remote uri. " * bool(parts.netloc)
     raise BadInput(
         f"Invalid model version source: '{uri}'",
-        "To use a local path as a model version source, the run_id request parameter has to be specified and the local"
-        " path has to be contained within the artifact directory of the run specified by the run_id",
+        f"{host}To use a local path as a model version source, the run_id request parameter has to be specified and the"
+        " local path has to be contained within the artifact directory of the run specified by the run_id",
         "log the files as artifacts of a run: runs:/RUN/PATH",
     )
 

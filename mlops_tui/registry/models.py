@@ -75,6 +75,8 @@ def check_free(ctx: Context, name: str) -> None:
     """
     if not name.strip() or not name.isprintable() or name == "." or name.startswith(".."):
         raise BadInput(f"{name!r:.80} is no name for a model", "", "use letters, digits, spaces, . _ or -")
+    if "@" in name:
+        raise BadInput(f"{name!r:.80} is no name for a model", "what follows an @ names a version", "leave the @ out")
     if ctx.session.value(
         "SELECT count(*) > 0 FROM model WHERE tenant = ? AND name = ? AND deleted IS NULL", [ctx.tenant, name]
     ):

@@ -59,7 +59,8 @@ def find_source(ctx: Context, uri: str) -> Source:
 
 def is_local(uri: str) -> bool:
     """Tell whether a source is a path of the machine that its caller has in mind."""
-    return urlsplit(uri).scheme in ("", "file")
+    scheme = urlsplit(uri).scheme
+    return scheme in ("", "file") or len(scheme) == 1  # a drive's letter
 
 
 def lies_in(session: Session, tenant: str, uri: str, run: str, logged: str) -> bool:
@@ -120,10 +121,12 @@ def _plain(uri: str) -> str:
     while (plain := unquote(uri)) != uri:
         uri = plain
     if ".." in uri.split("/") or "\0" in uri:
+        scheme = urlsplit(uri).scheme
         raise BadInput(
             f"Invalid model version source: '{uri:.200}'",
-            "If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow-artifacts uri, an"
-            " absolute path must be provided without relative path references present",
+            f"'source' cannot use the '{scheme}' scheme so. If supplying a source as an http, https, local file path,"
+            " ftp, objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path"
+            " references present",
             "give a path without '..'",
         )
     return uri

@@ -128,7 +128,10 @@ class Artifact(Event, tag="artifact", kw_only=True):
 
 
 class Dataset(Event, tag="data", kw_only=True):
-    """A data set version was used. The second part is what MLflow clients say of it."""
+    """A data set version was used. The second part is what MLflow clients say of it.
+
+    ``once``: what is said of the same version later, another context even, says nothing, as their server has it.
+    """
 
     name: str
     digest: str = ""
@@ -138,6 +141,7 @@ class Dataset(Event, tag="data", kw_only=True):
     schema: str = ""
     profile: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    once: bool = False
 
 
 class UsedModel(Event, tag="model", kw_only=True):

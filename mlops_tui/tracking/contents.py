@@ -103,8 +103,8 @@ def _headline(points: Points, before: str, step_before: int | None) -> tuple[str
 def put_data(ctx: Context, run: str, used: Dataset) -> None:
     """Write a data set version that a run used, unless it is known, and link it when this store has it."""
     digest, version = _resolve(ctx.session, ctx.tenant, used.name.removeprefix("data:"), used.digest)
-    same = [run, used.name, digest, used.context]
-    if ctx.session.row("SELECT 1 FROM run_data WHERE run = ? AND name = ? AND digest = ? AND context = ?", same):
+    known = "SELECT 1 FROM run_data WHERE run = ? AND name = ? AND digest = ? AND (context = ? OR ?)"
+    if ctx.session.row(known, [run, used.name, digest, used.context, used.once]):
         return
     ctx.session.insert(
         "run_data", run=run, name=used.name, digest=digest, context=used.context, ts_us=used.t,

@@ -49,14 +49,25 @@ def tags_of(session: Session, object: str) -> dict[str, str]:
     return dict(session.rows("SELECT key, value FROM tag WHERE object = ? ORDER BY key", [object]))
 
 
-def ensure(ctx: Context, tenant: str, name: str, place: str = "") -> tuple[str, int]:
-    """Return id and number of the experiment of that name; it is made when it is first named."""
-    name = DEFAULT if name == DEFAULT.lower() else name
-    found = ctx.session.row("SELECT id, number FROM experiment WHERE tenant = ? AND name = ?", [tenant, name])
+def ensure(ctx: Context, tenant: str, name: str) -> tuple[str, int]:
+    """Return id and number of the experiment of that name; it is made when it is first named.
+
+    ``Default`` means number 0, whatever that is called now, unless another has taken the name.
+    """
+    sql = """SELECT id, number FROM experiment WHERE tenant = ? AND (name = ? OR (number = 0 AND ?))
+             ORDER BY name = ? DESC LIMIT 1"""
+    found = ctx.session.row(sql, [tenant, name, name in (DEFAULT, DEFAULT.lower()), name])
     if found:
         return str(found[0]), int(found[1])
-    highest = ctx.session.value("SELECT max(number) FROM experiment WHERE tenant = ?", [tenant])
-    number = 0 if name == DEFAULT else max(highest or 0, 0) + 1
+    return _make(ctx, tenant, DEFAULT if name == DEFAULT.lower() else name)
+
+
+def _make(ctx: Context, tenant: str, name: str, place: str = "") -> tuple[str, int]:
+    """Insert an experiment; the first that is called ``Default`` has the number 0."""
+    highest, first = ctx.session.row(
+        "SELECT coalesce(max(number), 0), count(*) FILTER (number = 0) = 0 FROM experiment WHERE tenant = ?", [tenant]
+    ) or (0, True)
+    number = 0 if name == DEFAULT and first else max(highest, 0) + 1
     made = uuid7()
     ctx.session.insert(
         "experiment",
@@ -95,7 +106,7 @@ class Create:
 
     def apply(self, ctx: Context, request: contract.CreateExperiment, plan: Plan) -> contract.ExperimentMade:
         """Make it."""
-        made, number = ensure(ctx, ctx.tenant, request.name, request.place)
+        made, number = _make(ctx, ctx.tenant, request.name, request.place)
         put_tags(ctx, made, [(ctx.now, request.tags)], "experiment")
         return contract.ExperimentMade(object=plan.object, text=plan.text, id=made, number=number)
 
@@ -213,7 +224,6 @@ class Restore:
 
 
 def _free(ctx: Context, name: str) -> None:
-    name = DEFAULT if name == DEFAULT.lower() else name
     taken = ctx.session.row("SELECT number, deleted FROM experiment WHERE tenant = ? AND name = ?", [ctx.tenant, name])
     if taken is not None:
         why = "it was deleted and can be restored" if taken[1] else ""

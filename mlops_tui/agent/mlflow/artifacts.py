@@ -37,6 +37,7 @@ PIECE = 1 << 20
 JOURNALED = ("run", "logged")
 """Whose files the journal tells of. Like all that it holds they outlive the agent at once, and a power cut after
 seconds: their bytes are on the disk before the store refers to them."""
+_DRIVE = re.compile(r"[A-Za-z]:/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TEXTS = (
     ".txt .log .err .cfg .conf .cnf .cf .ini .properties .prop .hocon .toml .yaml .yml .xml .json .js .py .py3 .csv"
@@ -234,7 +235,7 @@ def plain(path: str | None) -> str:
     text = path or ""
     while (undone := unquote(text)) != text:
         text = undone
-    if text.startswith("/") or "//" in text or "#" in text or ".." in text.split("/"):
+    if text.startswith("/") or "//" in text or "#" in text or ".." in text.split("/") or _DRIVE.match(text):
         raise invalid("Invalid path")
     return _CONTROL.sub(lambda found: f"%{ord(found[0]):02X}", text)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlops_tui.agent.mlflow.coding import Ask
 from mlops_tui.agent.mlflow.errors import invalid
-from mlops_tui.agent.mlflow.experiments import Pair
+from mlops_tui.agent.mlflow.experiments import Pair, number_of
 from mlops_tui.agent.mlflow.names import too_long
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.mlflow.runs import OneRun
@@ -53,7 +53,6 @@ class LogInputs(OneRun):
 class LogOutputs(OneRun):
     """``runs/outputs``."""
 
-    required = ("models",)
     models: list[Model] | None = None
 
 
@@ -84,11 +83,11 @@ async def log_outputs(call: Call, ask: LogOutputs) -> None:
 
 def search_datasets(call: Call, ask: SearchDatasets) -> dict[str, Any]:
     """List the data sets that runs of some experiments read."""
-    numbers = [int(one) for one in ask.experiment_ids or [] if one.isdecimal()]
     if not ask.experiment_ids:
         raise invalid("SearchDatasets request must specify at least one experiment_id.")
     if len(ask.experiment_ids) > MAX_EXPERIMENTS:
         raise invalid(f"SearchDatasets request cannot specify more than {MAX_EXPERIMENTS} experiment_ids.")
+    numbers = [number_of(one) for one in ask.experiment_ids]
     call.journal.drain()
     with call.reading("run:read") as session:
         rows = session.rows(
@@ -128,7 +127,8 @@ def _dataset(given: DatasetInput) -> dict[str, Any]:
                 raise too_long(name, limit)
         tags[tag.key or ""] = tag.value or ""
     said = {key: value for key in (*_LIMITS, "source_type") if (value := getattr(dataset, key))}
-    return {"v": 1, "e": "data", "t": now_us(), "name": "", **said, "context": tags.get(CONTEXT, ""), "tags": tags}
+    used = {"context": tags.get(CONTEXT, ""), "tags": tags, "once": True}
+    return {"v": 1, "e": "data", "t": now_us(), "name": "", **said, **used}
 
 
 def _model(given: Model, way: str) -> dict[str, Any]:

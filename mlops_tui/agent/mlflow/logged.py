@@ -88,7 +88,6 @@ class Order(DataSet):
 class Search(Ask):
     """``logged-models/search``."""
 
-    required = ("experiment_ids",)
     experiment_ids: list[str] | None = None
     filter: str | None = None
     datasets: list[DataSet] | None = None
@@ -156,9 +155,12 @@ def finish(call: Call, ask: FinishLogged) -> dict[str, Any]:
 
 @route("DELETE", "logged-models/{model_id}", OneLogged)
 def delete(call: Call, ask: OneLogged) -> None:
-    """Hide it."""
-    _known(call, ask.model_id)
-    call.perform(contract.delete, contract.OneLogged(model=ask.model_id or ""))
+    """Hide it; once more changes nothing, as a client that heard no answer asks again."""
+    with call.reading("run:read") as session:
+        model = known_logged(call, session, ask.model_id or "", deleted=True)
+        hidden = session.value("SELECT deleted IS NOT NULL FROM logged_model WHERE id = ?", [model])
+    if not hidden:
+        call.perform(contract.delete, contract.OneLogged(model=model))
 
 
 @route("POST", "logged-models/{model_id}/params", ManyPairs)
@@ -195,7 +197,7 @@ def list_files(call: Call, ask: Listing) -> dict[str, Any]:
 def _shown(call: Call, model: str, *, deleted: bool = False) -> dict[str, Any]:
     call.journal.drain()
     with call.reading("run:read") as session:
-        if found := _models(session, call.caller.tenant, [_row(call, session, model, deleted)]):
+        if found := _models(session, call.caller.tenant, [known_logged(call, session, model, deleted)]):
             return {"model": found[0]}
     raise _absent(model)
 
@@ -207,10 +209,15 @@ def _known(call: Call, model: str | None) -> None:
         WireError: it is not.
     """
     with call.reading("run:read") as session:
-        _row(call, session, model or "", False)
+        known_logged(call, session, model or "")
 
 
-def _row(call: Call, session: Session, model: str, deleted: bool) -> str:
+def known_logged(call: Call, session: Session, model: str, deleted: bool = False) -> str:
+    """Return the id of a logged model that is there, deleted ones on request only.
+
+    Raises:
+        WireError: it is not.
+    """
     hidden = "" if deleted else "AND deleted IS NULL"
     if not session.row(f"SELECT 1 FROM logged_model WHERE id = ? AND tenant = ? {hidden}", [model, call.caller.tenant]):
         raise _absent(model)

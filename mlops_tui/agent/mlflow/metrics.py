@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from mlops_tui.agent.mlflow.coding import Ask, number
-from mlops_tui.agent.mlflow.errors import invalid, missing
-from mlops_tui.agent.mlflow.names import stored_id
+from mlops_tui.agent.mlflow.errors import invalid
 from mlops_tui.agent.mlflow.pages import Slice
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.mlflow.runs import OneRun
@@ -71,7 +70,7 @@ WHERE sid = $sid AND ($low IS NULL OR step BETWEEN $low AND $high) ORDER BY step
 def history(call: Call, ask: History) -> dict[str, Any]:
     """Show every value of a metric, in the order of time; none where there is no such run."""
     if ask.max_results is not None and ask.max_results <= 0:
-        raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results' supplied: It must be positive.")
+        raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results' supplied. It must be positive.")
     run = dashed(ask.run)
     part = Slice.of(ask.page_token, ask.max_results or 2**62)
     call.journal.drain(run)
@@ -93,6 +92,8 @@ def bulk(call: Call, ask: Bulk) -> dict[str, Any]:
         raise invalid(f"GetMetricHistoryBulk request cannot specify more than {MAX_RUNS} run_ids; {len(runs)} came.")
     if ask.metric_key is None:
         raise invalid("GetMetricHistoryBulk request must specify a metric_key.")
+    if most < 0:
+        raise invalid(f"Invalid value {most} for parameter 'max_results' supplied. It must not be negative.")
     found: list[Value] = []
     for run in map(dashed, runs):
         call.journal.drain(run)
@@ -101,12 +102,15 @@ def bulk(call: Call, ask: Bulk) -> dict[str, Any]:
                 _ORDERED, [_series(session, call.caller.tenant, run, ask.metric_key)[0], most - len(found), 0]
             )
         found += _values(ask.metric_key, rows, run)
-    return {"metrics": found} if found else {}
+    return {"metrics": found}
 
 
 @route("GET", "metrics/get-history-bulk-interval", Interval)
 def interval(call: Call, ask: Interval) -> dict[str, Any]:
-    """Show the values of a metric of several runs, evenly thinned out; the first and the last of each stay."""
+    """Show the values of a metric of several runs, evenly thinned out; the first and the last of each stay.
+
+    A run that is not there has none.
+    """
     most = THINNED if ask.max_results is None else ask.max_results
     if len(ask.run_ids or []) > MAX_RUNS:
         raise invalid(f"GetMetricHistoryBulkInterval request must specify at most {MAX_RUNS} run_ids.")
@@ -117,10 +121,9 @@ def interval(call: Call, ask: Interval) -> dict[str, Any]:
     if ask.start_step is not None and ask.end_step is not None and ask.start_step > ask.end_step:
         raise invalid(f"end_step must be greater than start_step. They are {ask.end_step} and {ask.start_step}.")
     found: list[Value] = []
-    for run in map(stored_id, ask.run_ids or []):
+    for run in map(dashed, ask.run_ids or []):
         call.journal.drain(run)
         with call.reading("run:read") as session:
-            _check(call, session, run)
             sid, _ = _series(session, call.caller.tenant, run, ask.metric_key)
             rows = session.rows(_BY_STEP, {"sid": sid, "low": ask.start_step, "high": ask.end_step})
         found += _values(ask.metric_key or "", [rows[index] for index in _thinned(len(rows), most)], run)
@@ -137,11 +140,6 @@ def _thinned(n: int, most: int) -> list[int]:
     if first[-1] != n - 1:
         first[-1:] = [n - 1] if parts >= most else [first[-1], n - 1]
     return first
-
-
-def _check(call: Call, session: Session, run: str) -> None:
-    if not session.row("SELECT 1 FROM run WHERE id = ? AND tenant = ?", [run, call.caller.tenant]):
-        raise missing(f"Run with id={run.replace('-', '')} not found")
 
 
 def _series(session: Session, tenant: str, run: str, key: str | None) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from mlops_tui.agent.mlflow.errors import WireError, invalid
 def wrong_size(size: int, most: int) -> WireError:
     """Return the error for a page that is too small or too large."""
     rule = f"at most {most}" if size > most else "a positive integer"
-    return invalid(f"Invalid value {size} for parameter 'max_results' supplied: It must be {rule}.")
+    return invalid(f"Invalid value {size} for parameter 'max_results' supplied. It must be {rule}.")
 
 
 @dataclass(frozen=True)

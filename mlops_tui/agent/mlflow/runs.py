@@ -8,8 +8,8 @@ from typing import Any
 from mlops_tui.agent.mlflow import runs_json
 from mlops_tui.agent.mlflow.coding import Ask
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
-from mlops_tui.agent.mlflow.experiments import STAGES, Pair, number_of, row_by_number, view_of
-from mlops_tui.agent.mlflow.names import MAX_TAG, check_name, stored_id
+from mlops_tui.agent.mlflow.experiments import STAGES, Pair, found, number_of, view_of
+from mlops_tui.agent.mlflow.names import stored_id
 from mlops_tui.agent.mlflow.pages import wrong_size
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.peers import environment_of
@@ -92,28 +92,22 @@ class Search(Ask):
 @route("POST", "runs/create", CreateRun)
 def create(call: Call, ask: CreateRun) -> dict[str, Any]:
     """Make a run; it is running from now on."""
-    tags = {check_name(one.key or "", "key"): (one.value or "")[:MAX_TAG] for one in ask.tags or []}
+    tags = {one.key: one.value or "" for one in ask.tags or [] if one.key}  # of any name, as MLflow's server has it
     named = tags.get(NAME)
     if ask.run_name and named and ask.run_name != named:
         raise invalid(
             "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
             f"(run_name={ask.run_name!r}, mlflow.runName={named!r})."
         )
-    experiment = "Default"
-    if (ask.experiment_id or "0") != "0":
-        with call.reading("experiment:read") as session:
-            row = row_by_number(session, call.caller.tenant, ask.experiment_id)
-        if row["deleted"] is not None:
-            raise invalid(
-                f"The experiment {ask.experiment_id} must be in the 'active' state. Current state is deleted."
-            )
-        experiment = row["id"]
+    experiment = found(call, ask.experiment_id or "0")
+    if experiment["deleted"] is not None:
+        raise invalid(f"The experiment {ask.experiment_id} must be in the 'active' state. Current state is deleted.")
     pid = call.pid()
     made = call.perform(
         contract.create,
         contract.CreateRun(
             name=ask.run_name or named or "",
-            experiment=experiment,
+            experiment=experiment["id"],
             tags=tags,
             started=_micros(ask.start_time) if ask.start_time is not None else None,
             actor=ask.user_id or tags.get(USER, ""),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from mlops_tui.agent.mlflow.coding import Ask
-from mlops_tui.agent.mlflow.errors import invalid
+from mlops_tui.agent.mlflow.errors import WireError, invalid
 from mlops_tui.agent.mlflow.experiments import Pair
+from mlops_tui.agent.mlflow.logged import known_logged
 from mlops_tui.agent.mlflow.names import as_stored, check_name
 from mlops_tui.agent.mlflow.pages import Slice
 from mlops_tui.agent.mlflow.registry_json import check_tag, model_row, version_row, versions_json
@@ -84,11 +86,9 @@ def create(call: Call, ask: CreateVersion) -> dict[str, Any]:
     call.journal.drain_uploads()  # its files may have come a moment ago
     with call.reading("model:read") as session:
         if tags.get(PROMPT, "").lower() != "true" and not lies_in(session, call.caller.tenant, source, run, logged):
-            which = "model_id" if logged else "run_id"
-            raise invalid(
-                f"Invalid model version source: '{source}'. The {which} request parameter must identify the resource"
-                " that contains the source."
-            )
+            raise _elsewhere(source, "model_id" if logged else "run_id")
+        if logged:
+            known_logged(call, session, logged)
         name = model_row(session, call.caller.tenant, ask.name)["name"]
     made = call.perform(
         contract.create,
@@ -171,6 +171,16 @@ def delete_tag(call: Call, ask: TagOfVersion) -> None:
     """Remove one tag; one that is not there is no mistake."""
     key = check_name(ask.key or "", "key")
     call.perform(models.tag, models.TagModel(model=_known(call, ask), remove=[key]))
+
+
+def _elsewhere(source: str, which: str) -> WireError:
+    """Return the error for a source that is not among the files of the run or the logged model that is named."""
+    parts = urlsplit(source)
+    host = f" · 'source' cannot use the '{parts.scheme}' scheme for another host" * bool(parts.netloc)
+    return invalid(
+        f"Invalid model version source: '{source}'. The {which} request parameter must identify the resource"
+        f" that contains the source.{host}"
+    )
 
 
 def _row(call: Call, session: Session, ask: OneVersion) -> dict[str, Any]:

@@ -98,10 +98,13 @@ def field_of(query: Query, key: Key, resolver: Resolver, what: str = "filter") -
     known = list(resolver.known())
     near = get_close_matches(key.raw, known, n=3, cutoff=0.6)
     more = ", …" if len(known) > TEXT_ENOUGH else ""
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:TEXT_ENOUGH])}{more}"
     mlflows = query.dialect == "mlflow"
-    why = f"Invalid attribute key {key.name!r} specified" if mlflows else f"there is no column {key.raw!r}"
-    raise wrong(query.text, key.at, f"{why}; {hint}", query.dialect, what)
+    if mlflows:
+        why, listed = f"Invalid attribute key {key.name!r} specified", "Valid keys are"
+    else:
+        why, listed = f"there is no column {key.raw!r}", "there are"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"{listed} {', '.join(known[:TEXT_ENOUGH])}{more}"
+    raise wrong(query.text, key.at, f"{why}{'.' if mlflows else ';'} {hint}", query.dialect, what)
 
 
 def warmed(field: Field, session: Session | None) -> Field:

@@ -156,7 +156,7 @@ class _Reader:
         scope = SCOPES.get(prefix, "") if dot and name else ""
         if dot and not scope and not self.short:
             raise self.wrong(
-                begun, f"Invalid entity type {prefix!r}, one of metrics, params, tags, attributes, datasets"
+                begun, f"Invalid entity type {prefix!r}. Valid values are metrics, params, tags, attributes, datasets"
             )
         return Key(scope, name if scope else raw, raw, function[1].lower() if function else "", begun)
 
@@ -297,4 +297,4 @@ class _Reader:
 
     def wrong(self, at: int, why: str) -> BadInput:
         known = self.short or why.startswith("Invalid")
-        return wrong(self.text, at, why if known else f"Invalid clause(s) in filter string, {why}", self.dialect)
+        return wrong(self.text, at, why if known else f"Invalid clause(s) in filter string: {why}", self.dialect)

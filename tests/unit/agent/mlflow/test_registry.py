@@ -160,3 +160,31 @@ def test_a_run_shows_what_it_made_and_how_many_are_a_part_of_it(wire, run):
     shown = ask(wire.house, contract_run.show, contract_run.OneRun(run=run))
     assert [(one.name, one.id, one.status) for one in shown.logged] == [("best", made, "pending")]
     assert shown.children == 1 and len(wire.post("runs/search", experiment_ids=["0"])["runs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "code", "words"),
+    [
+        ("C:\\x", {}, "INVALID_PARAMETER_VALUE", "To use a local path as a model version"),
+        ("file://1.2.3.4/x", {}, "INVALID_PARAMETER_VALUE", "is not a valid remote uri"),
+        ("http://h/a/../b", {}, "INVALID_PARAMETER_VALUE", "If supplying a source as an http, https"),
+        ("mlflow-artifacts://h/a", {}, "INVALID_PARAMETER_VALUE", "'source' cannot use the 'mlflow-artifacts' scheme"),
+        ("s3://b/m", {"model_id": "m-none"}, "RESOURCE_DOES_NOT_EXIST", "Logged model with ID 'm-none' not found"),
+    ],
+)
+def test_a_source_that_leads_astray_is_refused(wire, source, more, code, words):
+    wire.post("registered-models/create", name="work")
+    found = wire.refused("POST", "model-versions/create", name="work", source=source, **more)
+    assert found[1] == code and words in found[2]
+
+
+def test_a_name_with_an_at_is_refused_as_it_would_name_a_version(wire):
+    assert wire.refused("POST", "registered-models/create", name="work@home")[1] == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_logged_model_is_deleted_as_often_as_a_client_asks(wire):
+    made = wire.post("logged-models", experiment_id="0", name="m")["model"]["info"]["model_id"]
+    for _ in range(2):
+        assert wire.ask("DELETE", f"logged-models/{made}")[0] == 200
+    assert wire.ask("DELETE", "logged-models/m-none")[0] == 404
+    assert "models" not in wire.post("logged-models/search", experiment_ids=["0"])

@@ -273,3 +273,39 @@ def test_the_default_experiment_is_there_for_whoever_names_it_first(wire):
     told = "IS NULL / IS NOT NULL is only supported for tags"
     assert told in wire.refused("POST", "experiments/search", filter="name IS NULL")[2]
     assert len(wire.post("experiments/search", filter="tags.team IS NOT NULL")["experiments"]) == 1
+
+
+def test_number_0_stays_the_default_experiment_whatever_it_is_called_and_default_is_another_name(wire):
+    wire.post("experiments/update", experiment_id="0", new_name="mine")
+    made = [wire.post("experiments/create", name=name)["experiment_id"] for name in ("Default", "default")]
+    assert made == ["1", "2"]
+    assert wire.post("runs/create", experiment_id="0")["run"]["info"]["experiment_id"] == "0"
+    assert wire.post("runs/create", start_time=1)["run"]["info"]["experiment_id"] == "0"
+    names = [one["name"] for one in wire.post("experiments/search", max_results=9)["experiments"]]
+    assert sorted(names) == ["Default", "default", "mine"]
+
+
+def test_a_data_set_that_is_logged_again_stays_as_it_was_first_said(wire, run):
+    for context, source in (("train", "a"), ("eval", "b")):
+        used = {"name": "census", "digest": "d1", "source_type": "local", "source": source}
+        tags = [{"key": "mlflow.data.context", "value": context}]
+        wire.post("runs/log-inputs", run_id=run, datasets=[{"dataset": used, "tags": tags}])
+    inputs = wire.get("runs/get", run_id=run)["run"]["inputs"]["dataset_inputs"]
+    assert [(one["dataset"]["source"], one["tags"][0]["value"]) for one in inputs] == [("a", "train")]
+    found = wire.post("experiments/search-datasets", experiment_ids=["0"])["dataset_summaries"]
+    assert [one["context"] for one in found] == ["train"]
+    assert wire.refused("POST", "experiments/search-datasets", experiment_ids=["x"])[1] == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_run_is_made_with_tags_of_any_name(wire):
+    tags = [{"key": key, "value": key * 40} for key in ("a@b", "k" * 300)]
+    made = wire.post("runs/create", experiment_id="0", run_name="r", tags=tags)["run"]["info"]["run_id"]
+    kept = data(wire, made, "tags")
+    assert {key: len(kept[key]) for key in ("a@b", "k" * 300)} == {"a@b": 120, "k" * 300: 12_000}
+
+
+def test_histories_of_runs_that_are_not_there_are_empty(wire):
+    for path, name in (("metrics/get-history-bulk", "run_id"), ("metrics/get-history-bulk-interval", "run_ids")):
+        assert not wire.get(path, **{name: ["0" * 32, "none"]}, metric_key="m").get("metrics")
+    assert wire.get("metrics/get-history-bulk", run_id="none", metric_key="m") == {"metrics": []}
+    assert wire.refused("GET", "metrics/get-history-bulk", run_id="none", metric_key="m", max_results=-1)[0] == 400
