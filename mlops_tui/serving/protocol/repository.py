@@ -121,6 +121,7 @@ class _Nothing:
     """Stands where a request to a model would."""
 
     id: str | None = None
+    together = None
 
     def feed(self, model: Any) -> Any:
         raise NotImplementedError

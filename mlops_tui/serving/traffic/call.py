@@ -10,7 +10,7 @@ from mlops_tui.serving.bodies import Envelope
 from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.models.pool import TooLate
 from mlops_tui.serving.problem import Answer, Problem
-from mlops_tui.serving.traffic.results import Results
+from mlops_tui.serving.traffic.results import Results, Writer
 from mlops_tui.serving.traffic.routing import Arm
 
 
@@ -18,6 +18,10 @@ class Call(Protocol):
     """A request that a protocol has read."""
 
     id: str | None
+
+    @property
+    def together(self) -> Writer | None:
+        """What answers it beside the others of a run; None: it wants something special, see :meth:`answer`."""
 
     def feed(self, model: Model) -> Feed:
         """Return the tensors for a model."""

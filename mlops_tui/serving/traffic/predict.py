@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from time import perf_counter_ns
 
 import numpy as np
@@ -21,7 +22,7 @@ from mlops_tui.serving.record.counters import Gauge, Slot
 from mlops_tui.serving.record.inference_log import InferenceLog
 from mlops_tui.serving.tensors import Array
 from mlops_tui.serving.traffic.call import Failure, Reader, Ticket
-from mlops_tui.serving.traffic.results import Shared
+from mlops_tui.serving.traffic.results import Results, Shared
 from mlops_tui.serving.traffic.routing import Arm, Router
 from mlops_tui.serving.traffic.shadows import Shadows
 from mlops_tui.serving.traffic.toggling import Choice, Switches
@@ -56,7 +57,7 @@ class Predictor:
         self.switches: Switches | None = None
         self._slot, self._max_body = slot, max_body
         self._witness = Witness(slot, log)
-        self._ids, self._prefix = 0, os.urandom(6).hex()
+        self._ids = map(f"{os.urandom(6).hex()}-%x".__mod__, count(1))
         self._turn: dict[Arm, list[Ticket]] = {}
         self._apart: dict[tuple[Arm, bool, bool], list[Ticket]] = {}
         self._settled: list[Ticket] = []
@@ -87,9 +88,9 @@ class Predictor:
                 body = plain(envelope.headers, body, self._max_body)
             call = reader(envelope, body)
         except Problem:
-            self._witness.unreadable(router, self._new_id(), started)
+            self._witness.unreadable(router, next(self._ids), started)
             raise
-        ident = call.id if call.id is not None else self._new_id()
+        ident = call.id if call.id is not None else next(self._ids)
         if self.switches is not None and name is None:
             choice = self.switches.choose(envelope.headers, body, call, pinned)
             ticket = Ticket(call, envelope, choice.arm, choice.rescuer, ident, started, len(body))
@@ -195,9 +196,13 @@ class Predictor:
                 self._settle(ticket, busy)
 
     def _answer(self, arm: Arm, batch: Sequence[Ticket], feed: Feed, arrays: Sequence[Array]) -> None:
-        shared = Shared(arrays, [ticket.rows for ticket in batch])
-        for ticket, results in zip(batch, shared.each(), strict=True):
-            ticket.answer = ticket.call.answer(arm, results, ticket.ident, ticket.rescued)
+        rows, idents = [ticket.rows for ticket in batch], [ticket.ident for ticket in batch]
+        shared = Shared(arrays, rows, idents, batch[0].rescued)
+        for number, ticket in enumerate(batch):
+            if (writer := ticket.call.together) is not None:
+                ticket.answer = shared.written(writer, arm)[number]
+            else:
+                ticket.answer = ticket.call.answer(arm, Results(shared, number), ticket.ident, ticket.rescued)
         self._witness.answered(arm, batch, feed, shared)
         self._settled += batch
 
@@ -261,10 +266,6 @@ class Predictor:
         problem = told if isinstance(told, Problem) else told.problem
         ticket.answer = problem.answer()
         self._settled.append(ticket)
-
-    def _new_id(self) -> str:
-        self._ids += 1
-        return f"{self._prefix}-{self._ids:x}"
 
     @property
     def owes_shadows(self) -> bool:

@@ -12,6 +12,7 @@ from mlops_tui.serving.models.model import Feed
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.record.counters import Count, Gauge, Slot
 from mlops_tui.serving.record.inference_log import InferenceLog
+from mlops_tui.serving.record.rows import MANY, records
 from mlops_tui.serving.record.segments import CHOSEN, CLIENT_ERROR, FALLBACK, MODEL_ERROR, OK, SHADOW, Piece, record
 from mlops_tui.serving.tensors import Array
 from mlops_tui.serving.traffic.call import Failure, Ticket
@@ -44,10 +45,9 @@ class Witness:
             shared: what the run gave.
         """
         now, rescued = perf_counter_ns(), tickets[0].rescued
-        rows = [ticket.rows for ticket in tickets]
-        outcome = Count.FALLBACK if rescued else Count.OK
-        self._slot.observe(arm.column, outcome, rows, [now - ticket.started for ticket in tickets])
-        self._write(arm, tickets, rows, FALLBACK if rescued else OK, 0, feed, shared.arrays)
+        spent = [now - ticket.started for ticket in tickets]
+        self._slot.observe(arm.column, Count.FALLBACK if rescued else Count.OK, shared.rows, spent)
+        self._write(arm, tickets, shared.rows, FALLBACK if rescued else OK, 0, feed, shared.arrays)
 
     def shadowed(self, arm: Arm, ticket: Ticket, feed: Feed, shared: Shared) -> None:
         """Note a run whose answer nobody gets."""
@@ -105,20 +105,24 @@ class Witness:
             self._warn(arm, tickets[0].ident, error)
             return
         ts, now = time_ns() // 1000, perf_counter_ns()
+        spent = [(now - ticket.started) // 1000 for ticket in tickets]
+        if len(tickets) >= MANY and every == len(tickets) and log.keeping.share >= 1.0:
+            idents = [t.ident.encode("utf-8", "replace") for t in tickets if t.logged and not t.chosen]
+            if len(idents) == every and len(set(map(len, idents))) == 1:
+                log.add(stream, [records(ts, arm.no, status, flags, spent, idents, features, outputs)], every)
+                return
         wide, deep = (len(features) // every, len(outputs) // every) if every else (0, 0)
-        records: list[Piece] = []
+        pieces: list[Piece] = []
         kept = at = 0
-        sampled = log.keeping.share < 1.0
-        for ticket, n in zip(tickets, rows, strict=True):
-            end = at + n
-            ident, spent = ticket.ident.encode("utf-8", "replace"), (now - ticket.started) // 1000
-            if ticket.logged and not (sampled and not log.keeping.keeps(ident)):
+        for ticket, n, latency in zip(tickets, rows, spent, strict=True):
+            ident, end = ticket.ident.encode("utf-8", "replace"), at + n
+            if ticket.logged and log.keeping.keeps(ident):
                 own = features[at * wide : end * wide], outputs[at * deep : end * deep]
                 marks = flags | CHOSEN if ticket.chosen else flags
-                records += record(ts, arm.no, status, marks, spent, n, ident, *own)
+                pieces += record(ts, arm.no, status, marks, latency, n, ident, *own)
                 kept += n
             at = end
-        log.add(stream, records, kept)
+        log.add(stream, pieces, kept)
 
     def _warn(self, arm: Arm, ident: str, failure: Exception) -> None:
         """Say it once a second; the inference log has every case."""

@@ -321,19 +321,21 @@ class Connection(asyncio.Protocol):
             owed.clear()
             return
         out: list[bytes] = []
-        done, usual = 0, self._keep and not self._old
+        done, usual, render = 0, self._keep and not self._old, self._front.render
         for item in owed:
             if type(item) is bytes:
                 out.append(item)
             elif (answer := item.answer) is None:  # type: ignore[union-attr]
                 break
-            elif usual:
-                out += self._front.render(answer)
             else:
-                out += self._front.render(answer, self._manners(last=done + 1 == len(owed)))
+                out += render(answer) if usual else render(answer, self._manners(last=done + 1 == len(owed)))
             done += 1
-        del owed[:done]
-        self._owed_size = sum(item.size for item in owed if isinstance(item, Ticket)) if owed else 0
+        if done == len(owed):
+            owed.clear()
+            self._owed_size = 0
+        else:
+            del owed[:done]
+            self._owed_size = sum(item.size for item in owed if isinstance(item, Ticket))
         if len(out) == 1:
             transport.write(out[0])
         elif out:

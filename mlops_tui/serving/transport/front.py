@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from mlops_tui.serving.deployment import Deployment
 from mlops_tui.serving.problem import Answer, Headers
@@ -24,7 +26,7 @@ JOIN_BELOW = 32_768
 _REMEMBERED = 512
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True):
     """A head that was read before: what it was let in for, and the size of the body that follows."""
 
     entry: Entry
@@ -58,8 +60,7 @@ class Front:
         self.heads: dict[bytes, Known] = {}
         self.draining_since: float | None = None
         self.now = self._checked = loop.time()
-        self.date = b""
-        self._slot = slot
+        self._slot, self._date = slot, ""
         self._begins: dict[tuple[int, Headers], bytes] = {}
         self._waiting: list[Carrier] = []
         self._shadow_due = False
@@ -88,18 +89,17 @@ class Front:
         key = (answer.status, answer.headers)
         begin = self._begins.get(key) or self._begin(key)
         body = answer.body
-        if answer.marks:
-            begin += b"".join(b"%b: %b\r\n" % pair for pair in answer.marks)
+        more = connection + _lines(answer.marks) if answer.marks else connection
         if head_only or len(body) >= JOIN_BELOW:
-            head = b"%b%b%bcontent-length: %d\r\n\r\n" % (begin, connection, self.date, len(body))
+            head = b"%b%d\r\n%b\r\n" % (begin, len(body), more)
             return [head] if head_only else [head, body]
-        return [b"%b%b%bcontent-length: %d\r\n\r\n%b" % (begin, connection, self.date, len(body), body)]
+        return [b"%b%d\r\n%b\r\n%b" % (begin, len(body), more, body)]
 
     def _begin(self, key: tuple[int, Headers]) -> bytes:
-        """Return status line and headers, remembered because a few kinds make up the traffic."""
+        """Return what is the same for a second in all answers of a kind: a few kinds make up the traffic."""
         status, headers = key
-        phrase = HTTPStatus(status).phrase.encode()
-        made = b"HTTP/1.1 %d %b\r\n" % (status, phrase) + b"".join(b"%b: %b\r\n" % pair for pair in headers)
+        phrase, date = HTTPStatus(status).phrase.encode(), self._date.encode()
+        made = b"HTTP/1.1 %d %b\r\n%bdate: %b\r\ncontent-length: " % (status, phrase, _lines(headers), date)
         if len(self._begins) < _REMEMBERED:
             self._begins[key] = made
         return made
@@ -167,10 +167,15 @@ class Front:
     def sweep(self) -> None:
         """Advance the clock and end connections that take too long; call it every ``SWEEP_S``."""
         self.now = self.loop.time()
-        stamp = formatdate(usegmt=True)
-        self.date = b"date: %b\r\n" % stamp.encode()
+        if (date := formatdate(usegmt=True)) != self._date:
+            self._date = date
+            self._begins.clear()
         if self.draining_since is None and self.now < self._checked + _CHECK_S:
             return  # ten thousand idle connections are many to look at
         self._checked = self.now
         for connection in list(self.connections):
             connection.check_time(self.now)
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join(b"%b: %b\r\n" % pair for pair in headers)

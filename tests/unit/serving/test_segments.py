@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.serving.record import segments
+from mlops_tui.serving.record import rows, segments
 from mlops_tui.serving.record.segments import Header, SegmentName, SegmentWriter, read_segment, record
 
 HEADER = Header("d-1", ("a", "b", "c"), ("y",))
@@ -196,3 +196,15 @@ def test_a_full_disk_leaves_no_half_record(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], check=True, timeout=30)
     batch = read_segment(path)
     assert batch.request_id == ["good", "good"] and not batch.corrupt and not batch.torn
+
+
+@pytest.mark.parametrize("features, outputs", [(3, 2), (0, 2), (3, 0), (0, 0)])
+def test_rows_written_in_one_go_are_what_they_are_one_by_one(features: int, outputs: int) -> None:
+    n = 5
+    x, y = (np.arange(n * wide, dtype=np.float32).tobytes() for wide in (features, outputs))
+    idents, spent = [f"id-{i}".encode() for i in range(n)], [0, 7, 1 << 40, 5, 0xFFFF_FFFF]
+    singly = b""
+    for i in range(n):
+        own = x[i * features * 4 : (i + 1) * features * 4], y[i * outputs * 4 : (i + 1) * outputs * 4]
+        singly += b"".join(record(99, 3, 1, 2, spent[i], 1, idents[i], *own))
+    assert bytes(rows.records(99, 3, 1, 2, spent, idents, x, y)) == singly
