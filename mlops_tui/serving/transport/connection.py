@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_backlog",
         "_body",
+        "_due",
         "_first",
         "_front",
         "_head_size",
@@ -53,6 +54,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_parts",
         "_paused_at",
+        "_pieces",
         "_served",
         "_since",
         "_size",
@@ -73,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._paused_at: float | None = None
         self._backlog = b""
         self._first: bytes | None = None
+        self._pieces: list[bytes | memoryview] = []
+        self._due = 0
         self._trouble: Problem | None = None
         self._transport: asyncio.Transport | None = None
         self._begin()
@@ -101,6 +105,8 @@ class Connection(asyncio.Protocol):
         if self._held or self._paused_at is not None:
             self._backlog += data
             return
+        if self._due:
+            data = self._gather(data)
         if self._state == IDLE and self._front.heads:
             data = self._recognise(data)
         if data:
@@ -214,10 +220,14 @@ class Connection(asyncio.Protocol):
         heads, at, end = self._front.heads, 0, len(data)
         while at < end:
             begin = data.find(_END, at) + 4
-            known = heads.get(data[at:begin])
-            if known is None or begin + known.size > end:
+            head = data[at:begin]
+            if (known := heads.get(head)) is None:
                 break
-            at = begin + known.size
+            if (after := begin + known.size) > end:
+                self._pieces, self._due = [head, memoryview(data)[begin:]], after - end
+                self._state, self._since = BODY, self._front.now
+                return b""
+            at = after
             self._ask(known.entry, data[begin:at])
             if (len(self._owed) > MAX_OWED or self._owed_size > _WRITE_BUFFER) and not self._may_read():
                 self._backlog, data, at = data[at:] + self._backlog, b"", 0
@@ -225,6 +235,21 @@ class Connection(asyncio.Protocol):
         if at:
             self._since, self._served = self._front.now, True
         return data[at:] if at else data
+
+    def _gather(self, data: bytes) -> bytes:
+        """Take in more of a body whose head is known; returns what follows it. The parser would copy it twice."""
+        piece = data[: self._due]
+        self._pieces.append(piece)
+        self._due -= len(piece)
+        if self._due:
+            return b""
+        (head, *body), self._pieces = self._pieces, []
+        self._state, self._since, self._served = IDLE, self._front.now, True
+        if (known := self._front.heads.get(bytes(head))) is None:
+            # Forgotten meanwhile, because other clients may ask now, or this worker leaves: it is read anew.
+            return b"".join((head, *body, data[len(piece) :]))
+        self._ask(known.entry, b"".join(body))
+        return data[len(piece) :]
 
     def _learn(self, first: bytes, entry: Entry) -> None:
         """Let the front remember the head that ``first`` begins with, when its meaning hangs on its bytes alone."""

@@ -366,6 +366,16 @@ def test_a_head_is_read_once_and_then_known_by_its_bytes(monkeypatch: pytest.Mon
     assert client.app.seen[-1] == ("POST", "/p", b"all")
 
 
+def test_the_body_behind_a_known_head_may_come_in_pieces_and_the_head_be_forgotten_meanwhile() -> None:
+    client = Client().send(post(b"learn"))
+    client.send(post(b"quick")[:-4]).send(b"ui").send(b"ck" + post(b"after"))
+    assert [body for _, _, body in client.app.seen[1:]] == [b"quick", b"after"]
+    client.send(post(b"slow!")[:-4])
+    client.front.drain()
+    client.send(b"low!")
+    assert client.app.seen[-1] == ("POST", "/p", b"slow!") and client.answers[-1][1][b"connection"] == b"close"
+
+
 @pytest.mark.parametrize(
     "data",
     [
