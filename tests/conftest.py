@@ -18,6 +18,9 @@ import pytest
 from mlops_tui.core.runtime import SILENT
 
 os.environ[SILENT] = "1"
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Begun in the background of a script: whoever is started from here could not be interrupted either.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # What Hypothesis remembers is nobody's source: also a run without the variable leaves nothing in the tree.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", f"{tempfile.gettempdir()}/mlops-hypothesis-{os.getuid()}")
 
@@ -27,6 +30,11 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="mlops-pyc-")
         atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
     sys.dont_write_bytecode, sys.pycache_prefix = False, os.environ["PYTHONPYCACHEPREFIX"]
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are processors: a third of the time is waited for other processes."""
+    return (os.cpu_count() or 1) + 1
 
 
 class Estate:
@@ -188,12 +196,18 @@ class RunningAgent:
 
 
 @pytest.fixture
-def agent(home):
+def unborn(home):
+    """A real agent that the test starts itself."""
+    made = RunningAgent(home)
+    yield made
+    if made.process and made.process.poll() is None:
+        made.stop()
+
+
+@pytest.fixture
+def agent(unborn):
     """A real agent; stopped at the end together with the jobs and servers that it started."""
-    running = RunningAgent(home).start()
-    yield running
-    if running.process and running.process.poll() is None:
-        running.stop()
+    return unborn.start()
 
 
 @pytest.fixture(scope="session")

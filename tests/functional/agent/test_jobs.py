@@ -193,10 +193,8 @@ def test_a_job_that_is_stopped_may_write_its_checkpoint(client, train, ended, un
     assert (client.home.jobs / job / "checkpoints" / "kept").exists()
 
 
-def test_a_job_that_does_not_stop_is_killed_after_its_grace(agent, until):
-    agent.stop()
-    agent.start(MLOPS_JOBS_GRACE_S="1")
-    client = agent.client()
+def test_a_job_that_does_not_stop_is_killed_after_its_grace(unborn, until):
+    client = unborn.start(MLOPS_JOBS_GRACE_S="1").client()
     script = client.home.data / "deaf.py"
     script.write_text(
         "import signal, subprocess, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

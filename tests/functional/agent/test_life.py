@@ -109,9 +109,9 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(agent, until):
     assert client.call("audit.verify").ok
 
 
-def test_killed_again_and_again_while_it_ingests_it_counts_everything_once(home, agent, until):
+def test_killed_again_and_again_while_it_ingests_it_counts_everything_once(home, unborn, until):
     """The delays are from the agent's first answer; a million points take it about a second."""
-    agent.kill()
+    agent = unborn
     run = log_a_run("torn", 300_000)
     for delay in (0.0, 0.05, 0.2, 0.4):
         agent.start()
@@ -141,9 +141,8 @@ def test_sigterm_takes_in_what_lies_in_the_spool_and_leaves(home, agent):
     assert points(agent.client(), run) == 3000
 
 
-def test_an_idle_agent_leaves_unless_it_was_told_to_stay(home, agent, until):
-    agent.stop()
-    agent.start(MLOPS_AGENT_IDLE_EXIT_S="1")
+def test_an_idle_agent_leaves_unless_it_was_told_to_stay(unborn):
+    agent = unborn.start(MLOPS_AGENT_IDLE_EXIT_S="1")
     assert agent.process.wait(timeout=20) == 0
     agent.start("--stay", MLOPS_AGENT_IDLE_EXIT_S="1")
     assert agent.client().call("agent.status").stay
@@ -151,9 +150,8 @@ def test_an_idle_agent_leaves_unless_it_was_told_to_stay(home, agent, until):
         agent.process.wait(timeout=2.5)
 
 
-def test_somebody_who_listens_keeps_it_awake(agent, until):
-    agent.stop()
-    agent.start(MLOPS_AGENT_IDLE_EXIT_S="3")  # long enough to begin to listen on a busy machine
+def test_somebody_who_listens_keeps_it_awake(unborn):
+    agent = unborn.start(MLOPS_AGENT_IDLE_EXIT_S="3")  # long enough to begin to listen on a busy machine
     events = agent.client().events()
     next(events)
     with pytest.raises(subprocess.TimeoutExpired):

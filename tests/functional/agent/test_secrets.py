@@ -33,9 +33,8 @@ def files_with(home, canary: str) -> list[str]:
     return found
 
 
-def test_nothing_that_was_logged_can_be_read_at_rest(home, agent, until):
-    canary = f"canary{os.urandom(8).hex()}"
-    agent.kill()
+def test_nothing_that_was_logged_can_be_read_at_rest(home, unborn, until):
+    agent, canary = unborn, f"canary{os.urandom(8).hex()}"
     subprocess.run([sys.executable, "-c", LOG, canary], check=True, capture_output=True, timeout=60)
     assert files_with(home, canary), "the search finds what lies plain in the spool"
     agent.start()
