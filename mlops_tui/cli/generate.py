@@ -18,7 +18,7 @@ from mlops_tui.cli.options import common, take_wishes
 from mlops_tui.cli.told import Told
 from mlops_tui.contracts.operation import Effect, File, Kind, Operation
 
-PATHS = frozenset(("path", "checks", "script", "policy", "folder"))
+PATHS = frozenset(("path", "checks", "script", "policy", "folder", "tls_cert", "tls_key", "tls_client_ca"))
 """Fields that name a file of the caller: made absolute before they travel, the agent stands elsewhere."""
 TEXTS = frozenset(("file",))
 """Fields whose value is a file's text: a command line is given the file, ``-`` is what is piped in."""

@@ -21,7 +21,9 @@ def serve(
         str, typer.Argument(help="model@version or model@alias, a model file, a bundle, or a folder of models")
     ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 0,
-    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="address to listen on; beyond loopback TLS and a token are asked for")
+    ] = "127.0.0.1",
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="processes that answer; default 1")] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=256, help="threads a request may use; default 1")] = None,
     token_file: Annotated[str, typer.Option(help="file with the token that clients must send")] = "",
@@ -52,6 +54,9 @@ def serve(
     tls_cert: Annotated[str, typer.Option(help="certificate chain in PEM: https instead of http")] = "",
     tls_key: Annotated[str, typer.Option(help="its key")] = "",
     tls_client_ca: Annotated[str, typer.Option(help="authority in PEM whose certificate clients must have")] = "",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="beyond loopback without TLS and a token: something else has both")
+    ] = False,
 ) -> None:
     """Serve one model in the foreground, without a deployment; Ctrl-C drains and ends.
 
@@ -79,6 +84,7 @@ def serve(
     }
     words += [f"--{key}={value}" for key, value in given.items() if value not in (None, "")]
     words += [f"--redact={redact}"] if redact is not None else []
+    words += ["--insecure"] if insecure else []
     words += ["--json"] if wishes.format in ("json", "jsonl") else []
     words += ["--verbose"] if wishes.verbose else []
     if _is_path(source):

@@ -28,7 +28,16 @@ class CreateDeployment(Request, frozen=True):
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="name of the deployment")]
     model: Annotated[str, Meta(description="model@version or model@alias")]
     target: Annotated[str, Meta(description="where: local, or a place that a plugin brings")] = "local"
-    port: Annotated[int, Meta(ge=0, le=65535, description="port on loopback; 0: a free one")] = 0
+    port: Annotated[int, Meta(ge=0, le=65535, description="0: a free one")] = 0
+    host: Annotated[str, Meta(min_length=1, description="address to listen on; beyond loopback TLS is asked for")] = (
+        "127.0.0.1"
+    )
+    tls_cert: Annotated[str, Meta(description="certificate chain in PEM: https instead of http")] = ""
+    tls_key: Annotated[str, Meta(description="its key")] = ""
+    tls_client_ca: Annotated[str, Meta(description="authority in PEM whose certificate clients must have")] = ""
+    insecure: Annotated[bool, Meta(description="beyond loopback without TLS and tokens: something else has both")] = (
+        False
+    )
     workers: Annotated[int, Meta(ge=0, le=64, description="processes that answer; 0: as tuned, else 1")] = 0
     profile: Annotated[
         str,

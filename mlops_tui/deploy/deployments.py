@@ -15,7 +15,7 @@ from mlops_tui.core.errors import BadInput, Conflict, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.data.online_features import newest
 from mlops_tui.deploy import fallback, traffic
-from mlops_tui.deploy.find import find_deployment, labels_of
+from mlops_tui.deploy.find import find_deployment, labels_of, url_of
 from mlops_tui.deploy.package import tuned
 from mlops_tui.deploy.rollout import rollouts
 from mlops_tui.deploy.rollout.evidence import Figures, quantile_ms
@@ -24,14 +24,16 @@ from mlops_tui.deploy.targets.servers import Servers
 from mlops_tui.deploy.toggles import toggles
 from mlops_tui.door import Context, implements, keeps_awake
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
+from mlops_tui.serving.exposure import check as exposure_left
+from mlops_tui.serving.exposure import is_loopback
 from mlops_tui.serving.models import lookup
 from mlops_tui.serving.models.session import POLICIES, PROVIDERS
+from mlops_tui.serving.tls import tls_of
 from mlops_tui.serving.transport.sockets import refuse_foreign
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
 
 ENVIRONMENTS = ("local", "staging", "prod")
-HOST = "127.0.0.1"
 SERVING = (
     "threads", "provider", "provider_policy", "gpu_memory_mb", "python", "engines", "memory_mb", "load_s",
     "timeout_s",
@@ -59,6 +61,10 @@ _OFF = """(
       AND json_extract_string(json_extract(t.definition, '$.variants'),
                               json_extract_string(t.definition, '$.defaultVariant')) = 'false')"""
 
+_URL = """CASE WHEN port = 0 THEN '' ELSE
+    CASE WHEN json_exists(facts, '$.tls') THEN 'https://' ELSE 'http://' END ||
+    CASE WHEN contains(host, ':') THEN '[' || host || ']' ELSE host END || ':' || port END"""
+
 lists(
     Listing(
         noun="deploy",
@@ -82,7 +88,7 @@ lists(
             "environment": "environment",
             "target": "target",
             "split": _SHARES,
-            "url": "CASE WHEN port = 0 THEN '' ELSE 'http://' || host || ':' || port END",
+            "url": _URL,
             "created": "epoch_us(created)",
             "actor": "actor",
             "text": f"coalesce({_OFF}, text)",
@@ -113,6 +119,7 @@ class CreateDeployment:
             fix = f"mlops feature materialize {request.features} DATA"
             raise NotFound(f"the view {request.features} has no online features", "it was never materialised", fix)
         found, warnings = _tuned(ctx, request, version)
+        facts |= _exposed(request, warnings)
         as_tuned = f", tuned for {found.name}: {found.setting.name}" if found else ""
         return Plan(
             operation="deploy.create",
@@ -136,7 +143,7 @@ class CreateDeployment:
             name=request.name,
             target=request.target,
             environment=request.environment,
-            host=HOST,
+            host=request.host,
             port=request.port,
             workers=request.workers or (found.setting.workers if found else 1),
             facts=msgspec.json.encode(plan.data["facts"]).decode(),
@@ -153,6 +160,25 @@ class CreateDeployment:
         traffic.shift(ctx, identifier, traffic.all_to(no), "create", ctx.caller.reason)
         ctx.emit("deploy", identifier, "created", plan.text, f"deploy:{request.name}")
         return shown(ctx, find_deployment(ctx.session, ctx.tenant, identifier))
+
+
+def _exposed(request: contract.CreateDeployment, warnings: list[str]) -> dict[str, Any]:
+    """Return the facts of whom a deployment lets in from where.
+
+    Beyond loopback it asks for tokens before there are any, unless certificates say who asks, or something else does.
+
+    Raises:
+        BadInput: the TLS files cannot be used.
+        Refused: it would be open, and nobody has said that it may be.
+    """
+    tls = tls_of(request.tls_cert, request.tls_key, request.tls_client_ca)
+    asks = not request.insecure and tls is not None and tls.client_ca is None and not is_loopback(request.host)
+    if open_ := exposure_left(request.host, tls, asks, request.insecure):
+        warnings.append(open_)
+    if asks:
+        warnings.append(f"nobody may ask it until mlops token add {request.name} CLIENT")
+    facts: dict[str, Any] = {"tls": msgspec.to_builtins(tls)} if tls is not None else {}
+    return {**facts, "ask_token": True} if asks else facts
 
 
 def _facts(request: contract.CreateDeployment) -> dict[str, Any]:
@@ -200,7 +226,7 @@ def _check_place(ctx: Context, request: contract.CreateDeployment) -> None:
             f"port {request.port} belongs to the deployment {other}", "", "choose another, or 0 for a free one"
         )
     if request.port:
-        refuse_foreign(HOST, request.port)
+        refuse_foreign(request.host, request.port)
 
 
 @implements(contract.remove)
@@ -261,7 +287,7 @@ def shown(ctx: Context, row: dict[str, Any]) -> contract.Deployment:
         target=row["target"],
         environment=row["environment"],
         status=row["status"],
-        url=f"http://{row['host']}:{row['port']}" if row["port"] else "",
+        url=url_of(row),
         pid=row["pid"],
         created=row["created_us"],
         actor=row["actor"],

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from mlops_tui.door.lookup import by_name_or_id
+from mlops_tui.serving import exposure
 from mlops_tui.store.session import Session
 
 
@@ -18,6 +21,16 @@ def find_deployment(session: Session, tenant: str, typed: str) -> dict[str, Any]
     row = by_name_or_id(session, "deployment", "deployment", typed, tenant, newest="created", where="removed IS NULL")
     row["created_us"] = session.value("SELECT epoch_us(created) FROM deployment WHERE id = ?", [row["id"]])
     return row
+
+
+def url_of(row: dict[str, Any]) -> str:
+    """Return the address of a deployment from its row; empty before its servers have a port."""
+    return exposure.url(row["host"], row["port"], "tls" in msgspec.json.decode(row["facts"] or "{}"))
+
+
+def asks_certificates(row: dict[str, Any]) -> bool:
+    """Tell whether a deployment's clients need a certificate: this installation has none, and cannot ask it."""
+    return bool((msgspec.json.decode(row["facts"] or "{}").get("tls") or {}).get("client_ca"))
 
 
 def labels_of(session: Session, deployment: str) -> dict[int, str]:

@@ -152,15 +152,15 @@ def _changed(ctx: Context, plan: Plan, verb: str) -> None:
 
 @every(2.0, "deploy.tokens")
 def turn(house: House) -> None:
-    """Bring the file of every deployment that has had a token to what the store says."""
+    """Bring the file of every deployment that asks for tokens to what the store says."""
     for deployment in house.memo.get(("deploy.tokens",), ("deploy",), lambda: house.read(_deployments)):
         _write(house, deployment)
 
 
 def _deployments(session: Session) -> list[str]:
     return session.column(
-        "SELECT DISTINCT deployment_id FROM deployment_token t JOIN deployment d ON d.id = t.deployment_id "
-        "WHERE d.removed IS NULL"
+        "SELECT id FROM deployment d WHERE removed IS NULL AND (json_extract(facts, '$.ask_token') = true "
+        "OR EXISTS (FROM deployment_token t WHERE t.deployment_id = d.id))"
     )
 
 

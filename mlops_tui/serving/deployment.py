@@ -37,10 +37,11 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment's fixed facts.
 
     ``spool`` is the folder of its inference log; ``max_body`` is in bytes, also after decompression; without a
-    ``token`` nobody is asked for one; runs over a millisecond go to ``slow_threads``, before which ``slow_queue`` may
-    wait; requests wait ``gather_ms`` for others to run with (0, nearly always best: only for a turn of the loop);
-    ``allowed_hosts`` are Host names served besides loopback's and ``host``; times are in seconds. Workers of one
-    that is ``alone`` leave when their supervisor dies: nobody would start another.
+    ``token`` nobody is asked for one until one is given, unless ``ask_token`` shuts everybody out until then; runs over
+    a millisecond go to ``slow_threads``, before which ``slow_queue`` may wait; requests wait ``gather_ms`` for others
+    to run with (0, nearly always best: only for a turn of the loop); ``allowed_hosts`` are Host names served besides
+    loopback's and ``host``; times are in seconds. Workers of one that is ``alone`` leave when their supervisor dies:
+    nobody would start another.
     ``provider``, ``provider_policy`` and ``gpu_memory_mb`` are those of :class:`mlops_tui.serving.models.session.Wish`.
     ``python`` runs models in processes of their own (empty: ours), ``engines`` of each model, which all workers share,
     with ``memory_mb`` megabytes each (0: four fifths of the machine's); a model must be loaded within ``load_s``, and
@@ -60,6 +61,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int = 16_777_216
     log_predictions: bool = True
     token: str | None = None
+    ask_token: bool = False
     allowed_hosts: tuple[str, ...] = ()
     threads: int = 1
     gather_ms: float = 0.0

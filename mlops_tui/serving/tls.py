@@ -23,6 +23,22 @@ class Tls(msgspec.Struct, frozen=True):
     client_ca: str | None = None
 
 
+def tls_of(cert: str, key: str, client_ca: str) -> Tls | None:
+    """Return TLS files by their absolute paths, once they have been tried; None when none is named.
+
+    Raises:
+        BadInput: one is missing or cannot be used.
+    """
+    if not (cert or key or client_ca):
+        return None
+    if not (cert and key):
+        raise BadInput("TLS needs a certificate and its key", "", "--tls-cert FILE --tls-key FILE")
+    authority = str(Path(client_ca).absolute()) if client_ca else None
+    found = Tls(str(Path(cert).absolute()), str(Path(key).absolute()), authority)
+    Context(found)
+    return found
+
+
 class Context:
     """What connections are made with.
 

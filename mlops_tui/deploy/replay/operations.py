@@ -6,8 +6,9 @@ from typing import Any
 
 from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.operation import Plan, Started
+from mlops_tui.core.errors import Refused
 from mlops_tui.data.versions import label, resolve
-from mlops_tui.deploy.find import find_deployment
+from mlops_tui.deploy.find import asks_certificates, find_deployment
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
 
@@ -19,6 +20,8 @@ class ReplayTraffic:
     def plan(self, ctx: Context, request: contract.Replay) -> Plan:
         """Find the deployment and the data."""
         row = find_deployment(ctx.session, ctx.tenant, request.deployment)
+        if asks_certificates(row):
+            raise Refused(f"{row['name']} cannot be asked from here", "its clients need a certificate")
         files = {"data": _file(ctx, request.data)}
         if request.labels:
             files["labels"] = _file(ctx, request.labels)

@@ -22,6 +22,7 @@ from mlops_tui.data.schema import probe
 from mlops_tui.data.worker import unsealed
 from mlops_tui.jobs.worker import WorkerJob, serve
 from mlops_tui.serving.deployment import own_headers
+from mlops_tui.serving.exposure import own_line
 from mlops_tui.spool.writer import Writer
 
 DEFINITIONS = "mlops.feature_set"
@@ -141,7 +142,7 @@ class _Server:
 
     def __init__(self, job: WorkerJob, deployment: str) -> None:
         self._job, self._deployment = job, deployment
-        self._address = ("", 0)
+        self._url = ""
         self._name = ""
         self._input: dict[str, Any] = {}
         self._headers: dict[str, str] = {}
@@ -197,9 +198,8 @@ class _Server:
         """Connect to where the server was, or where the agent says that it is now."""
         if not self._name:
             shown = self._job.client.call("deploy.show", {"deployment": self._deployment})
-            host, _, port = shown.url.removeprefix("http://").partition(":")
-            self._address, self._name = (host, int(port)), shown.name
-        connection = http.client.HTTPConnection(*self._address, timeout=10)
+            self._url, self._name = shown.url, shown.name
+        connection = own_line(self._url, 10.0)
         self._headers = own_headers(home().deployments / self._deployment)
         connection.request("GET", f"/v2/models/{self._name}", headers=self._headers)
         answer = connection.getresponse()

@@ -17,9 +17,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from mlops_tui.deploy.find import labels_of
+from mlops_tui.deploy.find import asks_certificates, labels_of, url_of
 from mlops_tui.door import House
 from mlops_tui.serving.deployment import own_headers
+from mlops_tui.serving.exposure import own_line
 from mlops_tui.serving.record.segments import OK
 from mlops_tui.store.session import Session
 
@@ -36,10 +37,10 @@ class Warm(NamedTuple):
 class _Replay(threading.Thread):
     """Sends rows one by one, on a thread of its own: the engine never waits for a server."""
 
-    def __init__(self, host: str, port: int, path: str, rows: list[list[float]], headers: dict[str, str]) -> None:
+    def __init__(self, url: str, path: str, rows: list[list[float]], headers: dict[str, str]) -> None:
         super().__init__(name="warm-up", daemon=True)
         self.warm: Warm | None = None
-        self._place, self._path, self._rows, self._headers = (host, port), path, rows, headers
+        self._url, self._path, self._rows, self._headers = url, path, rows, headers
         self.start()
 
     def run(self) -> None:
@@ -49,7 +50,7 @@ class _Replay(threading.Thread):
             self.warm = Warm(f"the servers did not answer: {error}", True)
 
     def _sent(self) -> Warm:
-        connection = http.client.HTTPConnection(*self._place, timeout=TIMEOUT_S)
+        connection = own_line(self._url, TIMEOUT_S)
         with contextlib.closing(connection):
             inputs = self._asked(connection, "GET", self._path)[1].get("inputs", [])
             if len(inputs) != 1:
@@ -98,17 +99,14 @@ def done(house: House, row: dict[str, Any], count: int) -> Warm | None:
 
 def _begun(session: Session, row: dict[str, Any], count: int, headers: dict[str, str]) -> _Replay | None:
     """Begin a replay of the newest requests; None when there is none, or no server of ours."""
-    name, host, port = session.row("SELECT name, host, port FROM deployment WHERE id = ?", [row["deployment_id"]]) or (
-        "",
-        "",
-        0,
-    )
+    (served,) = session.dicts("SELECT name, host, port, facts FROM deployment WHERE id = ?", [row["deployment_id"]])
+    url = url_of(served)
     rows = session.column(
         f"""SELECT features FROM inference WHERE deployment_id = ? AND revision_no = ? AND status = {OK}
               AND "row" = 0 AND NOT shadow AND len(features) > 0 ORDER BY ts DESC LIMIT {count}""",
         [row["deployment_id"], row["stable_no"]],
     )
-    if not port or not rows:
+    if not url or not rows or asks_certificates(served):
         return None
     label = labels_of(session, row["deployment_id"])[row["canary_no"]]
-    return _Replay(host, port, f"/v2/models/{quote(name)}/versions/{quote(label)}", rows, headers)
+    return _Replay(url, f"/v2/models/{quote(served['name'])}/versions/{quote(label)}", rows, headers)

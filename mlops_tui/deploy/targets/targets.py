@@ -14,6 +14,7 @@ from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.deploy.targets.servers import Servers
 from mlops_tui.plugins.hookspecs import DeployTarget, Observed, hook
 from mlops_tui.plugins.loader import brought
+from mlops_tui.serving import exposure
 
 LOCAL = "local"
 LOG_BYTES = 1 << 22
@@ -39,7 +40,7 @@ class LocalTarget:
         """Read what the supervisor said last."""
         servers = Servers(folder)
         state, (epoch, generation) = servers.state, servers.at
-        url = f"http://{state['host']}:{state['port']}" if state.get("port") else ""
+        url = exposure.url(state["host"], state["port"], bool(state.get("tls"))) if state.get("port") else ""
         refused = str((state.get("refused") or {}).get("why", ""))
         text = "" if servers.alive or servers.coming else servers.last_words()
         return Observed(servers.answers, url, epoch, generation, refused, text)

@@ -22,6 +22,7 @@ import msgspec
 
 from mlops_tui.core.errors import BadInput, MlopsError
 from mlops_tui.core.printable import clean
+from mlops_tui.serving import exposure
 from mlops_tui.serving.deployment import (
     DEPLOYMENT,
     ROUTES,
@@ -38,7 +39,7 @@ from mlops_tui.serving.models.sources import Source, find_source
 from mlops_tui.serving.process.alone_words import ask, told
 from mlops_tui.serving.process.shelf import Shelf, is_shelf
 from mlops_tui.serving.process.supervisor import Supervisor
-from mlops_tui.serving.tls import Context, Tls
+from mlops_tui.serving.tls import tls_of
 from mlops_tui.toggles import read_file
 
 _MOST_TOKEN = 4096
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tls-cert", default="", help="certificate chain in PEM")
     parser.add_argument("--tls-key", default="", help="its key")
     parser.add_argument("--tls-client-ca", default="", help="authority whose certificate clients must have")
+    parser.add_argument("--insecure", action="store_true", help="beyond loopback without TLS and a token")
     parser.add_argument("--grpc-port", type=int, default=0, help="serve the protocol over gRPC too")
     parser.add_argument("--traces", default="", help="address of an OpenTelemetry collector")
     parser.add_argument("--signed-by", default="", help="public key whose signature a bundle must have")
@@ -100,6 +102,8 @@ def _serve(folder: Path, wishes: argparse.Namespace) -> int:
     shelf = Shelf(Path(wishes.source).absolute(), folder) if wishes.source and is_shelf(Path(wishes.source)) else None
     source = shelf.source if shelf else _source(wishes, folder / "unpacked")
     deployment = _deployment(source, wishes)
+    if left := exposure.check(deployment.host, deployment.tls, deployment.token is not None, wishes.insecure):
+        print(f"! {left}", file=sys.stderr)
     write_json(folder / DEPLOYMENT, msgspec.to_builtins(deployment))
     own = Routes(
         1, 1, source.revisions, source.sticky, source.fallback, rescue=source.rescue, features=source.features,
@@ -176,7 +180,7 @@ def _deployment(source: Source, wishes: argparse.Namespace) -> Deployment:
         port=wishes.port,
         log_predictions=bool(wishes.log),
         token=_token(Path(wishes.token_file)) if wishes.token_file else None,
-        tls=_tls(wishes),
+        tls=tls_of(wishes.tls_cert, wishes.tls_key, wishes.tls_client_ca),
         grpc_port=wishes.grpc_port,
         traces=wishes.traces,
         alone=True,
@@ -193,22 +197,6 @@ def _follow(file: Path, place: Path) -> None:
     """
     read_file(file)
     place.symlink_to(file)
-
-
-def _tls(wishes: argparse.Namespace) -> Tls | None:
-    """Return the TLS files that were named, once they have been tried.
-
-    Raises:
-        BadInput: one is missing or cannot be used.
-    """
-    if not (wishes.tls_cert or wishes.tls_key or wishes.tls_client_ca):
-        return None
-    if not (wishes.tls_cert and wishes.tls_key):
-        raise BadInput("TLS needs a certificate and its key", "", "--tls-cert FILE --tls-key FILE")
-    client_ca = str(Path(wishes.tls_client_ca).absolute()) if wishes.tls_client_ca else None
-    found = Tls(str(Path(wishes.tls_cert).absolute()), str(Path(wishes.tls_key).absolute()), client_ca)
-    Context(found)
-    return found
 
 
 def _token(path: Path) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import shlex
-import ssl
 from typing import Any
 from urllib.parse import quote
 
 from mlops_tui.core.errors import MlopsError
+from mlops_tui.serving import exposure
 from mlops_tui.serving.deployment import Deployment
 from mlops_tui.serving.models.sources import Source
 
@@ -33,9 +33,8 @@ def ask(deployment: Deployment, port: int) -> dict[str, Any]:
         MlopsError: it does not answer.
     """
     path = f"/v2/models/{quote(deployment.name)}"
-    body = _UNKNOWN if deployment.tls and deployment.tls.client_ca else _about(deployment, port, path)
-    host = f"[{deployment.host}]" if ":" in deployment.host else deployment.host
-    url = f"{'https' if deployment.tls else 'http'}://{host}:{port}"
+    url = exposure.url(deployment.host, port, deployment.tls is not None)
+    body = _UNKNOWN if deployment.tls and deployment.tls.client_ca else _about(deployment, url, path)
     example = _example(body["inputs"]) if body["inputs"] else None
     return {
         "schema": "serve/1",
@@ -53,9 +52,9 @@ def ask(deployment: Deployment, port: int) -> dict[str, Any]:
     }
 
 
-def _about(deployment: Deployment, port: int, path: str) -> dict[str, Any]:
+def _about(deployment: Deployment, url: str, path: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {deployment.token}"} if deployment.token else {}
-    line = _line(deployment, port)
+    line = exposure.own_line(url, _ASK_S)
     try:
         line.request("GET", path, headers=headers)
         answer = line.getresponse()
@@ -68,16 +67,6 @@ def _about(deployment: Deployment, port: int, path: str) -> dict[str, Any]:
         raise MlopsError("the server does not say what it serves", str(body.get("error", body)))
     found: dict[str, Any] = body
     return found
-
-
-def _line(deployment: Deployment, port: int) -> http.client.HTTPConnection:
-    host = _reached(deployment.host)
-    if deployment.tls is None:
-        return http.client.HTTPConnection(host, port, timeout=_ASK_S)
-    # This process has just been told which certificate to use, and asks the server that it started itself.
-    trusting = ssl.create_default_context()
-    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    return http.client.HTTPSConnection(host, port, timeout=_ASK_S, context=trusting)
 
 
 def told(said: dict[str, Any], source: Source, deployment: Deployment) -> str:
@@ -99,11 +88,6 @@ def told(said: dict[str, Any], source: Source, deployment: Deployment) -> str:
         lines.append(f"  signed  {source.signed_by}")
     lines.append("  also    /invocations · /v2/health/ready · /metrics")
     return "\n".join(lines)
-
-
-def _reached(host: str) -> str:
-    """Return where a server that is bound to a host can be reached from here."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 
 def _tensor(one: dict[str, Any]) -> str:

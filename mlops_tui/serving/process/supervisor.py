@@ -356,6 +356,7 @@ class Supervisor:
             "deployment": self._deployment.deployment,
             "host": self._deployment.host,
             "port": self._fleet.port,
+            "tls": self._deployment.tls is not None,
             "epoch": at[0],
             "generation": at[1],
             "ready": bool(serving),

@@ -69,7 +69,7 @@ class Worker:
         if deployment.log_predictions:
             keeping = Keeping(deployment.log_sample, frozenset(deployment.redact))
             self._log = InferenceLog(Path(deployment.spool), deployment.deployment, spool_bytes, self._slot, keeping)
-        self._tokens = Tokens(folder / TOKENS, deployment.token)
+        self._tokens = Tokens(folder / TOKENS, deployment.token, deployment.ask_token)
         self._tls = Context(deployment.tls) if deployment.tls is not None else None
         self._app = App(deployment, self._counters, self._slot, self._log, self._tokens)
         self._line = Line(self)

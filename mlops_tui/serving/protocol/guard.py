@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from mlops_tui.serving.exposure import address_of, is_loopback
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.protocol.tokens import Tokens
 
@@ -68,7 +68,7 @@ class Guard:
             return False
         if name in self._names or is_loopback(name):
             return True
-        return self._any_address and _address(name) is not None
+        return self._any_address and address_of(name) is not None
 
     def _holds(self, authorization: bytes) -> bool:
         scheme, _, value = authorization.partition(b" ")
@@ -80,16 +80,3 @@ class Guard:
         elif scheme.lower() != b"bearer":
             return False
         return self.tokens.holds(value.strip())
-
-
-def is_loopback(name: str) -> bool:
-    """Tell whether a host name or address can only mean this machine."""
-    address = _address(name)
-    return address.is_loopback if address else name.lower().rstrip(".") == "localhost"
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(name)
-    except ValueError:
-        return None

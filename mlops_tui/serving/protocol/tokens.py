@@ -42,13 +42,14 @@ class Tokens:
     Args:
         path: the file; None: there are none and nobody is asked.
         fixed: a token that the deployment's facts name.
+        always: a token is asked for even before there is any.
     """
 
-    def __init__(self, path: Path | None, fixed: str | None = None) -> None:
+    def __init__(self, path: Path | None, fixed: str | None = None, always: bool = False) -> None:
         self._path = path
         self._fixed = {hashed(fixed.encode()): Token("", hashed(fixed.encode()))} if fixed else {}
         self._listed: dict[str, Token] = {}
-        self._there = False
+        self._there = always
         self._seen: tuple[int, ...] = ()
         self._next_end: int | None = None
         self.look()

@@ -10,7 +10,7 @@ from mlops_tui.serving.process import alone
 
 HERE = ("ctx", "source", "profile")
 """What the command line itself acts on; a profile belongs to a registered model."""
-CHOICES = {"provider": "cuda", "provider_policy": "require"}
+CHOICES = {"provider": "cuda", "provider_policy": "require", "insecure": True}
 
 
 def test_every_option_reaches_the_server(tmp_path, monkeypatch):

@@ -2,12 +2,17 @@
 
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
-from mlops_tui.deploy import traffic
+from mlops_tui.deploy import tokens, traffic
 from mlops_tui.deploy.targets import reconcile
+from mlops_tui.serving.protocol.tokens import Tokens
 from mlops_tui.spool.process import this_process
 
 
@@ -157,3 +162,47 @@ def test_how_models_are_to_run_is_kept_and_how_they_do_is_shown(stage):
     (shown,) = stage.call("deploy.show", deployment="census").revisions
     assert (shown.engine, shown.provider) == ("pyfunc", "cpu")
     assert shown.condition == "no GPU; crashed too often, left alone for a while; started again 3 times"
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Files of a certificate and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "here")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    plain = serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    (tmp_path / "cert").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(pem))
+    (tmp_path / "key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return str(tmp_path / "cert"), str(tmp_path / "key")
+
+
+def test_beyond_loopback_a_deployment_needs_tls_and_asks_for_tokens_before_there_are_any(stage, certificate):
+    cert, key = certificate
+    stage.model()
+
+    def planned(**more):
+        return stage.plan("deploy.create", name="open", model="census@1", host="0.0.0.0", **more)
+
+    with pytest.raises(Refused, match=r"not only this machine · without TLS .*; whoever reaches the port"):
+        planned()
+    with pytest.raises(BadInput, match="needs a certificate and its key"):
+        planned(tls_cert=cert)
+    assert planned(insecure=True).warnings == [
+        "0.0.0.0 is open: without TLS whoever is on the way reads and changes what is sent; "
+        "whoever reaches the port may ask"
+    ]
+    assert planned(tls_cert=cert, tls_key=key, tls_client_ca=cert).warnings == []
+    assert planned(tls_cert=cert, tls_key=key).warnings == ["nobody may ask it until mlops token add open CLIENT"]
+    made = stage.call("deploy.create", name="open", model="census@1", host="0.0.0.0", tls_cert=cert, tls_key=key)
+    stage.house.store.write(lambda s: s.execute("UPDATE deployment SET port = 8443"))
+    assert stage.call("deploy.show", deployment="open").url == "https://0.0.0.0:8443"
+    table = stage.call("deploy.list")
+    assert dict(zip([column.name for column in table.columns], table.rows[0], strict=True))["url"] == (
+        "https://0.0.0.0:8443"
+    )
+    facts = json.loads(stage.house.read(lambda s: s.value("SELECT facts FROM deployment")))
+    assert facts == {"tls": {"cert": cert, "key": key, "client_ca": None}, "ask_token": True}
+    assert made.id in stage.house.read(tokens._deployments)
+    assert Tokens(None, always=True).asked and not Tokens(None).asked
