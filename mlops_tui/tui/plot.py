@@ -58,7 +58,7 @@ class Drawn(NamedTuple):
     """A chart drawn for one size.
 
     ``rows`` of cells, the ends of its x axis, its width without the names beside it, the values under the crosshair,
-    the ``last`` value of each series, and the room that it was drawn for.
+    and the room that it was drawn for.
     """
 
     rows: list[Line]
@@ -66,7 +66,6 @@ class Drawn(NamedTuple):
     x1: float
     cells: int
     reading: Line
-    last: Line
     room: tuple[int, int]
 
 
@@ -119,9 +118,17 @@ def draw(series: Sequence[Series], levels: Sequence[Level], look: Look, width: i
         lines.append(line(axis, canvas[y], ends_at.get(y, BLANK)))
     lines += _below(series, look, frame, left)
     reading = BLANK if look.at is None else _reading(series, look.at, look.axis, frame)
+    return Drawn(lines, x0, x1, frame.cells, reading, (width, height))
+
+
+def lasts(series: Sequence[Series], cells: int) -> Line:
+    """Return the newest value of each series behind its mark, with as many digits as there is room for."""
     known = [(i, one) for i, one in enumerate(series) if not one.band and one.last == one.last]
-    last = join(line(mark(i, one), f" {fmt.number(one.last)}") for i, one in known)
-    return Drawn(lines, x0, x1, frame.cells, reading, last, (width, height))
+    for digits, gap, between in ((3, " ", "  "), (2, " ", "  "), (2, "", " ")):
+        told = join((line(mark(i, one), f"{gap}{fmt.number(one.last, digits)}") for i, one in known), between)
+        if sum(len(text) for text, _ in told) <= cells:
+            break
+    return told
 
 
 def x_name(value: float, axis: str, span: float) -> str:

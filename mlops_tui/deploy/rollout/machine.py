@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from mlops_tui.contracts.rollout_file import Spec, Step, seconds
 from mlops_tui.core.errors import Conflict
+from mlops_tui.core.states import spoken
 from mlops_tui.deploy.traffic import Share, Split, all_to
 
 
@@ -91,7 +92,7 @@ def refuse_word(word: str, state: str, deployment: str) -> None:
     """
     if state not in WORDS[word].when:
         raise Conflict(
-            f"the rollout of {deployment} is {state}",
+            f"the rollout of {deployment} is {spoken(state)}",
             f"it cannot be {WORDS[word].told} now",
             f"mlops rollout status {deployment}",
         )

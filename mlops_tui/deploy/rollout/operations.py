@@ -12,6 +12,7 @@ from mlops_tui.contracts.operation import Change, Plan
 from mlops_tui.contracts.rollout_file import USUAL_CHECKS, Spec, seconds
 from mlops_tui.core.errors import BadInput, Conflict, Refused
 from mlops_tui.core.ids import uuid7
+from mlops_tui.core.states import spoken
 from mlops_tui.deploy import fallback, traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.rollout import file as rollout_file
@@ -32,7 +33,9 @@ def refuse_busy(ctx: Context, row: dict[str, Any]) -> None:
     name = row["name"]
     if under_way := rollouts.active(ctx.session, row["id"]):
         raise Conflict(
-            f"a rollout of {name} is {under_way[0]['state']}", "one change at a time", f"mlops rollout abort {name}"
+            f"a rollout of {name} is {spoken(under_way[0]['state'])}",
+            "one change at a time",
+            f"mlops rollout abort {name}",
         )
     now = traffic.current(ctx.session, row["id"])
     if now is not None and now.split.tested:
@@ -148,7 +151,8 @@ def _ended_for(ctx: Context, row: dict[str, Any], supersede: bool) -> dict[str, 
         return None
     ended = under_way[0]
     if ended["state"] in GOING_BACK:
-        raise Conflict(f"the rollout of {row['name']} is {ended['state']}", "it is going back already", "wait for it")
+        now = spoken(ended["state"])
+        raise Conflict(f"the rollout of {row['name']} is {now}", "it is going back already", "wait for it")
     return ended
 
 

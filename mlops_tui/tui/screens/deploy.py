@@ -41,6 +41,7 @@ class Deploy(Steering, Browser):
     Deploy #curves { column-span: 8; row-span: 2; }
     Deploy #analysis { column-span: 12; }
     Deploy.-narrow > #body { grid-size: 20 4; grid-rows: 6 6 5 1fr; }
+    Deploy.-narrow.-few > #body { grid-rows: 5 6 5 1fr; }
     Deploy.-narrow #deployments, Deploy.-narrow #revisions, Deploy.-narrow #analysis { column-span: 20; }
     Deploy.-narrow #environments, Deploy.-narrow #curves { display: none; }
     """
@@ -72,6 +73,7 @@ class Deploy(Steering, Browser):
         if news.all or news.touches("deploy"):
             await self._count()
         await super().load(news)
+        self.set_class(self.table("deployments").total < 3, "-few")
 
     async def _count(self) -> None:
         panel = self.lines("environments")

@@ -198,7 +198,7 @@ def toggle_rows(rows: Toggles, name: str, cells: int) -> list[Row]:
     return [Row(made, f"toggle:{one['key']}") for made, one in zip(laid, own, strict=True)]
 
 
-NO_TOGGLE = "none asks here: mlops toggle set KEY on --deployment NAME --controls fallback"
+NO_TOGGLE = "no toggle steers it: mlops toggle set KEY on --deployment NAME --controls fallback"
 ALL = "all of it"
 """What is switched off where it is no single revision."""
 _CONTROLS = {

@@ -80,7 +80,7 @@ def checks(rollout: Rollout, cells: int) -> list[Line]:
     rows: list[list[Part]] = [[names[0], *_sides(rollout), *names[1:]]]
     rows += [_check(one) for one in rollout.checks]
     most = max(rollout.checks, key=lambda one: one.n_canary)
-    of = line(("units", "dim")), line((f"{most.n_stable:,}", "dim")), line((f"{most.n_canary:,}", "dim"))
+    of = line(("judged", "dim")), line((f"{most.n_stable:,}", "dim")), line((f"{most.n_canary:,}", "dim"))
     if cells < 72:  # the ratio can be seen from the two sides
         rows = [[*row[:3], *row[4:]] for row in rows]
     laid = grid([*rows, list(of)], "lrrrrlrl" if cells >= 72 else "lrrrlrl", room=cells)

@@ -142,8 +142,13 @@ class Curve(Panel):
         if drawable and self.shared.lens.at is not None:
             self.figure = self.drawn().reading
         elif drawable and self.room[0] < plot.ROOMY:
-            self.figure = join([self.drawn().last, self.figure])
+            self.figure = join([plot.lasts(self.series, self._beside_title()), self.figure])
         self.repaint()
+
+    def _beside_title(self) -> int:
+        """Return the cells of the upper edge that the title leaves to figures, see :meth:`Panel._edge`."""
+        cells = self.size.width - 3
+        return cells - min(len(self.title), cells * 3 // 5) - 7
 
     def on_resize(self) -> None:
         """Say the last values in the frame where there is no room for them in the chart."""

@@ -29,12 +29,15 @@ class Dialog(ModalScreen[ScreenResultType]):
         background: $raised; border: solid $line-focus; border-title-color: $text; border-title-style: bold;
         padding: 1 2; scrollbar-size-vertical: 1;
     }
+    Dialog.-short > #box { padding: 0 2; }
+    Dialog.-short Input, Dialog.-short Input:focus { margin: 0; }
     Dialog.-danger > #box { border: solid $prod; }
     Dialog Input, Dialog Input:focus { border: none; height: 1; padding: 0 1; background: $surface; margin: 0 0 1 0; }
     Dialog Input:focus { background: $background; }
     """
 
     BINDINGS = bindings("dialog")
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
 
     def action_cancel(self) -> None:
         """Give the safe answer."""

@@ -39,6 +39,12 @@ class Field:
             " ".join(map(_said, default)) if isinstance(default, list) else "" if default == {} else _said(default)
         )
 
+    @property
+    def said(self) -> str:
+        """Its name as people say it, with its unit behind it."""
+        name = f"{self.name.removesuffix('_s')} (s)" if self.name.endswith("_s") else self.name
+        return name.replace("_", " ")
+
     def read(self, text: str) -> Any:
         """Return what was typed as the field's type: words for lists, ``key=value`` words for tables."""
         if self.type is list:
@@ -123,7 +129,7 @@ class Form(Dialog[dict[str, Any]]):
 
     @staticmethod
     def _label(field: Field, cells: int) -> list[Line]:
-        told = line(field.name.replace("_", " "), (f"  {field.meaning}", "dim"))
+        told = line(field.said, (f"  {field.meaning}", "dim"))
         need = BLANK if field.required else line(("  may stay as it is", "faint"))
         return [cut(told if width(told) + width(need) > cells else line(told, need), cells)]
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from mlops_tui.core.errors import BadInput, Conflict, Refused
+from mlops_tui.core.states import spoken
 from mlops_tui.deploy.rollout import clocks, machine, series
 
 ANALYSIS = {"every": "1ms", "minRequests": 100, "harm": [{"event": "wrong"}]}
@@ -318,7 +319,7 @@ def test_a_rollback_is_legal_in_every_state(served, state):
 def test_one_rollout_takes_the_place_of_another_only_when_that_is_said(served, state):
     at(served, state)
     first = shown(served).id
-    with pytest.raises(Conflict, match=f"a rollout of census is {state}"):
+    with pytest.raises(Conflict, match=f"a rollout of census is {spoken(state)}"):
         served.call("rollout.start", deployment="census", model="census@3")
     served.call("rollout.start", deployment="census", model="census@3", supersede=True)
     old = served.call("rollout.status", rollout=first)
@@ -332,9 +333,9 @@ def test_what_is_going_back_is_not_superseded(served):
     at(served, "Shifting")
     say(served, "rollback")
     for options in ({"supersede": True}, {}):
-        with pytest.raises(Conflict, match="RollingBack"):
+        with pytest.raises(Conflict, match="rolling back"):
             served.call("rollout.start", deployment="census", model="census@3", **options)
-    with pytest.raises(Conflict, match="RollingBack"):
+    with pytest.raises(Conflict, match="rolling back"):
         say(served, "rollback")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlops_tui.contracts.run import Curve
-from mlops_tui.tui.plot import Look, draw, window, x_name
+from mlops_tui.tui.plot import Look, draw, lasts, window, x_name
 from mlops_tui.tui.raster import Series, series, trend
 from mlops_tui.tui.screens.charts import series_of, spliced
 from mlops_tui.tui.text import plain
@@ -63,7 +63,7 @@ def test_the_crosshair_reads_nothing_where_a_series_was_over():
 
 def test_a_series_keeps_its_mark_where_another_is_missing():
     alone = series("third", [0, 1], [1.0, 2.0], place=2)
-    assert plain(draw([alone], [], Look(), 60, 8).last) == "▲ 2"
+    assert plain(lasts([alone], 20)) == "▲ 2"
 
 
 @pytest.mark.parametrize(
