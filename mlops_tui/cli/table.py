@@ -45,6 +45,7 @@ NOUNS: dict[str, str] = {
 """Nouns. Their verbs are made from the operations of the contracts, and come from ``VERBS``."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("mlops_tui.cli.init:init", "Make the store, if there is none, and say where it is and what comes next."),
     "demo": ("mlops_tui.cli.demo:demo", "Run the whole story on real data, from a file to a safe rollout."),
     "train": ("mlops_tui.cli.train:train", "Run a training script as a supervised job."),
     "serve": ("mlops_tui.cli.serve:serve", "Serve one model in the foreground: a registered one, a file, a bundle."),
@@ -87,7 +88,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
 ALIASES = {"deployment": "deploy", "dataset": "data", "machine": "host", "identities": "identity", "policies": "policy"}
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Begin": ("demo", "train", "open", "top"),
+    "Begin": ("init", "demo", "train", "open", "top"),
     "Work": (
         "experiment",
         "run",

@@ -46,9 +46,13 @@ def test_the_agent_is_started_by_who_needs_it_and_never_by_who_asks_for_it(mlops
     assert mlops("agent", "stop").returncode == 7 and not home.socket.exists()
     assert mlops("agent", "log").returncode == 5
 
-    first = mlops("runs", "--json")
-    assert first.returncode == 0 and json.loads(first.stdout)["rows"] == []
+    first = mlops("init", "--json")
     assert f"written to {home.keys}" in first.stderr  # where the new key is, said once
+    again = json.loads(mlops("init", "--json").stdout)
+    assert json.loads(first.stdout) == {**again, "made": True} and again["made"] is False
+    assert again["store"] == str(home.store) and "mlops demo" in again["next"]
+    listed = mlops("runs", "--json")
+    assert listed.returncode == 0 and json.loads(listed.stdout)["rows"] == []
 
     status = mlops("agent", "start", "--json")
     assert status.returncode == 0 and json.loads(status.stdout)["home"] == str(home.data)
