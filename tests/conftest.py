@@ -68,6 +68,8 @@ class Estate:
         return self.keys, self.store
 
     def _empty(self) -> None:
+        from mlops_tui.store.kept import Kept
+        from mlops_tui.store.readers import Readers
         from mlops_tui.store.search.hot import Changes, Hot
 
         filled = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' AND estimated_size > 0"
@@ -82,7 +84,8 @@ class Estate:
         store.write(empty)
         store.checkpoint().result()
         store.hot.close()
-        store.changes = Changes()
+        store.changes, store.readers = Changes(), Readers()
+        store.kept = Kept(store.changes, store.hot.memory_mb)
         store.hot = Hot(store._connection, store.changes, memory_mb=store.hot.memory_mb, stamp=store.hot.stamp)
 
     def close(self) -> None:

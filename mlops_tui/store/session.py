@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,10 +14,15 @@ from mlops_tui.store.readers import Readers
 if TYPE_CHECKING:
     import duckdb
 
+    from mlops_tui.store.kept import Sight
     from mlops_tui.store.search.hot import Reading
 
-_OWNERS = {"series": "owner", "param": "run", "tag": "object"}
-"""The narrow tables, and the column that says whose a row is."""
+_OWNERS = {
+    "series": "owner", "param": "run", "tag": "object",
+    "run": "id", "run_data": "run", "run_model": "run", "experiment": "id",
+}  # fmt: skip
+"""The tables whose changes are followed, and the column that says whose a row is."""
+_WRITES = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)")
 WIDE_TEXT = 4_000_000
 """Characters that a text column may take up when every value is padded to the longest."""
 Params = Sequence[Any] | Mapping[str, Any]
@@ -36,17 +42,22 @@ class Session:
         self.cursor.execute(f"USE {CATALOG}")
         self.hot: Reading | None = None
         """Tables in memory that this transaction may ask instead of narrow tables."""
+        self.kept: Sight | None = None
+        """What this transaction may take from what was answered before."""
         self.touched: dict[str, set[str] | None] = {}
-        """Whose rows of the narrow tables this transaction changes; None where that is not known."""
+        """Whose rows of the tables that are followed this transaction changes; None where that is not known."""
 
     def execute(self, sql: str, params: Params = ()) -> None:
-        """Run a statement whose rows nobody wants. One that changes a narrow table goes through :meth:`change`."""
+        """Run a statement whose rows nobody wants. One that changes a narrow table goes through :meth:`change`.
+
+        What it changes of other tables that are followed may be anybody's.
+        """
         self._ask(sql, params)
 
     def change(self, table: str, owners: Iterable[str] | None, sql: str, params: Params = ()) -> None:
-        """Run a statement that changes rows of a narrow table, those of these owners alone; None, of anybody."""
+        """Run a statement that changes rows of a table, those of these owners alone; None, of anybody."""
         self._touch(table, owners)
-        self._ask(sql, params)
+        self._ask(sql, params, followed=True)
 
     def _touch(self, table: str, owners: Iterable[str] | None) -> None:
         known = self.touched.setdefault(table, set())
@@ -55,7 +66,9 @@ class Session:
         else:
             known.update(owners)
 
-    def _ask(self, sql: str, params: Params) -> duckdb.DuckDBPyConnection:
+    def _ask(self, sql: str, params: Params, followed: bool = False) -> duckdb.DuckDBPyConnection:
+        if not followed and (writes := _WRITES.match(sql)) and writes[1] in _OWNERS:
+            self._touch(writes[1], None)
         if self.hot is not None:
             self.hot.asked(sql)
         return self.cursor.execute(sql, params)
@@ -64,6 +77,10 @@ class Session:
         """Return every row."""
         found: list[tuple[Any, ...]] = self._ask(sql, params).fetchall()
         return found
+
+    def kept_rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
+        """Return every row of what depends on nothing but the store; perhaps those that were found before."""
+        return self.kept.rows(self, sql, params) if self.kept else self.rows(sql, params)
 
     def dicts(self, sql: str, params: Params = ()) -> list[Named]:
         """Return every row as a dictionary by column name."""

@@ -17,6 +17,7 @@ from mlops_tui.core.errors import MlopsError, StoreLocked
 from mlops_tui.core.paths import private_dir
 from mlops_tui.store.alarms import Alarms
 from mlops_tui.store.engine import CATALOG, StoreGone, disk_failure, open_database
+from mlops_tui.store.kept import Kept
 from mlops_tui.store.migrate import migrate
 from mlops_tui.store.readers import Readers
 from mlops_tui.store.search.hot import Changes, Hot, Reading
@@ -61,6 +62,7 @@ class Store:
         """Set once the database gave up: this process cannot use it any more."""
         self.changes = Changes()
         self.hot = Hot(self._connection, self.changes, memory_mb=memory_mb)
+        self.kept = Kept(self.changes, memory_mb)
         self._work: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._alarms = Alarms()
         self.readers = Readers()
@@ -75,7 +77,7 @@ class Store:
         try:
             session = self._reader()
             with self.readers.reading(), self._alarms.within(limit_s, session.cursor.interrupt):
-                session.hot = Reading(self.hot)
+                session.hot, session.kept = Reading(self.hot), self.kept.begin()
                 session.execute("BEGIN TRANSACTION READ ONLY")
                 try:
                     yield session

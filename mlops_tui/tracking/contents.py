@@ -80,10 +80,12 @@ def headlines(ctx: Context, points: Mapping[str, Points]) -> None:
         "step": np.array(steps, np.int64),
     }
     with ctx.session.incoming(columns) as (run, name, value, step):
-        ctx.session.execute(
+        ctx.session.change(
+            "run",
+            found,
             f"""UPDATE run SET metric = b.metric, value = b.value, value_step = b.step
                 FROM (SELECT {run} AS id, {name} AS metric, {value} AS value, {step} AS step FROM incoming) b
-                WHERE run.id = b.id"""
+                WHERE run.id = b.id""",
         )
 
 
@@ -137,7 +139,8 @@ def put_params(ctx: Context, run: str, given: Mapping[str, str], ts: int) -> Non
         },
     )
     if fresh:
-        ctx.session.execute("UPDATE run SET summary = ? WHERE id = ?", [summary_of({**known, **fresh}), run])
+        summary = [summary_of({**known, **fresh}), run]
+        ctx.session.change("run", [run], "UPDATE run SET summary = ? WHERE id = ?", summary)
     conflicts = {CONFLICT + key: value for key, value in given.items() if key in known and known[key] != value}
     put_tags(ctx, run, [(ts, conflicts)])
 

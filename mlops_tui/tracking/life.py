@@ -22,6 +22,7 @@ from mlops_tui.tracking.forks import Fork, carry
 
 RACE_US = 2 * SECOND
 """A heartbeat may be written by another thread just after the end; only a later one tells that the run goes on."""
+_REVIVE = "UPDATE run SET status = 'running', ended = NULL, error = '' WHERE id = ?"
 
 
 @keeps_awake
@@ -53,11 +54,10 @@ def alive(ctx: Context, owner: str, records: list[Heartbeat]) -> None:
     if row is None:
         return
     last = max(record.t for record in records)
-    ctx.session.execute(
-        "UPDATE run SET heartbeat = make_timestamp(?) WHERE id = ?", [max(last, row["heartbeat"] or 0), owner]
-    )
+    beat = "UPDATE run SET heartbeat = make_timestamp(?) WHERE id = ?"
+    ctx.session.change("run", [owner], beat, [max(last, row["heartbeat"] or 0), owner])
     if row["ended"] is not None and last > row["ended"] + RACE_US:
-        ctx.session.execute("UPDATE run SET status = 'running', ended = NULL, error = '' WHERE id = ?", [owner])
+        ctx.session.change("run", [owner], _REVIVE, [owner])
         _tell(ctx, row, "resumed", f"{row['name']} is alive after all")
 
 
@@ -83,9 +83,8 @@ def end_run(ctx: Context, row: dict[str, Any], status: str, ts: int, error: str)
         ts: when it ended, µs.
         error: why, if it was not done.
     """
-    ctx.session.execute(
-        "UPDATE run SET status = ?, ended = make_timestamp(?), error = ? WHERE id = ?", [status, ts, error, row["id"]]
-    )
+    end = "UPDATE run SET status = ?, ended = make_timestamp(?), error = ? WHERE id = ?"
+    ctx.session.change("run", [row["id"]], end, [status, ts, error, row["id"]])
     _tell(ctx, row, "ended", f"{row['name']} {status}" + (f": {error.splitlines()[0]:.200}" if error else ""))
 
 
@@ -111,7 +110,7 @@ def _resume(ctx: Context, row: dict[str, Any], record: Start) -> None:
     if record.t >= (row["resumed"] or 0):
         _update(session, owner, {"resumed_us": record.t, **_process(record)})
     if row["status"] != "running" and record.t > (row["ended"] or 0):
-        session.execute("UPDATE run SET status = 'running', ended = NULL, error = '' WHERE id = ?", [owner])
+        session.change("run", [owner], _REVIVE, [owner])
         _tell(ctx, row, "resumed", f"{row['name']} goes on")
 
 
@@ -153,7 +152,7 @@ def _update(session: Session, run: str, values: dict[str, Any]) -> None:
     wanted = ", ".join(
         f"{key.removesuffix('_us')} = " + ("make_timestamp(?)" if key.endswith("_us") else "?") for key in values
     )
-    session.execute(f"UPDATE run SET {wanted} WHERE id = ?", [*values.values(), run])
+    session.change("run", [run], f"UPDATE run SET {wanted} WHERE id = ?", [*values.values(), run])
 
 
 def _tell(ctx: Context, row: dict[str, Any], action: str, text: str) -> None:

@@ -63,7 +63,9 @@ def _note(ctx: Context, runs: Iterable[str]) -> None:
     now = time.monotonic()
     if due := [run for run in runs if now - _heard.get(run, -NOTED_S) >= NOTED_S]:
         ctx.after.append(lambda: _heard.update(dict.fromkeys(due, now)))
-        ctx.session.execute(
+        ctx.session.change(
+            "run",
+            due,
             """UPDATE run SET heartbeat = make_timestamp(?)
                WHERE id IN (SELECT unnest(?)) AND via <> '' AND status = 'running'""",
             [ctx.now, due],

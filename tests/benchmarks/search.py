@@ -126,31 +126,58 @@ def timed(store: Store, call: Callable[..., object], *given: object) -> str:
     return f"{wall[0]:9.1f} {statistics.median(wall[1:]):9.1f} {statistics.median(processor[1:]):9.1f}"
 
 
+def varied(text: str, turn: int) -> str:
+    """Return a filter that was never asked and finds the same: what is kept of an answer is of no use to it."""
+    return f"{text}{' AND ' if text else ''}attributes.start_time > {turn}"
+
+
+def both(asked: list[tuple[float, float, bytes]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return wall and processor times, without those of the first call."""
+    wall, used, _ = zip(*asked[1:], strict=True)
+    return wall, used
+
+
 def on_the_wire(folder: Path) -> None:
-    """Ask a real agent for pages of 100 whole runs over one kept connection, then through MLflow's client."""
+    """Ask a real agent for pages of 100 whole runs over one kept connection, then through MLflow's client.
+
+    A search is asked again while nothing changes (it is kept), as a filter that was never asked (the runs are kept
+    that were shown before), and for the page after the last one (nothing is).
+    """
     bodies: dict[str, bytes] = {}
     with Client(home()) as client:
         process = psutil.Process(client.call("agent.status").pid)
         url = client.call("agent.url").url
         wire = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-        print(f"\n{'runs/search, 100':20}{'first':>10}{'wall':>10}{'processor':>10}{'kB':>8}   of the agent, ms")
+
+        def asked(body: Mapping[str, object]) -> tuple[float, float, bytes]:
+            before, began = sum(process.cpu_times()[:2]), time.perf_counter()
+            wire.request("POST", "/api/2.0/mlflow/runs/search", json.dumps(body), {"content-type": "application/json"})
+            answer = wire.getresponse()
+            content = answer.read()
+            assert answer.status == 200, content
+            took = 1000 * (time.perf_counter() - began)
+            return took, 1000 * (sum(process.cpu_times()[:2]) - before), content
+
+        print(
+            f"\n{'runs/search, 100':20}{'first':>9}{'again':>18}{'a new filter':>18}{'next pages':>18}   wall, CPU; ms"
+        )
         for name, text, order in WIRE:
             body = {"experiment_ids": list("01234"), "filter": text, "order_by": order, "max_results": 100}
-            wall, used = [], 0.0
-            for turn in range(4 * REPEAT):
-                before, began = sum(process.cpu_times()[:2]), time.perf_counter()
-                headers = {"content-type": "application/json"}
-                wire.request("POST", "/api/2.0/mlflow/runs/search", json.dumps(body), headers)
-                answer = wire.getresponse()
-                content = answer.read()
-                assert answer.status == 200, content
-                bodies[name] = content
-                wall.append(1000 * (time.perf_counter() - began))
-                used += (sum(process.cpu_times()[:2]) - before) * (turn > 0)
-            figures = [wall[0], statistics.median(wall[1:]), 1000 * used / (len(wall) - 1)]
-            print(
-                f"{name:20}{''.join(f'{one:10.1f}' for one in figures)}{len(content) / 1e3:8.0f}   {text}", flush=True
-            )
+            first = asked(body)[0]
+            again, new, pages = [], [], []
+            time.sleep(2)  # hot columns are made meanwhile
+            token = ""
+            for turn in range(2 * REPEAT):
+                again.append(asked(body))
+                new.append(asked({**body, "filter": varied(text, turn)}))
+                pages.append(asked({**body, "page_token": token} if token else body))
+                token = json.loads(pages[-1][2]).get("next_page_token", "")
+            bodies[name] = again[-1][2]
+            figures = [
+                (statistics.median(wall), statistics.mean(used)) for wall, used in map(both, (again, new, pages))
+            ]
+            shown = "".join(f"{wall:9.1f}{used:9.1f}" for wall, used in figures)
+            print(f"{name:20}{first:9.1f}{shown}   {text}", flush=True)
         through_client(url, bodies, folder)
         client.call("agent.stop")
 
@@ -159,23 +186,26 @@ def through_client(url: str, bodies: Mapping[str, bytes], folder: Path) -> None:
     """Ask through MLflow's client, in turns with a server that does nothing but send the same bytes."""
     import mlflow
 
-    print(f"\n{f'MlflowClient {mlflow.__version__}':20}{'ours':>10}{'null':>10}{'ratio':>10}   medians, ms")
+    print(
+        f"\n{f'MlflowClient {mlflow.__version__}':20}{'null':>9}{'again':>18}{'a new filter':>18}   medians, ms; ratio"
+    )
     for name, text, order in WIRE:
         (body := folder / "page.json").write_bytes(bodies[name])
         port = free_port()
         null = serve([sys.executable, "-c", NULL, str(port), str(body)], port, folder)
         ours, theirs = (mlflow.MlflowClient(one) for one in (url, f"http://127.0.0.1:{port}"))
-        times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(2 * REPEAT):
-            for one, took in zip((ours, theirs), times, strict=True):
+        times: tuple[list[float], ...] = ([], [], [])
+        for turn in range(2 * REPEAT):
+            asked = [(theirs, text), (ours, text), (ours, varied(text, -1 - turn))]
+            for (one, said), took in zip(asked, times, strict=True):
                 began = time.perf_counter()
-                found = one.search_runs(list("01234"), text, max_results=100, order_by=order)
+                found = one.search_runs(list("01234"), said, max_results=100, order_by=order)
                 took.append(1000 * (time.perf_counter() - began))
                 assert len(found) == 100
         os.killpg(null.pid, signal.SIGTERM)
         null.wait()
-        medians = [statistics.median(took[1:]) for took in times]
-        print(f"{name:20}{medians[0]:10.1f}{medians[1]:10.1f}{medians[0] / medians[1]:10.2f}", flush=True)
+        least, again, new = (statistics.median(took[1:]) for took in times)
+        print(f"{name:20}{least:9.1f}{again:9.1f}{again / least:9.2f}{new:9.1f}{new / least:9.2f}", flush=True)
 
 
 def main(runs: int, folder: Path) -> None:

@@ -212,11 +212,11 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
         source = "run r JOIN experiment e ON e.id = r.experiment_id"
         asked = f"""r.tenant = ? AND {stage} AND e.number IN (SELECT unnest(?::BIGINT[]))
                     AND ({condition.sql}) AND ({past})"""
-        rows = session.rows(
+        rows = session.kept_rows(
             order.first("r.id", source, asked, size + 1),
             [*order.params, call.caller.tenant, numbers, *condition.params, *places],
         )
-        runs = runs_json.whole(session, [row[0] for row in rows[:size]])
+        runs = runs_json.encoded(session, [row[0] for row in rows[:size]])
     page: dict[str, Any] = {"runs": runs} if runs else {}
     return page | ({"next_page_token": order.token(rows[size - 1][2:])} if len(rows) > size else {})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from mlops_tui.agent.mlflow.coding import number
+from mlops_tui.agent.mlflow.coding import encode, number
 from mlops_tui.agent.mlflow.experiments import place_of
 from mlops_tui.agent.mlflow.names import wire_id
 from mlops_tui.store.search import sheets
@@ -29,13 +29,27 @@ FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id IN (SELECT unn
 
 def whole(session: Session, runs: list[str]) -> list[dict[str, Any]]:
     """Return runs in this order, each with its data and inputs; ids are the store's."""
+    return list(_bodies(session, runs).values())
+
+
+def encoded(session: Session, runs: list[str]) -> list[msgspec.Raw]:
+    """Return the same as JSON; of runs that nobody touched since they were last shown, as it was then."""
+
+    def make(missing: list[str]) -> dict[str, bytes]:
+        return {run: encode(body) for run, body in _bodies(session, missing).items()}
+
+    found = session.kept.texts(runs, make) if session.kept else make(runs)
+    return [msgspec.Raw(found[run]) for run in runs if run in found]
+
+
+def _bodies(session: Session, runs: list[str]) -> dict[str, dict[str, Any]]:
     if not runs:
-        return []
+        return {}
     rows = {row["id"]: row for row in session.dicts(_INFO, [runs])}
     metrics, params, tags = _metrics(session, runs), _pairs(sheets.params_of(session, runs)), _tags(session, runs, rows)
     data, (read, made) = _datasets(session, runs), _models(session, runs)
-    return [
-        {
+    return {
+        run: {
             "info": _info(rows[run]),
             "data": _said(metrics=metrics[run], params=params[run], tags=tags[run]),
             "inputs": _said(dataset_inputs=data[run], model_inputs=read[run]),
@@ -43,7 +57,7 @@ def whole(session: Session, runs: list[str]) -> list[dict[str, Any]]:
         }
         for run in runs
         if run in rows
-    ]
+    }
 
 
 def _said(**lists: list[Any]) -> dict[str, list[Any]]:

@@ -60,16 +60,23 @@ class Changes:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
+        self._commits = 0
         self._at: dict[str, int] = {}
         self._log: dict[str, deque[tuple[int, frozenset[str] | None]]] = {}
 
     def commit(self, touched: Mapping[str, set[str] | None]) -> None:
         """Note a transaction that was committed: owners by table, None where anything may have changed."""
         with self._guard:
+            self._commits += 1
             for table, owners in touched.items():
                 self._at[table] = self._at.get(table, 0) + 1
                 entry = (self._at[table], None if owners is None else frozenset(owners))
                 self._log.setdefault(table, deque(maxlen=2000)).append(entry)
+
+    def now(self) -> tuple[int, dict[str, int]]:
+        """Return how many commits there were, and how many of them touched each table."""
+        with self._guard:
+            return self._commits, dict(self._at)
 
     def at(self, table: str) -> int:
         """Return how many commits touched a table."""
