@@ -17,6 +17,7 @@ from mlops_tui.core.config import load
 from mlops_tui.core.errors import MlopsError, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.tui.app import MlopsApp
+from mlops_tui.tui.hub import News
 from mlops_tui.tui.text import plain
 
 COLUMNS = [
@@ -155,14 +156,23 @@ def open_app(settings):
     return opened
 
 
-async def settle(pilot, seconds=0.25):
-    """Let news, reads and paints run their course: at least so long, and until no worker is at work."""
+async def settle(pilot, seconds=0.1):
+    """Let news, reads and paints run their course: at least so long, and until nothing is under way."""
     await pilot.pause(seconds)
     for _ in range(150):
-        if not any(worker.is_running and worker.group != "hub" for worker in pilot.app.workers):
+        if not _busy(pilot.app):
             break
         await pilot.pause(0.02)
     await pilot.pause()
+
+
+def _busy(app):
+    """Return whether a worker is at work, or a screen that is seen has yet to hear of something."""
+    if any(one.is_running and one.group != "hub" for one in app.workers):
+        return True
+    if (hub := getattr(app, "hub", None)) is None or hub.paused or hub.contact.state != "live":
+        return False
+    return any(news != News() or one in hub._all for one, news in hub._listeners.items() if one.seen)
 
 
 def screen_text(app):
