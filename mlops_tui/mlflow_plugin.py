@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 SCHEME = "mlops-tui"
@@ -47,14 +48,22 @@ def registry_store(store_uri: str | None = None, **_: Any) -> Any:
 
 
 def artifact_repository(artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> Any:
-    """Return MLflow's own repository for ``mlflow-artifacts:``, which wants to be told an address that is HTTP."""
+    """Return MLflow's own repository for ``mlflow-artifacts:``, which wants to be told an address that is HTTP.
+
+    Up to MLflow 3.0 it could not be told; then it is asked where the files lie.
+    """
+    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
     from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
     from mlflow.tracking import get_tracking_uri
 
     asked = tracking_uri or get_tracking_uri()
     if asked.partition(":")[0] == SCHEME:
         asked = _listener(os.environ.get("MLOPS_HOME", ""), os.getpid())[0]
-    return MlflowArtifactsRepository(artifact_uri, asked, registry_uri)
+    taken = signature(MlflowArtifactsRepository.__init__).parameters
+    if "tracking_uri" not in taken:
+        return HttpArtifactRepository(MlflowArtifactsRepository.resolve_uri(artifact_uri, asked))
+    more = {"registry_uri": registry_uri} if "registry_uri" in taken else {}
+    return MlflowArtifactsRepository(artifact_uri, tracking_uri=asked, **more)
 
 
 class JobHeaders:

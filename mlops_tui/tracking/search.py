@@ -17,7 +17,11 @@ METRICS = {
 
 PARAM = Field("value", number="num", table="param", owner="run", where="key = ?")
 TAG = Field("value", number="try_cast(value AS DOUBLE)", table="tag", owner="object", where="key = ?")
-DATASETS = {name: Field(name, table="run_data", owner="run", many=True) for name in ("name", "digest", "context")}
+DATASETS = {
+    name: Field(name, table="run_data", owner="run", many=True, where=f"{name} <> ''")
+    for name in ("name", "digest", "context")
+}
+"""What a run says of the data sets that it used; one of whose context it says nothing has none."""
 
 STATUS = """CASE r.status WHEN 'done' THEN 'FINISHED' WHEN 'failed' THEN 'FAILED' WHEN 'running' THEN 'RUNNING'
 WHEN 'scheduled' THEN 'SCHEDULED' ELSE 'KILLED' END"""

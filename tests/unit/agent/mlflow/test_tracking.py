@@ -309,3 +309,10 @@ def test_histories_of_runs_that_are_not_there_are_empty(wire):
         assert not wire.get(path, **{name: ["0" * 32, "none"]}, metric_key="m").get("metrics")
     assert wire.get("metrics/get-history-bulk", run_id="none", metric_key="m") == {"metrics": []}
     assert wire.refused("GET", "metrics/get-history-bulk", run_id="none", metric_key="m", max_results=-1)[0] == 400
+
+
+def test_a_data_set_of_no_context_is_in_no_other_one_either(wire, run):
+    used = {"name": "census", "digest": "d1", "source_type": "local", "source": "a"}
+    wire.post("runs/log-inputs", run_id=run, datasets=[{"dataset": used}])
+    for wish, n in (("dataset.context != 'eval'", 0), ("dataset.name != 'x'", 1)):
+        assert len(wire.post("runs/search", experiment_ids=["0"], filter=wish).get("runs", [])) == n, wish
