@@ -16,8 +16,8 @@ from mlops_tui.tui.door import command
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens import run_edit
-from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.charts import axes, curves_of
+from mlops_tui.tui.screens.page import Page
 from mlops_tui.tui.screens.run_lines import code, drawable, took
 from mlops_tui.tui.text import Line, Part, grid, line, width
 from mlops_tui.tui.theme import MARKS
@@ -34,7 +34,7 @@ _NAME = 12
 _LOWER_IS_BETTER = ("loss", "error", "err", "rmse", "mae", "mse", "ece", "latency", "ms", "dp-diff", "dp_diff", "gap")
 
 
-class Compare(Face):
+class Compare(Page):
     """Two to eight runs; the first is the base that the others are measured against."""
 
     SCOPE = "compare"

@@ -11,13 +11,13 @@ from mlops_tui.core.ids import opaque, short
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
-from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.data import columns, state
+from mlops_tui.tui.screens.page import Page
 from mlops_tui.tui.text import Line, Part, grid, join, line
 from mlops_tui.tui.widgets.lines import Lines, Row
 
 
-class Dataset(Face):
+class Dataset(Page):
     """A version, whole."""
 
     SCOPE = "dataset"

@@ -13,7 +13,7 @@ from mlops_tui.tui import format as fmt
 from mlops_tui.tui import words
 from mlops_tui.tui.door import command
 from mlops_tui.tui.hub import News
-from mlops_tui.tui.screens.base import Face
+from mlops_tui.tui.screens.page import Page
 from mlops_tui.tui.text import Line, Part, grid, line
 from mlops_tui.tui.widgets.lines import Lines
 
@@ -43,7 +43,7 @@ SHOWS = {
 _TIMES = ("created", "updated", "started", "ended", "opened", "closed", "heartbeat", "ts", "since")
 
 
-class Detail(Face):
+class Detail(Page):
     """One object of a noun that has no screen of its own."""
 
     SCOPE = "detail"

@@ -11,7 +11,14 @@ from mlops_tui.tui.text import Line, Part, grid, line, width
 from mlops_tui.tui.widgets.dialog import Plain
 from mlops_tui.tui.widgets.lines import Lines
 
-_TITLES = {"app": "everywhere", "panel": "in every panel", "table": "in lists", "curve": "in curves", "sides": "panes"}
+_TITLES = {
+    "app": "everywhere",
+    "panel": "in every panel",
+    "table": "in lists",
+    "curve": "in curves",
+    "sides": "panes",
+    "page": "on this page",
+}
 
 
 def lines(screen: str, status: Status, cells: int = 96) -> list[Line]:

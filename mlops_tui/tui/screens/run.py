@@ -12,9 +12,9 @@ from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens import run_edit
 from mlops_tui.tui.screens import run_lines as written
-from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.charts import axes, curves_of, pinned_beside
 from mlops_tui.tui.screens.log import coloured
+from mlops_tui.tui.screens.page import Page
 from mlops_tui.tui.text import line
 from mlops_tui.tui.widgets.charts import Charts
 from mlops_tui.tui.widgets.lines import Lines
@@ -23,7 +23,7 @@ from mlops_tui.tui.work import start
 _TAIL = 40
 
 
-class RunScreen(Face):
+class RunScreen(Page):
     """A run, whole and live."""
 
     SCOPE = "run"

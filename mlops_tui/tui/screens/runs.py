@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 
@@ -27,8 +27,29 @@ _HINTS = (
     "table.columns=columns table.views=views table.select runs.compare runs.analyse",
     "runs.compare runs.analyse runs.note runs.tags runs.delete=delete app.export=write",
 )
-_AMONG_DELETED = ("table.select runs.delete=restore runs.deleted=back",)
-"""Which keys do something in the list, and while runs are selected; and among deleted ones."""
+
+
+class _Listed(NamedTuple):
+    """A list: its name, what is said where it is empty, and which keys do something in it, and among deleted ones.
+
+    ``hints`` are two where it is another thing to have several rows selected.
+    """
+
+    name: str
+    empty: str
+    hints: tuple[str, ...]
+    among_deleted: tuple[str, ...]
+
+
+_LISTED = {
+    "runs": _Listed("Runs", _EMPTY, _HINTS, ("table.select runs.delete=restore runs.deleted=back",)),
+    "experiments": _Listed(
+        "Experiments",
+        "no experiments yet",
+        ("panel.open=only_these runs.deleted=deleted",),
+        ("runs.delete=restore runs.deleted=back",),
+    ),
+}
 
 
 class Runs(Browser):
@@ -58,17 +79,12 @@ class Runs(Browser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.deleted = False
+        self.deleted: set[str] = set()
 
     def panels(self) -> ComposeResult:
         """Yield the list, the experiments and the preview."""
-        yield Table(
-            "Runs",
-            _HINTS[0],
-            empty=_EMPTY,
-            ident="runs",
-        )
-        yield Table("Experiments", "panel.open=only_these", empty="no experiments yet", ident="experiments")
+        for ident, kept in _LISTED.items():
+            yield Table(kept.name, kept.hints[0], empty=kept.empty, ident=ident)
         yield Lines("Run", empty="what is under the cursor", ident="figures")
         yield Curve("Curve", empty="no metric has been logged", ident="curve")
 
@@ -112,11 +128,13 @@ class Runs(Browser):
 
     async def opened(self, table: Table, row: list[Any]) -> None:
         """Open a run, or narrow the runs to an experiment."""
-        if table.id == "experiments":
+        if table.id == "experiments" and table.id not in self.deleted:
             await self.open_object("experiment", table.value("name", row))
             self.table("runs").focus()
-        else:
+        elif table.id == "runs":
             await self.open_object("run", row[0])
+        else:
+            self.complain("it is deleted: del restores it with its runs")
 
     async def open_object(self, noun: str, name: str, rest: str = "") -> None:
         """Open a run, a comparison, or the runs of an experiment."""
@@ -150,7 +168,8 @@ class Runs(Browser):
     def action_analyse(self) -> None:
         """Analyse the selected runs if there are several, else those of the list."""
         chosen = list(self.table("runs").selected)
-        shown = f"{_DELETED} {self.table('runs').filter}" if self.deleted else self.table("runs").filter
+        always = f"{_DELETED} " if "runs" in self.deleted else ""
+        shown = f"{always}{self.table('runs').filter}"
         start(self, self._analyse, among(shown, chosen), chosen)
 
     async def _analyse(self, filter: str, chosen: Sequence[str] = ()) -> None:
@@ -184,18 +203,22 @@ class Runs(Browser):
             edit(self, await asyncio.gather(*calls))
 
     def action_delete(self) -> None:
-        """Delete the selected runs, or the one under the cursor; among deleted ones, restore them."""
-        if chosen := [row[0] for row in self.table("runs").chosen]:
-            self.change("run.restore" if self.deleted else "run.delete", run_edit.these(chosen))
+        """Delete what is selected or under the cursor, runs or an experiment; among deleted ones, restore it."""
+        table = self.active_table()
+        noun, chosen = self.LISTS[table.id or ""], [row[0] for row in table.chosen]
+        if chosen:
+            verb = "restore" if table.id in self.deleted else "delete"
+            self.change(f"{noun}.{verb}", run_edit.these(chosen) if noun == "run" else {noun: chosen[0]})
 
     def action_deleted(self) -> None:
-        """List the deleted runs, or again those that are there."""
-        self.deleted = not self.deleted
-        table = self.table("runs")
-        table.name_of_list = "Deleted runs" if self.deleted else "Runs"
-        table.suggest(*(_AMONG_DELETED if self.deleted else _HINTS))
-        table.empty = "nothing is deleted" if self.deleted else _EMPTY
-        table.source = self.source("runs", _DELETED if self.deleted else "")
+        """List the deleted runs, or experiments where the focus is on those; or again those that are there."""
+        table = self.active_table()
+        self.deleted ^= {table.id or ""}
+        deleted, kept = table.id in self.deleted, _LISTED[table.id or ""]
+        table.name_of_list = f"Deleted {kept.name.lower()}" if deleted else kept.name
+        table.suggest(*(kept.among_deleted if deleted else kept.hints))
+        table.empty = "nothing is deleted" if deleted else kept.empty
+        table.source = self.source(table.id or "", _DELETED if deleted else "")
         table.selected.clear()
         table.open_anew()
         table.focus()

@@ -12,13 +12,13 @@ from mlops_tui.core.ids import short
 from mlops_tui.tui import format as fmt
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.keys import bindings
-from mlops_tui.tui.screens.base import Face
 from mlops_tui.tui.screens.models import lineage, promote, verdicts
+from mlops_tui.tui.screens.page import Page
 from mlops_tui.tui.text import Part, grid, join, line
 from mlops_tui.tui.widgets.lines import Lines, Row
 
 
-class Version(Face):
+class Version(Page):
     """A version, whole."""
 
     SCOPE = "version"

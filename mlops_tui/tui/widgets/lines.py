@@ -45,6 +45,7 @@ class Lines(Panel):
         self.rows: tuple[Row, ...] = ()
         self.told = False
         self.cursor = 0
+        self.sought = False
         self._write: Callable[[int], Rows] | None = None
 
     @property
@@ -113,8 +114,14 @@ class Lines(Panel):
 
     def pointer(self, y: int) -> Line:
         """Mark the row under the cursor."""
-        here = self.has_focus and self.leads and self.top + y == self.cursor
+        here = self.has_focus and (self.leads or self.sought) and self.top + y == self.cursor
         return line(("▸", "accent")) if here else super().pointer(y)
+
+    def reach(self, index: int) -> None:
+        """Put the cursor on a row and bring it into sight, also where rows lead nowhere."""
+        self.sought = True
+        self._go(index)
+        self.refresh_body(index - self.top)
 
     def copied(self) -> str:
         """Return what ``y`` copies here: the row's value, whole, or its text."""
