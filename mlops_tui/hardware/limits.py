@@ -90,12 +90,6 @@ def memory_total() -> int:
     return min(machine, read_limits().memory or machine)
 
 
-def cpus_usable() -> float:
-    """Return how many processors' worth of time this process may use: its affinity, or its quota if that is less."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(float(affinity), read_limits().cpus or affinity)
-
-
 def _groups(root: Path) -> Groups:
     """Return this process's cgroup path by controller; the key of the v2 tree is empty."""
     found = {}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from mlops_tui.core.errors import Refused
 from mlops_tui.core.ids import uuid7
@@ -141,36 +139,6 @@ def remove(path: Path) -> None:
     for empty in (folder, folder.parent) if folder.name == KEPT else (folder / KEPT, folder):
         with suppress(OSError):  # not empty, or not there
             empty.rmdir()
-
-
-def seal(path: Path, archive: Path, encrypt: Callable[[BinaryIO, BinaryIO], None]) -> Path:
-    """Move an event file into the archive, sealed. Killed at any moment, the plain or the sealed file is whole.
-
-    Args:
-        path: the file; nobody may write to it any more.
-        archive: the folder to put ``<owner>/<name>.sealed`` into.
-        encrypt: reads the first stream to its end and writes the sealed bytes to the second.
-
-    Returns:
-        Where the sealed file lies.
-
-    Raises:
-        OSError: the disk is full or a folder is not writable; the plain file is still there.
-    """
-    folder = private_dir(private_dir(archive) / path.parent.name)
-    target = folder / f"{path.name}.sealed"
-    temporary = target.with_suffix(".tmp")
-    with (
-        open(path, "rb") as plain,
-        open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sealed,
-    ):
-        encrypt(plain, sealed)
-        sealed.flush()
-        os.fsync(sealed.fileno())
-    temporary.rename(target)
-    _sync_folder(folder)
-    remove(path)
-    return target
 
 
 def _sync_folder(folder: Path) -> None:

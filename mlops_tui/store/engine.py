@@ -117,4 +117,4 @@ def _explained(path: Path, key: str | None, error: Exception) -> MlopsError:
         return NotAllowed(
             f"cannot open the store {path}", f"{why} ({text})", "mlops doctor says where the key is expected"
         )
-    return MlopsError(f"cannot open the store {path}", text, "mlops agent restore brings back a backup")
+    return MlopsError(f"cannot open the store {path}", text, "put a copy of it from a backup in its place")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_tui.hardware.limits import cpus_usable, memory_total, read_limits
+from mlops_tui.hardware.limits import memory_total, read_limits
 
 MIB = 2**20
 UNLIMITED_V1 = "9223372036854771712"
@@ -138,7 +138,6 @@ def test_no_cgroups_at_all(tmp_path):
 def test_this_machine_can_be_read():
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < memory_total() <= machine
-    assert 0 < cpus_usable() <= os.cpu_count()
     if not Path("/proc/self/cgroup").exists():
         pytest.skip("no cgroups here")
     assert read_limits().version in (1, 2)

@@ -1,4 +1,4 @@
-"""The spool folder: finding, keeping, sealing and removing files."""
+"""The spool folder: finding, keeping and removing files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mlops_tui.core.errors import Refused
-from mlops_tui.spool.files import keep, kept_file, remove, scan, seal
+from mlops_tui.spool.files import keep, kept_file, remove, scan
 from mlops_tui.spool.writer import Writer
 
 
@@ -81,23 +81,3 @@ def test_removing_takes_empty_folders_along_and_nothing_more(tmp_path):
     remove(path)
     remove(path)
     assert not writer.folder.exists() and tmp_path.exists()
-
-
-def test_sealing_moves_the_file_into_the_archive(tmp_path):
-    writer = Writer(tmp_path / "spool", "r")
-    writer.end("done")
-    path, plain = writer.path, writer.path.read_bytes()
-    sealed = seal(path, tmp_path / "archive", lambda source, target: target.write(source.read()[::-1]))
-    assert sealed.read_bytes() == plain[::-1] and sealed.parent == tmp_path / "archive" / "r"
-    assert not path.exists() and stat.S_IMODE(sealed.stat().st_mode) == 0o600
-
-
-def test_a_failed_sealing_leaves_the_plain_file(tmp_path):
-    writer = Writer(tmp_path / "spool", "r")
-
-    def full(source, target):
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError):
-        seal(writer.path, tmp_path / "archive", full)
-    assert writer.path.exists() and not list((tmp_path / "archive").rglob("*.sealed"))

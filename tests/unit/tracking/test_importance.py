@@ -51,17 +51,14 @@ def test_parameters_are_ranked_by_what_the_metric_hangs_on(sweep):
     assert {one.param for one in found.params} == {"lr", "optimizer", "seed"}
 
 
-@pytest.mark.parametrize(
-    ("ask", "why"),
-    [
+def test_what_cannot_be_ranked_is_told(sweep):
+    for ask, why in (
         ({"metric": "name"}, "no figure"),
         ({"metric": "nope"}, "no column"),
         ({"metric": "loss", "filter": "seed:0"}, "too few runs"),
-    ],
-)
-def test_what_cannot_be_ranked_is_told(sweep, ask, why):
-    with pytest.raises(BadInput, match=why):
-        sweep.call("run.importance", **ask)
+    ):
+        with pytest.raises(BadInput, match=why):
+            sweep.call("run.importance", **ask)
 
 
 def test_trials_have_what_differs_and_what_came_of_it(sweep):
