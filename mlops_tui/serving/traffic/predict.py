@@ -8,7 +8,7 @@ deployment says so (``gather_ms``).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from time import perf_counter_ns
 
@@ -306,5 +306,5 @@ def _batches(model: Model, tickets: list[Ticket]) -> Iterator[tuple[list[Ticket]
 def _joined(model: Model, batch: Sequence[Ticket]) -> Feed:
     if len(batch) == 1:
         return batch[0].feed
-    feeds: Iterable[Feed] = [ticket.feed for ticket in batch]
+    feeds = [ticket.feed for ticket in batch]
     return {tensor.name: np.concatenate([feed[tensor.name] for feed in feeds]) for tensor in model.inputs}

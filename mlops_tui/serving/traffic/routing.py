@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from math import log
 
@@ -36,6 +36,9 @@ class Arm:
             orjson.dumps({"model_name": name, "model_version": revision.label, "parameters": parameters})[:-1]
             for parameters in (said, {**said, "fallback": True})
         )
+
+        self.forms: dict[Hashable, bytes] = {}
+        """What a protocol remembers of the answers of this revision."""
 
     def names(self) -> set[str]:
         """Return what a client may call this revision in a path."""

@@ -365,7 +365,7 @@ class Connection(asyncio.Protocol):
             transport.write(out[0])
         elif out:
             transport.writelines(out)
-        if not owed:
+        if not owed and (self._held or not self._keep):
             self._all_delivered(transport)
 
     def _all_delivered(self, transport: asyncio.Transport) -> None:
