@@ -111,7 +111,7 @@ class App:
         self._guard.check(path, headers)
         wanted, act = self._fixed.get(path) or self._resolve(path)
         if method != wanted and (method, wanted) != ("HEAD", "GET"):
-            raise Problem(f"use {wanted}", 405, ((b"allow", wanted.encode()),))
+            raise Problem(f"use {wanted}", 405, ((b"allow", b"GET, HEAD" if wanted == "GET" else wanted.encode()),))
         return Entry(act, Envelope(headers))
 
     def ask(self, entry: Entry, body: bytes) -> Answer | Ticket:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from struct import Struct
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,7 +25,7 @@ class _Parameters(msgspec.Struct):
     binary_data_size: int | None = None
     binary_data: bool | None = None
     binary_data_output: bool | None = None
-    classification: msgspec.Raw | None = None
+    classification: Any = None
 
 
 class _Input(msgspec.Struct):

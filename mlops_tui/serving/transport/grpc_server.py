@@ -218,8 +218,14 @@ def _words(request: Any) -> tuple[bytes, bytes]:
     if request.id:
         said["id"] = request.id
     if request.outputs:
-        said["outputs"] = [{"name": output.name} for output in request.outputs]
+        said["outputs"] = [_output(output) for output in request.outputs]
     return orjson.dumps(said), b"".join(raw)
+
+
+def _output(output: Any) -> dict[str, Any]:
+    """Return a wanted output as REST has it: what it asks for that we do not have is refused there."""
+    asked = {"classification": True} if "classification" in output.parameters else {}
+    return {"name": output.name, "parameters": asked} if asked else {"name": output.name}
 
 
 def _contents(given: Any) -> list[Any]:

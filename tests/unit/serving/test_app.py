@@ -459,7 +459,7 @@ def test_paths_and_methods(bench: Any, onnx_models: Any) -> None:
     for path in ("/v2", "/v2/", "/v2/health/live", "/v2/health/ready", "/ping", "/health", "/version", "/metrics"):
         assert bench.ask(path, method="GET").status == 200, path
         wrong = bench.ask(path, method="POST")
-        assert wrong.status == 405 and dict(wrong.headers)[b"allow"] == b"GET"
+        assert wrong.status == 405 and dict(wrong.headers)[b"allow"] == b"GET, HEAD"
     assert bench.ask("/v2/models/m/infer", method="GET").status == 405
     assert bench.ask("/v2/health/live?probe=1", method="HEAD").status == 200
     for path in (
@@ -489,3 +489,9 @@ def test_what_is_no_model_is_refused_with_the_reason(onnx_models: Any) -> None:
         Model(b"not a model")
     with pytest.raises(BadInput, match="cannot be loaded"):
         Model(onnx_models.summing()[:-40])
+
+
+def test_what_the_protocol_has_and_we_have_not_is_named(bench, onnx_models):
+    bench.route(bench.arm(1, onnx_models.summing()))
+    answer = bench.infer([[1, 2, 3]], outputs=[{"name": "score", "parameters": {"classification": 2}}])
+    assert answer.status == 400 and b"classification extension is not supported" in answer.body
