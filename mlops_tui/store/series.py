@@ -240,11 +240,11 @@ def curve(
     halved = n >= LONG and low < middle < high
     # A group that is a byte is looked up in an array.
     number = "UTINYINT" if points <= (512 if halved else 256) else "BIGINT"
+    place, scale = _bucket(f"{step} - $low", shift, points, width)
     sql = f"""
         SELECT max(step), epoch_us(max(ts)), {_EXTREMES_OF_FINITE if nonfinite else _EXTREMES}, count(*) FROM point
-        WHERE sid = $sid AND step BETWEEN $begin AND $end
-        GROUP BY ((({step} - $low) >> $shift) * $points // $width - $bucket)::{number} ORDER BY 1"""
-    asked = {"sid": sid, "low": low, "shift": shift, "points": points, "width": width}
+        WHERE sid = $sid AND step BETWEEN $begin AND $end GROUP BY ({place} - $bucket)::{number} ORDER BY 1"""
+    asked = {"sid": sid, "low": low, **scale}
     if halved:
         later = {**asked, "begin": middle, "end": high, "bucket": points // 2}
         rows = session.twice(sql, {**asked, "begin": low, "end": middle - 1, "bucket": 0}, later)
@@ -259,6 +259,18 @@ def curve(
         "mean": list(columns[4]),
         "n": [sum(columns[5])],
     }
+
+
+def _bucket(steps: str, shift: int, points: int, width: int) -> tuple[str, dict[str, int]]:
+    """Return SQL of the bucket of a step, ``steps`` after the first, and its parameters.
+
+    A division costs a fifth of the whole curve. Multiplying by ``factor / 2**bits``, a little more than ``points /
+    width``, gives the same bucket to each of the steps as long as ``width**2 <= 2**bits``, and fits into 63 bits.
+    """
+    bits = 62 - points.bit_length()
+    if shift or width * width > 1 << bits:
+        return f"(({steps}) >> $shift) * $points // $width", {"shift": shift, "points": points, "width": width}
+    return f"(({steps}) * $factor >> $bits)", {"factor": -(-(points << bits) // width), "bits": bits}
 
 
 def courses(session: Session, scope: str, key: str, owners: list[Any], points: int = 12) -> dict[Any, list[Any]]:

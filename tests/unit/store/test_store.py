@@ -14,7 +14,7 @@ from mlops_tui.contracts.listing import Column, List, OpenView
 from mlops_tui.core.errors import BadInput, MlopsError, NotAllowed, StoreLocked, StoreTooNew
 from mlops_tui.store.alarms import Alarms
 from mlops_tui.store.listing import LISTINGS, Listing, Views, lists
-from mlops_tui.store.series import SeriesBook, curve
+from mlops_tui.store.series import SeriesBook, _bucket, curve
 from mlops_tui.store.session import Session
 from mlops_tui.store.store import Store
 
@@ -152,6 +152,23 @@ def test_a_curve_whose_halves_are_read_at_once_is_the_same(store, monkeypatch):
     whole = all_curves()
     monkeypatch.setattr("mlops_tui.store.series.LONG", 0)
     assert repr(all_curves()) == repr(whole) and sum(one["n"][0] for one in whole[::3]) == 62 * len(spans) * 5
+
+
+def test_a_step_is_in_the_same_bucket_whether_it_is_multiplied_or_divided(store):
+    chance, factors = random.Random(8), 0
+    with store.read() as session:
+        for points in (1, 3, 7, 256, 500, 700, 4096):
+            widest = math.isqrt(1 << 62 - points.bit_length())
+            for width in (1, 499, 1_000_003, widest - chance.randrange(9), widest, widest + 1, 2**40):
+                edges = [-(-bucket * width // points) for bucket in range(1, points + 1, 1 + points // 30)]
+                steps = [one for edge in edges for one in (edge - 1, edge) if 0 <= one < width] + [0, width - 1]
+                place, scale = _bucket("step", 0, points, width)
+                factors += "factor" in scale
+                found = session.column(
+                    f"SELECT {place} FROM (SELECT unnest($s::BIGINT[]) AS step)", {"s": steps, **scale}
+                )
+                assert found == [step * points // width for step in steps], (points, width)
+    assert factors == 7 * 5
 
 
 def test_no_half_is_read_beside_while_much_is_written(store, monkeypatch):
