@@ -93,10 +93,10 @@ KEYS: tuple[Key, ...] = (
     Key("table.views", "b", "views", "kept views: columns, order and filter", "table"),
     # Curves.
     Key("curve.log", "l", "log_scale", "logarithmic y", "curve", "log y"),
-    Key("curve.axis", "v", "axis", "x as steps, time or epochs", "curve", "x axis"),
     Key("curve.smooth", "o", "smooth", "smooth the curves", "curve", "smooth"),
-    Key("curve.zoom_in", "plus", "zoom(0.5)", "zoom in, to the crosshair or the right end", "curve", "zoom"),
-    Key("curve.zoom_out", "minus", "zoom(2)", "zoom out", "curve"),
+    Key("curve.zoom_in", "plus", "scale(0.5)", "zoom in, to the crosshair or the right end", "curve", "zoom"),
+    Key("curve.zoom_out", "minus", "scale(2)", "zoom out", "curve"),
+    Key("curve.axis", "v", "axis", "x as steps, time or epochs", "axes", "x axis"),
     # Panes beside what a screen is about.
     Key("sides.left", "left_square_bracket", "side(0)", "hide or show the panes at the left or below", "sides"),
     Key("sides.right", "right_square_bracket", "side(1)", "hide or show the panes at the right", "sides"),
@@ -188,10 +188,10 @@ KEYS: tuple[Key, ...] = (
 SCREENS: dict[str, tuple[str, ...]] = {
     "home": ("home", "panel", "app"),
     "runs": ("runs", "table", "sides", "panel", "app"),
-    "run": ("run", "page", "curve", "sides", "panel", "app"),
+    "run": ("run", "page", "axes", "curve", "sides", "panel", "app"),
     "artifact": ("artifact", "panel", "app"),
     "analysis": ("analysis", "panel", "app"),
-    "compare": ("compare", "page", "curve", "sides", "panel", "app"),
+    "compare": ("compare", "page", "axes", "curve", "sides", "panel", "app"),
     "data": ("data", "table", "panel", "app"),
     "dataset": ("dataset", "page", "panel", "app"),
     "models": ("models", "table", "panel", "app"),

@@ -125,7 +125,7 @@ def lasts(series: Sequence[Series], cells: int) -> Line:
     """Return the newest value of each series behind its mark, with as many digits as there is room for."""
     known = [(i, one) for i, one in enumerate(series) if not one.band and one.last == one.last]
     for digits, gap, between in ((3, " ", "  "), (2, " ", "  "), (2, "", " ")):
-        told = join((line(mark(i, one), f"{gap}{fmt.number(one.last, digits)}") for i, one in known), between)
+        told = join((line(mark(i, one), f"{gap}{fmt.number(one.told, digits)}") for i, one in known), between)
         if sum(len(text) for text, _ in told) <= cells:
             break
     return told
@@ -210,7 +210,7 @@ def _ends(shown: list[Series], series: Sequence[Series], frame: _Frame, right: i
         wish = max(0, min(frame.rows - 1, frame.row(one.last)))
         free = sorted((y for y in range(frame.rows) if y not in ends), key=lambda y: abs(y - wish))
         if free:
-            value = fmt.number(original.last) if right > 2 else ""
+            value = fmt.number(original.told) if right > 2 else ""
             ends[free[0]] = line(mark(index, original), (f" {value}" if value else "", "text"))
     return ends
 

@@ -22,7 +22,8 @@ class Series:
     """One line of a chart. ``x`` rises; ``low`` and ``high`` bound each point (its bucket), NaN is a gap.
 
     Compares by identity of its arrays' contents through ``key``, which whoever makes it chooses. ``place`` is its
-    place among several, which decides on mark and colour; without it, the place in the chart.
+    place among several, which decides on mark and colour; without it, the place in the chart. ``newest`` is its last
+    value.
     """
 
     name: str
@@ -34,10 +35,16 @@ class Series:
     token: str = ""
     band: bool = False
     place: int | None = None
+    newest: float | None = None
+
+    @property
+    def told(self) -> float:
+        """The value that stands at its right end: the newest one, where that is known, for ``last`` is a mean."""
+        return self.last if self.newest is None else self.newest
 
     @property
     def last(self) -> float:
-        """The newest finite value, or NaN."""
+        """The newest finite value, or NaN; of many points, the mean of the last bucket of them."""
         finite = self.mid[np.isfinite(self.mid)]
         return float(finite[-1]) if len(finite) else math.nan
 

@@ -66,6 +66,14 @@ def cut(of: Line, cells: int) -> Line:
     return tuple(kept) if cells > 0 else BLANK
 
 
+def middle(text: str, cells: int) -> str:
+    """Shorten a name to about ``cells`` in its middle, for names that begin alike often end otherwise."""
+    if len(text) <= max(cells, 9):
+        return text
+    left = max(cells, 9) // 2
+    return f"{text[:left]}…{text[left + 1 - max(cells, 9) :]}"
+
+
 def pad(of: Line, cells: int, align: str = "left") -> Line:
     """Bring a line to exactly ``cells``: cut it, or fill it on the side that ``align`` leaves free."""
     short = cut(of, cells)

@@ -28,7 +28,7 @@ class Ab(Browser):
     MODE = "ab"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("ab", "label"))
     LISTS: ClassVar[dict[str, str]] = {"tests": "ab"}
-    BINDINGS = bindings("ab")
+    BINDINGS = bindings("ab", "curve")
     DEFAULT_CSS = """
     Ab > #body { layout: grid; grid-size: 20 3; grid-rows: 7 6 1fr; }
     Ab #tests, Ab #verdict { column-span: 20; }

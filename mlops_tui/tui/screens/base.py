@@ -15,6 +15,7 @@ from mlops_tui.tui import keys, memory
 from mlops_tui.tui.door import Door
 from mlops_tui.tui.hub import News
 from mlops_tui.tui.widgets.bars import KeyLine, ModeLine, Notice, TopLine
+from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.panel import Panel
 from mlops_tui.tui.widgets.plugin_panel import PluginRow
@@ -208,6 +209,26 @@ class Face(Screen[None], inherit_bindings=False):
         self.sides = shown
         self.set_class(not shown[0], "-no-left")
         self.set_class(not shown[1], "-no-right")
+
+    # Charts: their keys hold wherever the focus is
+
+    def _chart(self) -> Curve | None:
+        return next((chart for chart in self.query(Curve) if chart.display and chart.series), None)
+
+    def action_log_scale(self) -> None:
+        """Turn the y axis of the first chart to its logarithm and back."""
+        if chart := self._chart():
+            chart.action_log_scale()
+
+    def action_smooth(self) -> None:
+        """Smooth the charts."""
+        if chart := self._chart():
+            chart.action_smooth()
+
+    def action_scale(self, by: float) -> None:
+        """Zoom the charts."""
+        if chart := self._chart():
+            chart.action_scale(by)
 
     # Changes
 

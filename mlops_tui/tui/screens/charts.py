@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_tui.contracts.run import Curve, Curves, Run
@@ -54,8 +55,12 @@ async def curves_of(
         near: Curves = await door.call("run.curve", ask)
         by_key |= {one.key: spliced(by_key[one.key], one) for one in near.curves if one.step}
     name = "" if place is None else run.name
+    newest = {one.key: one.last for one in (*run.metrics, *run.system)}
     return {
-        key: series_of(one, name, axis=axis, start=run.started, epochs=by_key.get(clock), place=place)
+        key: replace(
+            series_of(one, name, axis=axis, start=run.started, epochs=by_key.get(clock), place=place),
+            newest=newest.get(key),
+        )
         for key, one in by_key.items()
         if key in keys
     }

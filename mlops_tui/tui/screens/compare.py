@@ -40,7 +40,7 @@ class Compare(Page):
     SCOPE = "compare"
     MODE = "runs"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("run",))
-    BINDINGS = bindings("compare", "sides")
+    BINDINGS = bindings("compare", "sides", "curve", "axes")
     DEFAULT_CSS = """
     Compare > #body { layout: grid; grid-size: 20 3; grid-rows: auto 3fr 2fr; }
     Compare #selected { column-span: 20; }

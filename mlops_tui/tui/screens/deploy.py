@@ -31,7 +31,7 @@ class Deploy(Steering, Browser):
     MODE = "deploy"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("rollout", "deploy", "label", "traffic", "toggle"))
     LISTS: ClassVar[dict[str, str]] = {"deployments": "deploy"}
-    BINDINGS = bindings("deploy")
+    BINDINGS = bindings("deploy", "curve")
     DEFAULT_CSS = """
     Deploy > #body { layout: grid; grid-size: 20 4; grid-rows: 9 6 1fr 1fr; }
     Deploy #environments { column-span: 5; }

@@ -28,7 +28,7 @@ class DeploymentScreen(Page, Browser):
     MODE = "deploy"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("deploy", "label", "traffic", "toggle", "log"))
     LISTS: ClassVar[dict[str, str]] = {"rollouts": "rollout"}
-    BINDINGS = bindings("deploy")
+    BINDINGS = bindings("deploy", "curve")
     CURVES: ClassVar[tuple[Any, ...]] = (served_charts.OF_DEPLOYMENT,)
     DEFAULT_CSS = """
     DeploymentScreen > #body { layout: grid; grid-size: 20 5; grid-rows: 5 5 3fr 2fr 5; }

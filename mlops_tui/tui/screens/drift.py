@@ -28,7 +28,7 @@ class DriftMode(Browser):
     MODE = "drift"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("monitor", "label"))
     LISTS: ClassVar[dict[str, str]] = {"features": "drift", "alerts": "alert", "automations": "automation"}
-    BINDINGS = bindings("drift")
+    BINDINGS = bindings("drift", "curve")
     DEFAULT_CSS = """
     DriftMode > #body { layout: grid; grid-size: 20 3; grid-rows: 5fr 4fr 3fr; }
     DriftMode #features { column-span: 11; }

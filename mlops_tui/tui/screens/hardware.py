@@ -29,7 +29,7 @@ class Hardware(Browser):
     MODE = "hardware"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("host",))
     LISTS: ClassVar[dict[str, str]] = {"jobs": "job", "hosts": "host"}
-    BINDINGS = bindings("hardware")
+    BINDINGS = bindings("hardware", "curve")
     DEFAULT_CSS = """
     Hardware > #body { layout: grid; grid-size: 20 3; grid-rows: 4fr 4fr 2fr; }
     Hardware #jobs { column-span: 20; }

@@ -16,6 +16,7 @@ _TITLES = {
     "panel": "in every panel",
     "table": "in lists",
     "curve": "in curves",
+    "axes": "in curves of runs",
     "sides": "panes",
     "page": "on this page",
 }

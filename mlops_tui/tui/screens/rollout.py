@@ -29,7 +29,7 @@ class RolloutScreen(Page):
     SCOPE = "rollout"
     MODE = "deploy"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("rollout", "deploy", "label", "traffic", "toggle"))
-    BINDINGS = bindings("deploy")
+    BINDINGS = bindings("deploy", "curve")
     CURVES: ClassVar[tuple[Any, ...]] = (served_charts.NAMES, "", (served_charts.EVIDENCE,))
     DEFAULT_CSS = """
     RolloutScreen > #body { layout: grid; grid-size: 20 4; grid-rows: 6 4fr 3fr 3fr; }

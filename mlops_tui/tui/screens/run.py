@@ -29,7 +29,7 @@ class RunScreen(Page):
     SCOPE = "run"
     MODE = "runs"
     TOPICS: ClassVar[frozenset[str]] = frozenset(("run", "gate", "version", "log"))
-    BINDINGS = bindings("run", "sides")
+    BINDINGS = bindings("run", "sides", "curve", "axes")
     DEFAULT_CSS = """
     RunScreen > #body { layout: grid; grid-size: 20 4; grid-rows: 4 5fr 3fr 2fr; }
     RunScreen #about, RunScreen #console { column-span: 20; }

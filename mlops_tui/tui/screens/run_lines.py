@@ -81,7 +81,7 @@ def figures(metrics: Sequence[Metric], cells: int) -> list[Row]:
     if not any(one.nonfinite for one in found):
         body = [[*row[:2], *row[3:]] for row in body]
     aligned = "lrlrr" if any(one.nonfinite for one in found) else "lrrr"
-    if max(map(width, grid(body, aligned))) > cells:
+    if not any(one.n > 1 for one in found) or max(map(width, grid(body, aligned))) > cells:
         body = [row[:-2] for row in body]
     head, *made = grid(body, aligned, room=cells, give=0)
     rows = [

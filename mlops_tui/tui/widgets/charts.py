@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
 
+from mlops_tui.tui.text import middle
 from mlops_tui.tui.widgets.curve import Curve, Shared
 
 if TYPE_CHECKING:
@@ -162,4 +163,5 @@ class Charts(Container):
         if charts and len(page) < len(self.names):
             kind = f" {self._kind}" if self._kind else ""
             upto = f"–{self.first + len(page)}" if len(page) > 1 else ""
-            charts[0].title += f"  ({self.first + 1}{upto} of {len(self.names)}{kind})"
+            count = f"  ({self.first + 1}{upto} of {len(self.names)}{kind})"
+            charts[0].title = middle(charts[0].title, self.size.width // wide * 3 // 5 - len(count) - 3) + count

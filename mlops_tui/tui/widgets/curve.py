@@ -171,7 +171,7 @@ class Curve(Panel):
         weight = _SMOOTHING[(_SMOOTHING.index(lens.smoothing) + 1) % len(_SMOOTHING)]
         self.shared.turn(lens._replace(smoothing=weight))
 
-    def action_zoom(self, by: float) -> None:
+    def action_scale(self, by: float) -> None:
         """Show a smaller or larger part: around the crosshair, or else with its right end where it is."""
         lens = self.shared.lens
         part = max(self._smallest(), min(1.0, lens.part * by))
@@ -211,7 +211,7 @@ class Curve(Panel):
 
     def copied(self) -> str:
         """Return what ``y`` copies: the last value of each series."""
-        return "  ".join(f"{one.name} {one.last}" for one in self.series)
+        return "  ".join(f"{one.name} {one.told}" for one in self.series)
 
     def note(self) -> str:
         """Return the ways in which the drawing differs from the plain one, for the title."""

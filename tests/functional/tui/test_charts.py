@@ -88,7 +88,7 @@ async def test_one_zooms_down_to_single_steps_of_a_long_curve(open_app, scripted
         steps = list(range(0, 1_000_000, 2500))
         chart.show([series("loss", steps, [1.0 if s else -1.0 for s in steps])])
         for _ in range(20):
-            chart.action_zoom(0.5)
+            chart.action_scale(0.5)
         assert 9 <= chart.drawn().x1 - chart.drawn().x0 <= 11
         chart.action_log_scale()
         assert chart.note() == "log y, ≤ 0 left out · last 0.001 %"

@@ -7,6 +7,7 @@ import pytest
 from mlops_tui.agent.ingest import Ingestor
 from mlops_tui.core.ids import uuid7
 from mlops_tui.spool.writer import Writer
+from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.table import Table
 
 
@@ -43,6 +44,25 @@ async def test_a_metric_of_two_hundred_is_found_and_n_goes_on_to_other_panels(ru
         await pilot.press("n")
         await settle(pilot)
         assert app.focused is metrics  # from the top again
+
+
+async def test_keys_of_charts_hold_wherever_the_focus_is(runs, open_app, settle):
+    async with open_app(runs, link="run:many") as (app, pilot):
+        for _ in range(100):
+            if getattr(app.face, "run_shown", None):
+                break
+            await settle(pilot, 0.05)
+        await settle(pilot)
+        for panel in (app.face.lines("params"), app.face.query(Curve).first()):
+            panel.focus()
+            await pilot.press("l", "o", "plus", "v")
+            await settle(pilot)
+        chart = app.face.query(Curve).first()
+        assert (chart.log_y, chart.shared.lens.smoothing, chart.shared.lens.part) == (False, 0.9, 0.25)
+        assert app.face.axis == "step"  # to the time since the start, and back
+        await pilot.press("v")
+        await settle(pilot)
+        assert app.face.axis == "elapsed" and chart.axis == "elapsed" and "time" in chart.note()
 
 
 async def test_an_experiment_is_deleted_listed_restored_and_undone(runs, open_app, settle, screen_text):

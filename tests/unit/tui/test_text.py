@@ -55,3 +55,12 @@ def test_strip_tells_each_colour_once():
     made = strip(line("  ", ("a", "ok"), "   ", ("b", "ok"), ("c", "fail")), ink, cells=12)
     assert made.text == "  a   bc    "
     assert [segment.text for segment in made] == ["  a   b", "c    "]
+
+
+def test_a_name_is_shortened_in_its_middle():
+    from mlops_tui.tui.text import middle
+
+    assert middle("block0/layer4/weight", 20) == "block0/layer4/weight"
+    for cells in (9, 10, 15, 19):
+        short = middle("block0/layer4/weight", cells)
+        assert len(short) == cells and short.startswith("bloc") and short.endswith("ght") and "…" in short
