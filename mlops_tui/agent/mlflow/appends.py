@@ -58,9 +58,9 @@ async def log_metric(call: Call, ask: LogMetric) -> None:
 @route("POST", "runs/log-parameter", LogPair, hot=True)
 async def log_parameter(call: Call, ask: LogPair) -> None:
     """Append one parameter; another value of a known one is refused."""
+    asked = _named([Pair(key=ask.key, value=ask.value)], "")
     run = await call.journal.run(call.caller, ask.run)
-    fresh = _params(run, ask.run, [Pair(key=ask.key, value=ask.value)], "")
-    if fresh:
+    if fresh := _fresh(run, ask.run, asked):
         call.journal.append(run, _param_record(fresh))
         run.params.update(fresh)
 
@@ -68,8 +68,8 @@ async def log_parameter(call: Call, ask: LogPair) -> None:
 @route("POST", "runs/set-tag", LogPair, hot=True)
 async def set_tag(call: Call, ask: LogPair) -> None:
     """Set one tag."""
-    run = await call.journal.run(call.caller, ask.run)
-    call.journal.append(run, _tags([Pair(key=ask.key, value=ask.value)], ""))
+    tag = _tags([Pair(key=ask.key, value=ask.value)], "")
+    call.journal.append(await call.journal.run(call.caller, ask.run), tag)
 
 
 @route("POST", "runs/log-batch", LogBatch, hot=True, limit=MAX_BODY)
@@ -83,41 +83,51 @@ async def log_batch(call: Call, ask: LogBatch) -> None:
                 f"A batch logging request can contain at most {limit} {what}. Got {len(given)}: send several."
             )
     records = records_of(metrics, "metrics") + measures_of(metrics)
-    run = await call.journal.run(call.caller, ask.run)
-    fresh = _params(run, ask.run, params, "params")
+    asked = _named(params, "params")
     if tags:
         records.append(_tags(tags, "tags"))
-    if fresh:
+    run = await call.journal.run(call.caller, ask.run)
+    if fresh := _fresh(run, ask.run, asked):
         records.append(_param_record(fresh))
     if records:
         call.journal.append(run, *records)
         run.params.update(fresh)
 
 
-def _params(run: Known, typed: str, params: list[Pair], path: str) -> dict[str, str]:
-    """Return the parameters that are new to a run.
+def _named(params: list[Pair], path: str) -> dict[str, str]:
+    """Return parameters by key.
 
     Raises:
-        WireError: one is known with another value, comes twice, or cannot be kept.
+        WireError: one comes twice, or cannot be kept.
     """
-    fresh: dict[str, str] = {}
+    named: dict[str, str] = {}
     for index, one in enumerate(params):
         at = f"{path}[{index}]." if path else ""
         if not one.key:
             raise absent(f"{at}key")
         key, value = check_name(one.key, f"{at}key", "Param key"), (one.value or "")[:MAX_PARAM]
-        if key in fresh:
+        if key in named:
             raise invalid(f"Duplicate parameter keys have been submitted: {[key]}. Give one value per key.")
-        fresh[key] = value
-    for key, value in list(fresh.items()):
-        if (known := run.params.get(key)) is None:
-            continue
-        if known != value:
+        named[key] = value
+    return named
+
+
+def _fresh(run: Known, typed: str, asked: dict[str, str]) -> dict[str, str]:
+    """Return the parameters that are new to a run.
+
+    Raises:
+        WireError: one is known with another value.
+    """
+    fresh = {}
+    for key, value in asked.items():
+        known = run.params.get(key)
+        if known is None:
+            fresh[key] = value
+        elif known != value:
             raise invalid(
                 f"Changing param values is not allowed. Param with key='{key}' was already logged with value="
                 f"'{known:.200}' for run ID='{typed}'. Attempted logging new value '{value:.200}'."
             )
-        del fresh[key]
     return fresh
 
 

@@ -188,3 +188,12 @@ def test_a_logged_model_is_deleted_as_often_as_a_client_asks(wire):
         assert wire.ask("DELETE", f"logged-models/{made}")[0] == 200
     assert wire.ask("DELETE", "logged-models/m-none")[0] == 404
     assert "models" not in wire.post("logged-models/search", experiment_ids=["0"])
+
+
+def test_the_newest_of_each_stage_come_in_the_order_in_which_the_stages_came(wire):
+    wire.post("registered-models/create", name="work")
+    for _ in range(3):
+        wire.post("model-versions/create", name="work", source="s3://b/m")
+    wire.post("model-versions/transition-stage", name="work", version="2", stage="Staging")
+    latest = wire.get("registered-models/get", name="work")["registered_model"]["latest_versions"]
+    assert [(one["current_stage"], one["version"]) for one in latest] == [("None", "3"), ("Staging", "2")]

@@ -316,3 +316,13 @@ def test_a_data_set_of_no_context_is_in_no_other_one_either(wire, run):
     wire.post("runs/log-inputs", run_id=run, datasets=[{"dataset": used}])
     for wish, n in (("dataset.context != 'eval'", 0), ("dataset.name != 'x'", 1)):
         assert len(wire.post("runs/search", experiment_ids=["0"], filter=wish).get("runs", [])) == n, wish
+
+
+def test_what_is_wrong_with_a_batch_is_said_before_its_run_is_looked_for(wire):
+    twice = [{"key": "p", "value": value} for value in "12"]
+    for batch, words in (
+        ({"params": twice}, "Duplicate parameter keys"),
+        ({"tags": [{"key": "a!"}]}, "Names may only"),
+    ):
+        status, code, said = wire.refused("POST", "runs/log-batch", run_id="0" * 32, **batch)
+        assert (status, code) == (400, "INVALID_PARAMETER_VALUE") and words in said
