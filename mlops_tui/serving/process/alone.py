@@ -115,7 +115,7 @@ def _serve(folder: Path, wishes: argparse.Namespace) -> int:
         _follow(Path(wishes.toggles).absolute(), folder / TOGGLES)
     os.chdir(folder)
     supervisor = Supervisor(folder)
-    supervisor.shelf = shelf
+    supervisor.loading.shelf = shelf
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, supervisor.stop)
     supervisor.begin()
