@@ -24,7 +24,10 @@ class StartRollout(Request, frozen=True):
     steps: Annotated[list[float], Meta(description="weights of the new version in per cent")] = msgspec.field(
         default_factory=lambda: [5.0, 25.0, 50.0]
     )
-    sticky: Annotated[str, Meta(description="header that keeps a client at a version; id: the request's id")] = ""
+    sticky: Annotated[
+        str,
+        Meta(description="keeps a client at a version: a header, field:NAME of the request, or id for each request"),
+    ] = ""
     step_s: Annotated[float, Meta(ge=0, description="seconds at least on each step")] = 60.0
     look_s: Annotated[float, Meta(gt=0, description="seconds between looks")] = 10.0
     deadline_s: Annotated[float, Meta(gt=0, description="seconds after which it is rolled back")] = 86_400.0

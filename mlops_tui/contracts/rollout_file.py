@@ -121,6 +121,17 @@ class Orphan(Part, frozen=True):
     do: Literal["revert"] = "revert"
 
 
+class StickBy(Part, frozen=True):
+    """What keeps a client at a version: a header, or a field of the request. Exactly one.
+
+    A field is looked for in the request's ``parameters`` (``params`` of MLflow), its input or column of that name, and
+    the model's features. Of several rows the first one decides; without it a request is drawn by weight.
+    """
+
+    header: Annotated[str, Meta(description="its name, e.g. X-User-Id")] = ""
+    field: Annotated[str, Meta(description="its name, e.g. customer_id")] = ""
+
+
 class Fallback(Part, frozen=True):
     """Who answers when a revision fails, takes too long or is switched off, from the rollout's beginning on."""
 
@@ -139,7 +150,12 @@ class Spec(Part, frozen=True):
         str, Meta(description="digest of the version's file as `mlops version show` has it: anything else is refused")
     ] = ""
     strategy: Strategy = "canary"
-    sticky: Annotated[str, Meta(description="header that keeps a client at a version; id: the request's id")] = ""
+    sticky: Annotated[
+        str | StickBy,
+        Meta(
+            description="what keeps a client at a version: a header's name, field:NAME, or id for the request's own id"
+        ),
+    ] = ""
     warmup: (
         Annotated[
             int,

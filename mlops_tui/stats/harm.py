@@ -24,14 +24,14 @@ average, as long as chance alone decides which units the canary gets:
 With t < r and V ≥ r·U the signs turn twice: the same holds. So the e-value is a supermartingale below its null and
 passes 1/α with probability ≤ α, whenever one looks (Ville 1939). Bursts of requests that all fail together, incidents
 that come and go, weights that change between looks and late labels break nothing: no unit need be independent of
-another. What it needs is that a look has one weight throughout, and that each unit is drawn by itself: where users
-stick to a version the units drawn are the users, and a version that happens to get the troublesome ones looks worse.
+another. What it needs is that a look has one weight throughout, and that each unit is drawn by itself: where clients
+stick to a version the units drawn are the clients, and :mod:`mlops_tui.stats.clients` says what is counted then.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -39,6 +39,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.core.figures import odds
+from mlops_tui.stats.clients import Clients, either
+from mlops_tui.stats.likelihood import Floats, log_mean, log_ratio
 
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """How many times as bad the canary might be: the alternatives that the evidence of harm mixes, evenly."""
@@ -46,7 +48,6 @@ EITHER_WAY = (0.5, 0.8, 1.25, 2.0)
 """Alternatives of a change in any direction."""
 
 Verdict = Literal["harm", "safe", "continue"]
-Floats = NDArray[np.float64]
 
 
 class Counts:
@@ -57,19 +58,28 @@ class Counts:
         bad_s: of stable.
         n_c: units of the canary, shape (looks,). For many rollouts (rollouts, looks), and marks come before these.
         n_s: units of stable.
+        clients: where clients stick to a version, what was found of them; units are their first requests then.
 
     Raises:
         BadInput: a look has more badness than units, or less than none.
     """
 
-    def __init__(self, bad_c: ArrayLike, bad_s: ArrayLike, n_c: ArrayLike, n_s: ArrayLike) -> None:
+    def __init__(
+        self, bad_c: ArrayLike, bad_s: ArrayLike, n_c: ArrayLike, n_s: ArrayLike, clients: Clients | None = None
+    ) -> None:
         self.n_c, self.n_s = np.asarray(n_c, np.float64), np.asarray(n_s, np.float64)
         self.bad_c, self.bad_s = (self._by_mark(np.asarray(bad, np.float64)) for bad in (bad_c, bad_s))
+        self.clients = clients
         for bad, n in ((self.bad_c, self.n_c), (self.bad_s, self.n_s)):
             if (bad < 0).any() or (bad > n * (1 + 1e-9)).any():
                 raise BadInput(
                     "a look has impossible counts", f"{bad.tolist()} of {n.tolist()}", "count each unit once"
                 )
+
+    @property
+    def requests(self) -> Floats:
+        """Requests of the canary a look: they say whether enough was seen for a verdict."""
+        return self.n_c if self.clients is None else self.clients.requests
 
     def _by_mark(self, bad: Floats) -> Floats:
         return bad if bad.ndim > self.n_c.ndim else bad[None]
@@ -104,7 +114,8 @@ class HarmResult(msgspec.Struct, frozen=True):
 
     ``decided`` is the number of the look that decided; ``hold`` says that the canary has too few units for any
     verdict; ``mark`` is the one with the most evidence, and the counts are those at it; ``ratio`` is how many times as
-    often the canary was bad (None while stable never was).
+    often the canary was bad (None while stable never was). ``requests`` are the canary's. Where clients stick to a
+    version, the n are clients; with ``met`` the counts are those who met a bad request, else how bad their first were.
     """
 
     verdict: Verdict
@@ -121,6 +132,8 @@ class HarmResult(msgspec.Struct, frozen=True):
     n_c: int
     n_s: int
     ratio: float | None
+    requests: int = 0
+    met: bool = False
 
 
 def log_e(
@@ -141,27 +154,20 @@ def log_e(
     """
     canary, stable, units_c, units_s = (np.asarray(x, np.float64) for x in (bad_c, bad_s, n_c, n_s))
     share = units_c / np.maximum(units_c + units_s, 1)
-    both = canary + stable
-    paths = [
-        np.cumsum(canary * math.log(t / null) + both * np.log((1 - share + share * null) / (1 - share + share * t)), -1)
-        for t in ratios
-    ]
-    return log_mean(np.array(paths))
-
-
-def log_mean(logs: Floats) -> Floats:
-    """Return ln of the mean of exp over the first axis: an even mixture of e-values is an e-value."""
-    top = logs.max(axis=0)
-    return np.asarray(top + np.log(np.exp(logs - top).mean(axis=0)))
+    return log_ratio(canary, stable, share, null, ratios)
 
 
 def evidence_of_harm(counts: Counts) -> Floats:
     """Return ln e against "no worse than stable at any mark", shape (looks,)."""
-    return log_mean(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, RATIOS))
+    first = log_mean(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, RATIOS))
+    return first if counts.clients is None else either(first, counts.clients.log_e(1.0, RATIOS))
 
 
 def evidence_of_safety(counts: Counts, max_ratio: float) -> Floats:
-    """Return ln e against "``max_ratio`` times as bad at some mark": each must be refuted, so the least counts."""
+    """Return ln e against "``max_ratio`` times as bad at some mark": each must be refuted, so the least counts.
+
+    Of clients their first requests tell: when all have met an error on either side, that many did proves nothing.
+    """
     return np.asarray(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, max_ratio, (1.0,)).min(axis=0))
 
 
@@ -178,36 +184,54 @@ def analyse(counts: Counts, spec: HarmSpec) -> HarmResult:
     """
     harm, safe = evidence_of_harm(counts), evidence_of_safety(counts, spec.max_ratio)
     needed = math.log(1 / spec.alpha)
-    enough = np.cumsum(counts.n_c) >= spec.min_requests
+    asked = np.cumsum(counts.requests)
+    enough = asked >= spec.min_requests
     first_harm, first_safe = _first(enough & (harm > needed)), _first(enough & (safe > needed))
     verdict: Verdict = "harm" if first_harm is not None else "safe" if first_safe is not None else "continue"
-    mark = _telling(counts)
-    bad_c, bad_s = float(counts.bad_c[mark].sum()), float(counts.bad_s[mark].sum())
-    n_c, n_s = int(counts.n_c.sum()), int(counts.n_s.sum())
+    told = _told(counts)
+    seen = int(asked[-1]) if asked.size else 0
     result = HarmResult(
         verdict=verdict,
         text="",
         log_e_harm=float(harm[-1]) if harm.size else 0.0,
         log_e_safe=float(safe[-1]) if safe.size else 0.0,
         log_needed=needed,
-        hold=n_c < spec.min_requests,
+        hold=seen < spec.min_requests,
         looks=counts.n_c.size,
         decided=first_harm if first_harm is not None else first_safe,
-        mark=mark,
-        bad_c=bad_c,
-        bad_s=bad_s,
-        n_c=n_c,
-        n_s=n_s,
-        ratio=(bad_c / n_c) / (bad_s / n_s) if n_c and n_s and bad_s else None,
+        requests=seen,
+        **told._asdict(),
     )
     return msgspec.structs.replace(result, text=_sentence(result, spec))
 
 
-def _telling(counts: Counts) -> int:
-    """Return the mark with the most evidence of harm by now."""
-    if not counts.n_c.size or len(counts.bad_c) == 1:
-        return 0
-    return int(np.argmax(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, RATIOS)[:, -1]))
+class _Told(NamedTuple):
+    """What tells most: see :class:`HarmResult`."""
+
+    mark: int
+    met: bool
+    bad_c: float
+    bad_s: float
+    n_c: int
+    n_s: int
+    ratio: float | None
+
+
+def _told(counts: Counts) -> _Told:
+    """Return what has the most evidence of harm by now."""
+    n_c, n_s = int(counts.n_c.sum()), int(counts.n_s.sum())
+    evidence = log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, RATIOS)[:, -1:]
+    mark = int(np.argmax(evidence)) if evidence.size else 0
+    if (clients := counts.clients) is not None and evidence.size:
+        met = clients.log_e(1.0, RATIOS)[:, -1]
+        if met.max() >= evidence.max():
+            mark = int(np.argmax(met))
+            bad_c, bad_s = float(clients.met_c[mark].sum()), float(clients.met_s[mark].sum())
+            expected = clients.expected(mark)
+            return _Told(mark, True, bad_c, bad_s, n_c, n_s, bad_c / expected if expected else None)
+    bad_c, bad_s = float(counts.bad_c[mark].sum()), float(counts.bad_s[mark].sum())
+    ratio = (bad_c / n_c) / (bad_s / n_s) if n_c and n_s and bad_s else None
+    return _Told(mark, False, bad_c, bad_s, n_c, n_s, ratio)
 
 
 def _first(hits: NDArray[np.bool_]) -> int | None:
@@ -217,18 +241,27 @@ def _first(hits: NDArray[np.bool_]) -> int | None:
 def _sentence(result: HarmResult, spec: HarmSpec) -> str:
     """Say in one sentence why the verdict is what it is."""
     does = spec.does[min(result.mark, len(spec.does) - 1)]
-    seen = f"{_count(result.bad_c)} of {result.n_c:,} against {_count(result.bad_s)} of {result.n_s:,}"
+    seen, often = _seen(result)
     if result.verdict == "harm":
-        times = f"{result.ratio:.2f} times as often as stable" if result.ratio else "and stable does not"
+        times = f"{result.ratio:.2f} times as {often}" if result.ratio else "and stable does not"
         return f"harm: the canary {does} {times} ({seen}); decided at look {(result.decided or 0) + 1}"
     if result.verdict == "safe":
-        return f"safe: the canary {does} less than {spec.max_ratio:g} times as often as stable ({seen})"
+        return f"safe: the canary {does} less than {spec.max_ratio:g} times as {often} ({seen})"
     if result.hold:
-        return f"hold: the canary has {result.n_c:,} of the {spec.min_requests:,} rows that a verdict needs"
+        return f"hold: the canary has {result.requests:,} of the {spec.min_requests:,} rows that a verdict needs"
     return (
         f"continue: neither shown yet ({seen}); evidence of harm {odds(result.log_e_harm)}, "
         f"of safety {odds(result.log_e_safe)}, needed {odds(result.log_needed)}"
     )
+
+
+def _seen(result: HarmResult) -> tuple[str, str]:
+    """Return the counts in words, and as what they compare with stable."""
+    if result.met:
+        both = f"{_count(result.bad_c)} clients against {_count(result.bad_s)}, each counted once a step"
+        return both, "often as stable, for its share of the clients"
+    seen = f"{_count(result.bad_c)} of {result.n_c:,} against {_count(result.bad_s)} of {result.n_s:,}"
+    return seen, "often as stable"
 
 
 def _count(badness: float) -> str:

@@ -95,11 +95,13 @@ def analyse(counts: Counts, spec: ThresholdSpec) -> ThresholdResult:
     """
     bad, n = np.cumsum(counts.bad_c[0]), np.cumsum(counts.n_c)
     low, high = rate_bounds(bad, n, spec.alpha)
-    enough = n >= spec.min_requests
+    asked = np.cumsum(counts.requests)
+    enough = asked >= spec.min_requests
     above, below = np.flatnonzero(enough & (low > spec.max_rate)), np.flatnonzero(enough & (high < spec.max_rate))
     verdict: Verdict = "harm" if above.size else "safe" if below.size else "continue"
     at = int(above[0]) if above.size else int(below[0]) if below.size else None
     total, events = (int(n[-1]), float(bad[-1])) if n.size else (0, 0.0)
+    seen = int(asked[-1]) if asked.size else 0
     rate = Estimate(
         events / total if total else None,
         float(low[-1]) if total else None,
@@ -109,18 +111,18 @@ def analyse(counts: Counts, spec: ThresholdSpec) -> ThresholdResult:
     )
     return ThresholdResult(
         verdict=verdict,
-        text=_sentence(verdict, rate, total, spec),
+        text=_sentence(verdict, rate, total, seen, spec),
         rate=rate,
-        hold=total < spec.min_requests,
+        hold=seen < spec.min_requests,
         bad=events,
         n=total,
         decided=at,
     )
 
 
-def _sentence(verdict: Verdict, rate: Estimate, n: int, spec: ThresholdSpec) -> str:
-    if n < spec.min_requests:
-        return f"hold: {n:,} of the {spec.min_requests:,} rows that a verdict needs"
+def _sentence(verdict: Verdict, rate: Estimate, n: int, asked: int, spec: ThresholdSpec) -> str:
+    if asked < spec.min_requests or rate.value is None:
+        return f"hold: {asked:,} of the {spec.min_requests:,} rows that a verdict needs"
     seen = f"{rate.value:.2%} of {n:,} rows, surely within {rate.low:.2%} to {rate.high:.2%}"
     relation = {"harm": "above", "safe": "below", "continue": "not yet told apart from"}[verdict]
     return f"{verdict}: {relation} the limit of {spec.max_rate:.2%} ({seen})"

@@ -1,8 +1,9 @@
 """Simulated rollouts, judged by the product's own tests: ``rollout_simulation.py [rollouts]``.
 
 How many harmless canaries are rolled back, familywise over errors, latency and quality, in steady, bursty and troubled
-traffic; how soon a harmful one is caught and how many bad answers it gave by then; and what one would get from a test
-that may not be repeated. Thirty looks, weights 5, 25 and 50 % for ten looks each, alpha 0.05 shared by three checks.
+traffic, and with clients that stick to a version and differ among each other; how soon a harmful one is caught and how
+many bad answers it gave by then; and what one would get from a test that may not be repeated, or that counts requests
+where clients stick. Thirty looks, weights 5, 25 and 50 % for ten looks each, alpha 0.05 shared by three checks.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlops_tui.stats.clients import Clients
 from mlops_tui.stats.harm import Counts, evidence_of_harm
 
 LOOKS, ALPHA, CHECKS, LEAST = 30, 0.05, 3, 200
+PART = 200
+"""Rollouts of sticky clients that are simulated at once."""
 NEEDED = np.log(CHECKS / ALPHA)
 WEIGHTS = np.repeat([0.05, 0.25, 0.5], 10)
 LATENCIES = np.array([0.5, 0.25, 0.15, 0.05, 0.04, 0.01])
@@ -110,7 +114,7 @@ def counts(check: str, canary: np.ndarray, both: np.ndarray, n_c: np.ndarray, n:
 
 def rolled_back(found: dict[str, Counts]) -> tuple[np.ndarray, np.ndarray]:
     """Return which rollouts were rolled back, and at which look (the number of looks where none was)."""
-    hits = [(evidence_of_harm(one) > NEEDED) & (np.cumsum(one.n_c, axis=-1) >= LEAST) for one in found.values()]
+    hits = [(evidence_of_harm(one) > NEEDED) & (np.cumsum(one.requests, axis=-1) >= LEAST) for one in found.values()]
     any_hit = np.logical_or.reduce(hits)
     back = any_hit.any(axis=-1)
     return back, np.where(back, any_hit.argmax(axis=-1), LOOKS)
@@ -167,6 +171,154 @@ def peeking(traffic: Traffic, rollouts: int, rng: np.random.Generator) -> float:
     return float(((z > 1.645) & (n_c >= LEAST)).any(axis=-1).mean())
 
 
+class Crowd(NamedTuple):
+    """Clients that stick to a version.
+
+    Args:
+        clients: how many there are.
+        worst: share of them that is troubled.
+        error: share of the requests that fail: of the usual clients, of the troubled ones.
+        slow: share of the requests that are slow; likewise.
+        wrong: share of the predictions that are wrong; likewise.
+        even: they ask equally often; else as in Zipf's law, a few of them most of the time.
+    """
+
+    clients: int
+    worst: float = 0.05
+    error: tuple[float, float] = (0.0005, 0.2)
+    slow: tuple[float, float] = (0.05, 0.5)
+    wrong: tuple[float, float] = (0.1, 0.6)
+    even: bool = True
+
+
+def crowds(
+    crowd: Crowd, rollouts: int, rng: np.random.Generator, per_look: float = 1200, ratio: float = 1.0, only: str = ""
+) -> tuple[dict[str, Counts], dict[str, Counts]]:
+    """Return what looks see of clients that the router draws by their keys, and of their requests one by one.
+
+    Args:
+        crowd: the clients.
+        rollouts: how many.
+        rng: draws.
+        per_look: requests a look on average.
+        ratio: errors of the canary against stable's; 1: harmless.
+        only: the check that is looked at; empty: all three.
+    """
+    size = (rollouts, crowd.clients)
+    troubled = rng.random(size) < crowd.worst
+    often = np.ones(size) if crowd.even else rng.permuted(np.broadcast_to(1 / np.arange(1, size[1] + 1), size), axis=1)
+    often = often * per_look / often.sum(axis=1, keepdims=True)
+    place = rng.random(size)
+    marks = {"error": [crowd.error], "latency": [(0.5, 0.8), crowd.slow], "wrong": [crowd.wrong]}
+    books = {check: [_Book(size) for _ in of] for check, of in marks.items() if not only or check == only}  # one a mark
+    looks: dict[str, list[tuple[np.ndarray, ...]]] = {check: [] for check in books}
+    plain: dict[str, list[tuple[np.ndarray, ...]]] = {check: [] for check in books}
+    asked_before = np.zeros(size, bool)
+    for look, weight in enumerate(WEIGHTS):
+        if look and weight != WEIGHTS[look - 1]:
+            asked_before[:] = False
+            for book in (one for of in books.values() for one in of):
+                book.next_step(WEIGHTS[look - 1])
+        canary, n = place < weight, rng.poisson(often)
+        opens = (n > 0) & ~asked_before
+        asked_before |= n > 0
+        for check, of in books.items():
+            parts = []
+            for book, (usual, worst) in zip(of, marks[check], strict=True):
+                p = np.where(troubled, worst, usual) * np.where(canary & (check == "error"), ratio, 1.0)
+                bad = rng.binomial(n, np.minimum(p, 1.0))
+                first = opens & (rng.random(size) * np.maximum(n, 1) < bad)  # each request is as likely the first
+                parts.append(book.looked(canary, opens, first, bad, weight))
+            n_c = (n * canary).sum(axis=1)
+            looks[check].append((np.stack([one for one, _ in parts]), n_c))
+            plain[check].append((np.stack([one for _, one in parts]), n_c, (n * ~canary).sum(axis=1)))
+    return {c: _by_clients(of) for c, of in looks.items()}, {c: _by_requests(of) for c, of in plain.items()}
+
+
+class _Book:
+    """Which clients a check has counted at one mark, as ``deploy.rollout.clients`` keeps them."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.met_now, self.asked_now = np.zeros(size, bool), np.zeros(size, bool)
+        self.spent = {"first": np.zeros(size, bool), "met": np.zeros(size, bool)}
+        self.last = {"first": np.zeros(size), "met": np.zeros(size)}  # weight of the step of the last time on stable
+        self.side = np.zeros(size, bool)
+
+    def next_step(self, weight: float) -> None:
+        for name, now in (("first", self.asked_now), ("met", self.met_now)):
+            self.spent[name] |= now & self.side
+            self.last[name] = np.where(now & ~self.side, weight, self.last[name])
+            now[:] = False
+
+    def looked(
+        self, canary: np.ndarray, opens: np.ndarray, first: np.ndarray, bad: np.ndarray, weight: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return counts of clients, [part, of, rollouts], and of requests, [side, rollouts].
+
+        Parts are the weights at which clients were last counted on stable; of them first bad c, s, clients c, s, met
+        c, s.
+        """
+        self.side = canary
+        met = (bad > 0) & ~self.met_now
+        parts = []
+        for before in (0.0, *np.unique(WEIGHTS)[:-1]):
+            here = opens & ~self.spent["first"] & (self.last["first"] == before)
+            came = met & ~self.spent["met"] & (self.last["met"] == before)
+            sides = (canary, ~canary)
+            parts.append(
+                [(mask & side).sum(axis=1) for mask in (here & first, here, came) for side in sides]
+                + [np.full(len(canary), (weight - before) / (1 - before) if before < weight else 0.0)]
+            )
+        self.met_now |= met
+        self.asked_now |= opens
+        return np.array(parts), np.stack([(bad * canary).sum(axis=1), (bad * ~canary).sum(axis=1)])
+
+
+def _by_clients(looks: list[tuple[np.ndarray, ...]]) -> Counts:
+    """Return looks in columns; each part is a look, and the canary's requests count with the last of them."""
+    marks, parts = looks[0][0].shape[:2]
+    table = np.stack([one for one, _ in looks])  # looks, marks, parts, of, rollouts
+    table = table.transpose(3, 1, 4, 0, 2).reshape(7, marks, -1, len(looks) * parts)
+    n = np.zeros((table.shape[2], len(looks), parts))
+    n[..., -1] = np.stack([n_c for _, n_c in looks], axis=1)
+    first_c, first_s, n_c, n_s, met_c, met_s, chance = table
+    clients = Clients(met_c, met_s, chance[0], n.reshape(len(n), -1))
+    return Counts(first_c, first_s, n_c[0], n_s[0], clients)
+
+
+def _by_requests(looks: list[tuple[np.ndarray, ...]]) -> Counts:
+    bad = np.stack([one for one, _, _ in looks])  # looks, marks, side, rollouts
+    n_c, n_s = (np.stack([look[i] for look in looks], axis=1) for i in (1, 2))
+    return Counts(bad[:, :, 0].transpose(1, 2, 0), bad[:, :, 1].transpose(1, 2, 0), n_c, n_s)
+
+
+def sticky_harmless(crowd: Crowd, rollouts: int, seed: int) -> tuple[int, int]:
+    """Return how many harmless rollouts of sticky clients are rolled back, and how many if requests were counted."""
+    back = by_requests = 0
+    for part in range(-(-rollouts // PART)):
+        found, plain = crowds(crowd, min(PART, rollouts - PART * part), np.random.default_rng([seed, part]))
+        back += int(rolled_back(found)[0].sum())
+        by_requests += int(rolled_back(plain)[0].sum())
+    return back, by_requests
+
+
+def sticky_harmful(crowd: Crowd, ratio: float, rollouts: int, seed: int, per_look: float = 1200) -> Caught:
+    """Return how a canary that fails ``ratio`` times as often for each client is caught; see :func:`harmful`."""
+    backs, ats, served = [], [], []
+    for part in range(-(-rollouts // PART)):
+        rng = np.random.default_rng([seed, part])
+        found, plain = crowds(crowd, min(PART, rollouts - PART * part), rng, per_look, ratio, "error")
+        back, at = rolled_back(found)
+        at = np.minimum(at // (found["error"].n_c.shape[-1] // LOOKS), LOOKS)
+        bad = np.cumsum(plain["error"].bad_c[0], axis=-1)
+        backs.append(back), ats.append(at)
+        served.append(np.take_along_axis(bad, np.minimum(at, LOOKS - 1)[:, None], -1)[:, 0])
+    back, at, bad = map(np.concatenate, (backs, ats, served))
+    if not back.any():
+        return Caught(0.0, (np.nan, np.nan), (np.nan, np.nan))
+    return Caught(float(back.mean()), *(tuple(np.quantile(of[back], [0.5, 0.95])) for of in (at + 1, bad)))
+
+
 def in_parts(rollouts: int, seed: int, traffic: Traffic) -> tuple[int, dict[str, int]]:
     """Return how many of so many harmless canaries were rolled back, and by which check alone; 1,000 at a time."""
     k, alone = 0, dict.fromkeys(("error", "latency", "wrong"), 0)
@@ -208,6 +360,38 @@ def main() -> None:
             slow(STEADY, factor, rollouts // 4, rng),
             "requests",
         )
+    sticky(max(400, rollouts // 10))
+
+
+def sticky(rollouts: int) -> None:
+    """Print what is found where clients stick to a version."""
+    print(f"clients stick to a version, 20 requests/s, a look a minute; {rollouts:,} rollouts each")
+    for words, crowd in (
+        ("2,000, 5 % fail often", Crowd(2000)),
+        ("2,000 as in Zipf's law, 5 %", Crowd(2000, even=False)),
+        ("200, 5 % fail often", Crowd(200)),
+        ("200 as in Zipf's law, 5 %", Crowd(200, even=False)),
+        ("200, 5 % fail nearly always", Crowd(200, error=(0.0005, 0.9))),
+    ):
+        began = time.perf_counter()
+        back, naive = sticky_harmless(crowd, rollouts, 2026)
+        print(
+            f"  harmless, {words:28} rolled back {100 * back / rollouts:.2f} %, at 95 % confidence "
+            f"≤ {100 * upper(back, rollouts):.2f} %; by their requests it would be {100 * naive / rollouts:.0f} %   "
+            f"[{time.perf_counter() - began:.0f} s]"
+        )
+    alike = (0.01, 0.01)
+    for words, crowd, ratio in (
+        ("errors 2 × for all of 20,000 clients, 1 %", Crowd(20_000, error=alike), 2.0),
+        ("errors 2 × for all of 2,000 clients, 1 %", Crowd(2000, error=alike), 2.0),
+        ("errors 2 × for all of 2,000 in Zipf's law, 1 %", Crowd(2000, error=alike, even=False), 2.0),
+        ("errors 2 × for all of 200 clients, 1 %", Crowd(200, error=alike), 2.0),
+        ("errors 5 × for all of 200 clients, 1 %", Crowd(200, error=alike), 5.0),
+        ("errors 2 × for all of 2,000 clients, 20 %", Crowd(2000, error=(0.2, 0.2)), 2.0),
+        ("errors 2 × for 2,000, 5 % of them fail often", Crowd(2000), 2.0),
+        ("errors 30 % for 2,000 instead of 1 %", Crowd(2000, error=alike), 30.0),
+    ):
+        told("  " + words, sticky_harmful(crowd, ratio, max(200, rollouts // 4), 11), "bad answers")
 
 
 def told(words: str, caught: Caught, served: str) -> None:

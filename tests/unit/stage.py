@@ -110,8 +110,9 @@ class Stage:
     # Traffic.
 
     def answer(
-        self, deployment, no, scores, *, status=0, shadow=False, chosen=False, ids=None, features=None, at=None, rows=1
-    ):
+        self, deployment, no, scores, *, status=0, shadow=False, chosen=False, ids=None, features=None, at=None, rows=1,
+        clients=None,
+    ):  # fmt: skip
         """Have a revision answer one request a score (or requests of so many rows) and return the request ids."""
         scores = np.asarray(scores, np.float32)
         requests = -(-len(scores) // rows)
@@ -137,11 +138,12 @@ class Stage:
             next_offset=0,
             torn=0,
             corrupt=[],
+            client=np.zeros(requests, np.int64) if clients is None else np.asarray(clients, np.int64),
         )
         self._take(lambda ctx: inference.predictions(ctx, deployment, batch))
         return ids
 
-    def fail(self, deployment, no, count):
+    def fail(self, deployment, no, count, clients=None):
         """Have a revision fail on so many requests before they had rows."""
         none = np.empty(0, np.int64)
         batch = Batch(
@@ -160,6 +162,7 @@ class Stage:
             next_offset=0,
             torn=0,
             corrupt=[],
+            client=np.zeros(count, np.int64) if clients is None else np.asarray(clients, np.int64),
         )
         self.sent += count
         self._take(lambda ctx: inference.predictions(ctx, deployment, batch))

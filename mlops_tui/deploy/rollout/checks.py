@@ -65,7 +65,7 @@ def _harm(check: Harm, at: Scale | None, counts: Counts, alpha: float, least: in
         bad_stable=told.bad_s,
         n_stable=told.n_s,
         hold=told.hold,
-        mark=told.mark,
+        mark=told.mark + len(counts.bad_c) * told.met,
     )
 
 
@@ -96,7 +96,7 @@ def _drift(check: Drift, at: Scale | None, counts: Counts, alpha: float, least: 
     gaps = np.abs(counts.bad_c.sum(axis=1) / max(1, n_c) - counts.bad_s.sum(axis=1) / max(1, n_s))
     mark = int(np.argmax(gaps))
     needed, most = math.log(1 / alpha), float(path.max(initial=0.0))
-    drifts = n_c >= least and most > needed and gaps[mark] >= check.max
+    drifts = counts.requests.sum() >= least and most > needed and gaps[mark] >= check.max
     above = f"{counts.bad_c[mark].sum() / max(1, n_c):.1%} of the scores are above {at.marks[mark]:.3g}"
     against = f"{counts.bad_s[mark].sum() / max(1, n_s):.1%} of stable's"
     word = "drift" if drifts else "continue"

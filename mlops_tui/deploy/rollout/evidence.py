@@ -92,7 +92,7 @@ def reach(session: Session, table: str, mark: int) -> int:
 _SAME = """l.deployment_id = i.deployment_id AND l.request_id = i.request_id AND l."row" = i."row\""""
 _JUDGED = f"i.status IN ({OK}, {FALLBACK}) AND isfinite(i.score)"
 _SHOWN = """i.deployment_id, i.revision_no, i.shadow, i.status, epoch_us(i.ts) AS ts_us, i.score,
-    i.chosen, hash(i.request_id) AS request"""
+    i.chosen, i.client, hash(i.request_id) AS request"""
 _LATE = f"""
     WITH first AS (SELECT deployment_id, request_id, "row", arg_min(truth, (seq, ts)) AS truth, min(ts) AS known
                    FROM label WHERE seq > $l AND seq <= $l_end GROUP BY ALL),

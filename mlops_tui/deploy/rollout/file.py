@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -10,9 +11,11 @@ import msgspec
 import yaml
 
 from mlops_tui.contracts.rollout import StartRollout
-from mlops_tui.contracts.rollout_file import Part, RolloutFile, Spec, Step, seconds
+from mlops_tui.contracts.rollout_file import Part, RolloutFile, Spec, Step, StickBy, seconds
 from mlops_tui.core.errors import BadInput
+from mlops_tui.serving.traffic.sticky import FIELD
 
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 LONGEST = 100_000
 """Characters of a file."""
 SEE = "mlops rollout schema"
@@ -179,10 +182,24 @@ def filled(spec: Spec) -> Spec:
     if spec.strategy == "ab":
         shared = steps or (Step(weight=USUAL["ab"][0]),)
         steps = shared if any(one.approve for one in shared) else (*shared, Step(approve="a winner"))
+    sticky = _sticky(spec.sticky)
     _check_steps(spec.strategy, steps)
     _check_durations(spec, steps)
     warmup = spec.warmup if spec.warmup is not None else WARMUP if spec.strategy == "blue-green" else 0
-    return msgspec.structs.replace(spec, steps=steps, warmup=warmup)
+    return msgspec.structs.replace(spec, steps=steps, warmup=warmup, sticky=sticky)
+
+
+def _sticky(said: str | StickBy) -> str:
+    """Return what clients stick by in a word, as routes have it (:mod:`mlops_tui.serving.traffic.sticky`)."""
+    if isinstance(said, StickBy):
+        if bool(said.header) == bool(said.field):
+            raise BadInput("sticky says " + ("header and field" if said.header else "neither"), "one of them", SEE)
+        said = said.header or FIELD + said.field
+    if (said.startswith(FIELD) and said.strip() != FIELD) or not said or _HEADER.fullmatch(said):
+        return said
+    raise BadInput(
+        f"clients cannot stick by {said!r}", "that is no header's name", f"a field of the request: {FIELD}customer_id"
+    )
 
 
 def _check_steps(strategy: str, steps: tuple[Step, ...]) -> None:

@@ -30,6 +30,7 @@ def predictions(ctx: Context, deployment: str, batch: Batch) -> None:
         "status": batch.status[which].astype(np.int32),
         "shadow": (batch.flags[which] & SHADOW) != 0,
         "chosen": (batch.flags[which] & CHOSEN) != 0,
+        "client": batch.client[which],
         "score": _padded(batch.outputs[:, :1] if batch.outputs.shape[1] else np.empty((0, 1)), len(which))[:, 0],
     }
     if batch.features.shape[1]:

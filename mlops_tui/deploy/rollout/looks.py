@@ -7,6 +7,7 @@ nothing twice and leaves nothing out, and a look costs what is new, however long
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,12 @@ from mlops_tui.contracts.rollout import Check
 from mlops_tui.contracts.rollout_file import Spec
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import Conflict
-from mlops_tui.deploy.rollout import checks
+from mlops_tui.deploy.rollout import checks, clients
+from mlops_tui.deploy.rollout.machine import sticky_of
 from mlops_tui.deploy.rollout.series import Count, Scale, Series, count, measure, newest, scale, series_of, windows
 from mlops_tui.door import House
+from mlops_tui.serving.traffic.sticky import by_id
+from mlops_tui.stats.clients import Clients
 from mlops_tui.stats.harm import Counts
 from mlops_tui.store.session import Session
 
@@ -29,7 +33,8 @@ READ_S = 60.0
 class Log(NamedTuple):
     """The looks at one series so far, in columns: steps (looks,), badness (marks, looks) and units (looks,) added.
 
-    ``upto`` is the last batch that they counted.
+    ``upto`` is the last batch that they counted. Where clients stick to a version, ``chance`` and ``requests`` (looks,)
+    are there too, and badness has the clients that met a bad request below the first requests' (2 × marks, looks).
     """
 
     upto: int
@@ -38,31 +43,45 @@ class Log(NamedTuple):
     n_c: NDArray[np.float64]
     bad_s: NDArray[np.float64]
     n_s: NDArray[np.float64]
+    chance: NDArray[np.float64] | None = None
+    requests: NDArray[np.float64] | None = None
 
     @property
     def counts(self) -> Counts:
         """What the test takes."""
-        return Counts(self.bad_c, self.bad_s, self.n_c, self.n_s)
+        if self.chance is None or self.requests is None:
+            return Counts(self.bad_c, self.bad_s, self.n_c, self.n_s)
+        (bad_c, met_c), (bad_s, met_s) = (np.split(bad, 2) for bad in (self.bad_c, self.bad_s))
+        return Counts(bad_c, bad_s, self.n_c, self.n_s, Clients(met_c, met_s, self.chance, self.requests))
 
     def plus(self, step: int, new: Count, upto: int) -> Log:
         """Return the log with one look more."""
+        bad_c, bad_s, more = new.bad_c, new.bad_s, {}
+        if self.chance is not None and self.requests is not None:
+            nobody = np.zeros(len(bad_c))
+            bad_c = np.concatenate([bad_c, nobody if new.met_c is None else new.met_c])
+            bad_s = np.concatenate([bad_s, nobody if new.met_s is None else new.met_s])
+            asked = new.n_c if new.requests is None else new.requests
+            more = {"chance": np.append(self.chance, new.chance), "requests": np.append(self.requests, asked)}
         return Log(
             upto,
             np.append(self.steps, step),
-            np.column_stack([self.bad_c, new.bad_c]),
+            np.column_stack([self.bad_c, bad_c]),
             np.append(self.n_c, new.n_c),
-            np.column_stack([self.bad_s, new.bad_s]),
+            np.column_stack([self.bad_s, bad_s]),
             np.append(self.n_s, new.n_s),
+            **more,
         )
 
 
 class Seen(NamedTuple):
-    """A series with its marks and looks, and how many of the looks are new."""
+    """A series with its marks and looks, how many of the looks are new, and the clients that these counted."""
 
     series: Series
     at: Scale | None
     log: Log
     new: int
+    clients: dict[str, NDArray[Any]]
 
 
 def take(house: House, row: dict[str, Any], spec: Spec) -> list[Check]:
@@ -77,7 +96,7 @@ def take(house: House, row: dict[str, Any], spec: Spec) -> list[Check]:
         spec: what was asked for.
     """
     _fix_scales(house, row, spec)
-    seen = house.read(lambda s: [_newest(s, row, series) for series in series_of(spec)], READ_S)
+    seen = house.read(lambda s: [_newest(s, row, series, by_client(spec)) for series in series_of(spec)], READ_S)
     found = checks.judged(spec, row["step"], {one.series.name: (one.at, one.log.counts) for one in seen})
     fresh = [one for one in seen if one.new]
     if fresh:
@@ -90,7 +109,7 @@ def judged(session: Session, row: dict[str, Any], spec: Spec) -> list[Check]:
     seen = {}
     for series in series_of(spec):
         at = scale(session, row, series)
-        seen[series.name] = (at, earlier(session, row["id"], series.name, _marks(at)).counts)
+        seen[series.name] = (at, earlier(session, row["id"], series.name, _marks(at), by_client(spec)).counts)
     return checks.judged(spec, row["step"], seen)
 
 
@@ -110,31 +129,51 @@ def _fix_scales(house: House, row: dict[str, Any], spec: Spec) -> None:
         house.store.write(write)
 
 
-def _newest(session: Session, row: dict[str, Any], series: Series) -> Seen:
+def by_client(spec: Spec) -> bool:
+    """Tell whether clients stick to a version, so that they are what is counted and not their requests."""
+    said = sticky_of(spec)
+    return said is not None and not by_id(said)
+
+
+def _newest(session: Session, row: dict[str, Any], series: Series, sticky: bool) -> Seen:
     """Return the looks at a series, with one more for each step that brought something."""
     at = scale(session, row, series)
-    log = earlier(session, row["id"], series.name, _marks(at))
+    log = earlier(session, row["id"], series.name, _marks(at), sticky)
     if at is None:
-        return Seen(series, None, log, 0)
+        return Seen(series, None, log, 0, {})
     before, upto = len(log.steps), newest(session, series)
-    for step, added in sorted(count(session, row, series, at, windows(session, row), (log.upto, upto)).items()):
+    shown, batches = windows(session, row), (log.upto, upto)
+    found = clients.count(session, row, series, at, shown, batches) if sticky else clients.Counted([], {})
+    plain = [window for window in shown if not (sticky and window.drawn)]
+    looks = [*found.looks, *count(session, row, series, at, plain, batches).items()]
+    for step, added in sorted(looks, key=lambda look: look[0]):
         log = log.plus(step, added, upto)
-    return Seen(series, at, log, len(log.steps) - before)
+    return Seen(series, at, log, len(log.steps) - before, found.seen)
 
 
-def earlier(session: Session, rollout: str, event: str, marks: int = 1) -> Log:
-    """Return the looks so far: the store has totals, the test takes what each look added."""
+def earlier(session: Session, rollout: str, event: str, marks: int = 1, sticky: bool = False) -> Log:
+    """Return the looks so far: the store has totals, the test takes what each look added.
+
+    Args:
+        session: of the store.
+        rollout: its id.
+        event: name of the series.
+        marks: how many it has.
+        sticky: clients are counted.
+    """
     rows = session.rows(
         """SELECT upto, step, n_canary, n_stable, coalesce(marks_canary, [bad_canary]),
-             coalesce(marks_stable, [bad_stable])
+             coalesce(marks_stable, [bad_stable]), coalesce(chance, 'NaN'::DOUBLE), coalesce(requests, n_canary)
            FROM rollout_look WHERE rollout_id = ? AND event = ? ORDER BY look""",
         [rollout, event],
     )
     if not rows:
-        nothing = np.zeros((marks, 0))
-        return Log(0, np.zeros(0, np.int64), nothing, np.zeros(0), nothing, np.zeros(0))
-    upto, steps, n_c, n_s, bad_c, bad_s = (np.array(column) for column in zip(*rows, strict=True))
-    return Log(int(upto.max()), steps, _added(bad_c.T), _added(n_c), _added(bad_s.T), _added(n_s))
+        nothing, none = np.zeros((2 * marks if sticky else marks, 0)), np.zeros(0)
+        more = {"chance": none, "requests": none} if sticky else {}
+        return Log(0, np.zeros(0, np.int64), nothing, none, nothing, none, **more)
+    upto, steps, n_c, n_s, bad_c, bad_s, chance, asked = (np.array(column) for column in zip(*rows, strict=True))
+    more = {"chance": chance, "requests": _added(asked)} if sticky else {}
+    return Log(int(upto.max()), steps, _added(bad_c.T), _added(n_c), _added(bad_s.T), _added(n_s), **more)
 
 
 def _added(totals: NDArray[Any]) -> NDArray[np.float64]:
@@ -158,6 +197,7 @@ def _keep(house: House, row: dict[str, Any], fresh: list[Seen], found: list[Chec
                 raise Conflict(f"a look at {one.series.name} was already counted", "another agent looks, too")
             for look in range(known, len(one.log.steps)):
                 session.insert("rollout_look", rollout_id=row["id"], look=look, ts_us=now, **_record(one, look, found))
+            clients.keep(session, row["id"], one.series, one.clients)
 
     house.store.write(write)
     house.touch("rollout", row["id"], row["tenant"])
@@ -177,6 +217,8 @@ def _record(seen: Seen, look: int, found: list[Check]) -> dict[str, Any]:
         "n_canary": int(log.n_c[upto].sum()),
         "bad_stable": bad_s[mark],
         "n_stable": int(log.n_s[upto].sum()),
+        "chance": None if log.chance is None or isnan(log.chance[look]) else float(log.chance[look]),
+        "requests": None if log.requests is None else int(log.requests[upto].sum()),
         "marks_canary": bad_c,
         "marks_stable": bad_s,
         "log_e_harm": check.log_e_harm if check else 0.0,

@@ -121,7 +121,7 @@ def entry(spec: Spec, stable: int, canary: int, step: int) -> Entry:
             Share(no=stable, role="stable", weight=100.0 - weight),
             Share(no=canary, role="shadow" if shown and shown.shadow else "canary", weight=weight),
         ],
-        sticky=spec.sticky or None,
+        sticky=sticky_of(spec),
         lease=weight > 0,
         lease_s=seconds(spec.orphan.after) if spec.orphan and weight > 0 else None,
     )
@@ -140,7 +140,12 @@ def promoted(spec: Spec, stable: int, canary: int) -> Split:
     if not seconds(spec.keep_old):
         return all_to(canary)
     shares = [Share(no=stable, role="stable", weight=0.0), Share(no=canary, role="canary", weight=100.0)]
-    return Split(shares=shares, sticky=spec.sticky or None)
+    return Split(shares=shares, sticky=sticky_of(spec))
+
+
+def sticky_of(spec: Spec) -> str | None:
+    """Return what clients stick by, as routes have it; None when they do not."""
+    return spec.sticky if isinstance(spec.sticky, str) and spec.sticky else None
 
 
 def _shows(spec: Spec, step: int) -> Step | None:

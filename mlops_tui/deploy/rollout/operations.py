@@ -18,10 +18,10 @@ from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.rollout import file as rollout_file
 from mlops_tui.deploy.rollout import rollouts
 from mlops_tui.deploy.rollout.gating import differs
-from mlops_tui.deploy.rollout.machine import GOING_BACK
+from mlops_tui.deploy.rollout.machine import GOING_BACK, sticky_of
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
-from mlops_tui.serving.traffic.routing import STICKY_ID
+from mlops_tui.serving.traffic.sticky import FIELD, by_id
 
 
 def refuse_busy(ctx: Context, row: dict[str, Any]) -> None:
@@ -174,11 +174,6 @@ def _warnings(spec: Spec, usual: bool) -> list[str]:
     warnings = []
     if usual and all(one.event != "wrong" for one in spec.analysis.harm):
         warnings.append("no labels have come to it: whether the version predicts worse is not judged (events: wrong)")
-    if spec.sticky and spec.sticky.lower() not in STICKY_ID and spec.steps:
-        warnings.append(
-            f"clients stick to a version by {spec.sticky}: where a few of them make most errors, a version may be "
-            f"rolled back for the clients that it happened to get, more often than alpha says"
-        )
     return warnings
 
 
@@ -192,6 +187,8 @@ def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, An
         changes.insert(
             0, Change(object=f"rollout:{ended['id']}", field="state", before=ended["state"], after=after_state)
         )
+    if (stuck := sticky_of(spec)) is not None:
+        changes.append(Change(object=deployment, field="clients stick by", after=_stick(stuck)))
     for number, step in enumerate(spec.steps, 1):
         wait = f"until proven safe, at most {seconds(step.max):g} s" if step.until else f"{seconds(step.for_):g} s"
         told = f"a person approves: {step.approve}" if step.approve else f"{step.text} for {wait}"
@@ -206,6 +203,14 @@ def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, An
     keep = f"{seconds(spec.keep_old):g} s" if seconds(spec.keep_old) else "unloaded at once"
     changes.append(Change(object=deployment, field="old version kept", after=keep))
     return [*changes, Change(object=f"model_version:{spec.model}", field="digest", after=spec.digest)]
+
+
+def _stick(said: str) -> str:
+    if by_id(said):
+        return "the request's id: each request is drawn by itself"
+    if said.startswith(FIELD):
+        return f"the field {said[len(FIELD) :]} of the request, of several rows by the first; judged client by client"
+    return f"the header {said}; judged client by client"
 
 
 @implements(contract.status)

@@ -8,6 +8,7 @@ when the servers were seen to show its split until the next one was written. Wha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,22 +70,37 @@ class Scale(NamedTuple):
 class Window(NamedTuple):
     """A time in which the servers showed one step's split, in µs; ``until`` is far ahead while they still do.
 
-    In a ``shadow`` window the canary's answers to copies count, else those that clients got.
+    In a ``shadow`` window the canary's answers to copies count, else those that clients got; ``weight`` is the
+    canary's, in per cent.
     """
 
     step: int
     since: int
     until: int
     shadow: bool
+    weight: float = 0.0
+
+    @property
+    def drawn(self) -> bool:
+        """Tell whether the router drew who is whose: not when both answer, or the canary alone."""
+        return not self.shadow and 0 < self.weight < 100
 
 
 class Count(NamedTuple):
-    """What batches brought to one step: badness at each mark and units of canary (c) and stable (s)."""
+    """What batches brought to one step: badness at each mark and units of canary (c) and stable (s).
+
+    Where clients stick to a version, units are their first requests; ``met`` are the clients that met a bad request at
+    each mark, who were drawn for the canary with ``chance``; ``requests`` are the canary's.
+    """
 
     bad_c: NDArray[np.float64]
     n_c: int
     bad_s: NDArray[np.float64]
     n_s: int
+    met_c: NDArray[np.float64] | None = None
+    met_s: NDArray[np.float64] | None = None
+    chance: float = nan
+    requests: int | None = None
 
 
 def series_of(spec: Spec) -> list[Series]:
@@ -117,7 +133,7 @@ def windows(session: Session, row: dict[str, Any]) -> list[Window]:
         """
         SELECT e.step, epoch_us(a.ts),
           (SELECT epoch_us(min(t.ts)) FROM traffic_event t
-           WHERE t.deployment_id = $deployment AND t.seq > e.generation), e.state = 'Shadowing'
+           WHERE t.deployment_id = $deployment AND t.seq > e.generation), e.state = 'Shadowing', e.weight
         FROM rollout_event e
         JOIN (SELECT generation, min(ts) AS ts FROM traffic_ack WHERE deployment_id = $deployment GROUP BY 1) a
           USING (generation)
@@ -125,7 +141,10 @@ def windows(session: Session, row: dict[str, Any]) -> list[Window]:
         """,
         {"deployment": row["deployment_id"], "rollout": row["id"]},
     )
-    return [Window(step, since, 2**62 if until is None else until, shadow) for step, since, until, shadow in rows]
+    return [
+        Window(step, since, 2**62 if until is None else until, shadow, weight)
+        for step, since, until, shadow, weight in rows
+    ]
 
 
 def scale(session: Session, row: dict[str, Any], series: Series) -> Scale | None:
@@ -159,22 +178,23 @@ def measure(session: Session, row: dict[str, Any], series: Series, now: int) -> 
 _OURS = """deployment_id = $deployment AND ts >= make_timestamp($since) AND revision_no IN ($canary, $stable)
       AND (revision_no = $canary OR NOT shadow) AND NOT chosen AND seq <= $upto"""
 _REQUESTS = f"""
-    SELECT revision_no, shadow, ts, {{bad}} FROM inference
+    SELECT revision_no, shadow, ts, seq, client, {{bad}} FROM inference
     WHERE {_OURS} AND seq > $after AND "row" = 0 AND status IN ({OK}, {MODEL_ERROR})"""
 # A failed request is one event, however many rows it had; what stable answered in the canary's place tells nothing
 # of stable, which got requests that are not a sample of its own.
 _ANSWERED = f"""
-    SELECT revision_no, shadow, ts, {{bad}} FROM inference
+    SELECT revision_no, shadow, ts, seq, client, {{bad}} FROM inference
     WHERE {_OURS} AND seq > $after AND "row" = 0 AND status = {OK}"""
 _LABELLED = f"""
     WITH new AS (SELECT * FROM outcome WHERE {_OURS} AND status = {OK} AND seq > $after),
          first AS (SELECT revision_no, shadow, request, min(seq) AS seq FROM new GROUP BY ALL),
          known AS (SELECT revision_no, shadow, request FROM outcome SEMI JOIN first USING (revision_no, shadow, request)
                    WHERE {_OURS} AND status = {OK} AND seq <= $after)
-    SELECT revision_no, shadow, min(ts) AS ts, avg(((score >= 0.5) <> (truth >= 0.5))::INTEGER) AS b0
+    SELECT revision_no, shadow, min(ts) AS ts, seq, any_value(client) AS client,
+      avg(((score >= 0.5) <> (truth >= 0.5))::INTEGER) AS b0
     FROM new SEMI JOIN first USING (revision_no, shadow, request, seq)
     ANTI JOIN known USING (revision_no, shadow, request)
-    GROUP BY revision_no, shadow, request"""
+    GROUP BY revision_no, shadow, request, seq"""
 # Rows of a request go to one version together, so they are one unit; rows that are labelled later than its first have
 # no say any more, or the request would count in two looks.
 
@@ -205,23 +225,12 @@ def count(
         f"""
         WITH w AS (SELECT unnest($steps) AS step, unnest($begins) AS begins, unnest($ends) AS ends,
                      unnest($copies) AS copies),
-             u AS ({_units(series, at)})
+             u AS ({units(series, at)})
         SELECT step, revision_no, count(*), {sums} FROM u
         JOIN w ON epoch_us(u.ts) >= w.begins AND epoch_us(u.ts) < w.ends AND (revision_no = $stable OR shadow = copies)
         GROUP BY ALL
         """,
-        {
-            "deployment": row["deployment_id"],
-            "canary": row["canary_no"],
-            "stable": row["stable_no"],
-            "since": max(at.since, within[0].since),
-            "after": batches[0],
-            "upto": batches[1],
-            "steps": [window.step for window in within],
-            "begins": [window.since for window in within],
-            "ends": [window.until for window in within],
-            "copies": [window.shadow for window in within],
-        },
+        {**questions(row, at, within, batches), "copies": [window.shadow for window in within]},
     )
     seen = {(step, no): (np.array(sums), int(n)) for step, no, n, *sums in found}
     nothing = (np.zeros(marks), 0)
@@ -232,8 +241,25 @@ def count(
     return counted
 
 
-def _units(series: Series, at: Scale) -> str:
-    """Return the query of the units of a series with their badness at each mark."""
+def questions(
+    row: dict[str, Any], at: Scale, within: Sequence[Window], batches: tuple[int, int], since: int | None = None
+) -> dict[str, Any]:
+    """Return the parameters of a query of units; they count ``since`` the first window, or as given."""
+    return {
+        "deployment": row["deployment_id"],
+        "canary": row["canary_no"],
+        "stable": row["stable_no"],
+        "since": max(at.since, within[0].since if since is None else since),
+        "after": batches[0],
+        "upto": batches[1],
+        "steps": [window.step for window in within],
+        "begins": [window.since for window in within],
+        "ends": [window.until for window in within],
+    }
+
+
+def units(series: Series, at: Scale) -> str:
+    """Return the query of a series' requests, with whose they are and how bad at each mark."""
     if series.name == "wrong":
         return _LABELLED
     if not series.column:

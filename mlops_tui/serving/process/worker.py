@@ -39,6 +39,7 @@ from mlops_tui.serving.record.inference_log import InferenceLog, Keeping
 from mlops_tui.serving.tls import Context
 from mlops_tui.serving.traffic.plan import Plan
 from mlops_tui.serving.traffic.routing import Router
+from mlops_tui.serving.traffic.sticky import salt_of
 from mlops_tui.serving.traffic.toggling import switches
 from mlops_tui.serving.transport.front import SWEEP_S, Front
 from mlops_tui.serving.transport.listening import Listening
@@ -216,7 +217,8 @@ class Worker:
                 return
             await self._held.load(routes.models, self._front.late)
             self._columns = [tuple(column) for column in order["columns"]]
-            made = Plan(routes, self._held, self._columns, facts.name, self._log, self._slot)
+            salt = salt_of(self._folder) if routes.sticky and self._log is not None else b""
+            made = Plan(routes, self._held, self._columns, facts.name, self._log, self._slot, salt)
             if plan is not None and order.get("together") and not await self._line.agreed(routes.at, facts.load_s):
                 self._forget()
                 return

@@ -24,7 +24,6 @@ from mlops_tui.serving.traffic.routing import Arm
 class _Parameters(msgspec.Struct):
     binary_data_size: int | None = None
     binary_data: bool | None = None
-    binary_data_output: bool | None = None
     classification: Any = None
 
 
@@ -41,11 +40,17 @@ class _Output(msgspec.Struct):
     parameters: _Parameters | None = None
 
 
+class _Wishes(msgspec.Struct):
+    """The request's own parameters; toggles and stickiness look at others themselves."""
+
+    binary_data_output: bool | None = None
+
+
 class _Request(msgspec.Struct):
     inputs: list[_Input]
     outputs: list[_Output] | None = None
     id: str | None = None
-    parameters: _Parameters | None = None
+    parameters: _Wishes | None = None
 
 
 class _SmallInput(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,6 +100,17 @@ class Inference(msgspec.Struct, eq=False):
             model.position(output.name)
         lookup = model.lookup
         return self.tensors if lookup is None or lookup.key not in self.tensors else lookup.completed(self.tensors)
+
+    def first(self, name: str, model: Model) -> Any:
+        """Return the first value of an input tensor, or of a column of the only one; None when there is none."""
+        given = self.tensors.get(name)
+        if given is not None:
+            return given.ravel()[0] if given.size else None
+        only = next(iter(self.tensors.values()), None)
+        if name in model.features and only is not None and only.ndim == 2 and len(only):
+            at = model.features.index(name)
+            return only[0, at] if len(self.tensors) == 1 and at < only.shape[1] else None
+        return None
 
     def answer(self, arm: Arm, results: Results, ident: str, fallback: bool) -> Answer:
         """Return the answer, with every output of the model or those that were asked for."""

@@ -18,7 +18,10 @@ _TEXT = """Open Inference Protocol v2 and MLflow's scoring protocol.
 Requests of one to three rows are described; more are taken likewise, up to the limit of the body's size. Bodies may be
 compressed (Content-Encoding gzip or deflate), and so may answers (Accept-Encoding). The binary tensor data extension
 is served both ways: application/octet-stream with Inference-Header-Content-Length. A request's id comes back, also
-from the header X-Request-Id."""
+from the header X-Request-Id.
+
+Where clients stick to a version by a field, it is looked for in `parameters` (`params` of /invocations), the input or
+column of that name, and the model's features; of several rows the first one decides for the request."""
 
 
 def document(name: str, routers: Mapping[str, Router], shelf: Sequence[str], token: bool) -> Schema:

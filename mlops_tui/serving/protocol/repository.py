@@ -126,5 +126,8 @@ class _Nothing:
     def feed(self, model: Any) -> Any:
         raise NotImplementedError
 
+    def first(self, name: str, model: Any) -> Any:
+        raise NotImplementedError
+
     def answer(self, *given: Any) -> Any:
         raise NotImplementedError

@@ -26,6 +26,12 @@ _LIMITS: dict[int, Schema] = {
     8: {"minimum": -sys.float_info.max, "maximum": sys.float_info.max},
 }
 TEXT: Schema = {"type": "string"}
+_PARAMETERS: Schema = {
+    "type": ["object", "null"],
+    "properties": {"binary_data_output": {"enum": [False, None]}},
+    "additionalProperties": {"type": ["string", "number", "boolean"]},
+    "description": "what toggles look at and clients may stick to a version by, e.g. customer_id",
+}
 _KEY: Schema = {"type": ["string", "integer"]}
 _KEYS: dict[str, Schema] = {"BYTES": TEXT, "INT64": {"type": "integer", "minimum": 0, "maximum": 2**31}}
 _TENSOR: Schema = {
@@ -41,7 +47,7 @@ def inference(model: Model) -> Schema:
         {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}} for name in model.output_names
     ]
     asked = {"type": ["array", "null"], "maxItems": 1, "items": {"anyOf": outputs}}
-    common = {"id": {"type": ["string", "null"], "maxLength": MAX_ID}, "outputs": asked}
+    common = {"id": {"type": ["string", "null"], "maxLength": MAX_ID}, "outputs": asked, "parameters": _PARAMETERS}
     given = [inputs for rows in _ROWS if (inputs := _inputs(model, rows)) is not None]
     if model.lookup is not None:
         given += [_tensors([_tensor(model.lookup.key, kind, (1,), value)]) for kind, value in _KEYS.items()]

@@ -83,6 +83,20 @@ class Invocation:
             return _records(body.dataframe_records, model)
         return _tensors(bytes(body.inputs) or bytes(body.instances), model, by_row=not body.inputs)
 
+    def first(self, name: str, model: Model) -> Any:
+        """Return the value of a column, or of a named input, in the first row; None when there is none."""
+        body = self._body
+        if body.dataframe_records is not None:
+            return body.dataframe_records[0].get(name) if body.dataframe_records else None
+        split = body.dataframe_split
+        if split is None:
+            return _first_of(bytes(body.inputs) or bytes(body.instances), name)
+        columns = [str(one) for one in split.columns] if split.columns is not None else list(model.features)
+        rows = _quietly(bytes(split.data))
+        row = rows[0] if isinstance(rows, list) and rows else None
+        at = columns.index(name) if name in columns else -1
+        return row[at] if isinstance(row, list) and 0 <= at < len(row) else None
+
     def answer(self, arm: Arm, results: Results, ident: str, fallback: bool) -> Answer:
         """Return ``{"predictions": …}``: the values of the only output, or of each by its name."""
         values = [r.tolist() if r.dtype.kind == "O" else np.ascontiguousarray(r) for r in results]
@@ -92,6 +106,25 @@ class Invocation:
             marks = (*marks, (b"x-mlops-fallback", b"true"))
         text = orjson.dumps({"predictions": said}, option=orjson.OPT_SERIALIZE_NUMPY)
         return Answer(200, arm.headers, text, marks)
+
+
+def _first_of(raw: bytes, name: str) -> Any:
+    """Return the first value of a named input, given by columns or by rows."""
+    given = _quietly(raw)
+    if isinstance(given, list) and given:
+        given = given[0]
+    value = given.get(name) if isinstance(given, dict) else None
+    while isinstance(value, list):
+        value = value[0] if value else None
+    return value
+
+
+def _quietly(raw: bytes) -> Any:
+    """Decode JSON; None when it is none, which whoever reads the tensors will say."""
+    try:
+        return _any.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _from_csv(body: bytes) -> _Body:

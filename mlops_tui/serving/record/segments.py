@@ -2,8 +2,9 @@
 
 A segment is ``MLOPSEG1``, a little-endian u32, that many bytes of JSON (a ``Header``), then records: the 30 bytes of
 ``RECORD`` (total length with itself, time in µs, revision number, status, flags, latency in µs, rows, and the sizes of
-what follows), the request id in UTF-8, the features and the outputs, both float32 and row-major. A record says by its
-own sizes how many features and outputs a row has: all that the header names, or none.
+what follows), with the flag ``CLIENT`` whose request it is (i64, see :mod:`mlops_tui.serving.traffic.sticky`), the
+request id in UTF-8, the features and the outputs, both float32 and row-major. A record says by its own sizes how many
+features and outputs a row has: all that the header names, or none.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ RECORD = struct.Struct("<IqHBBIIHHH")
 Piece = bytes | memoryview
 """A part of a record: its fixed part, the request id, the features or the outputs."""
 _U32 = struct.Struct("<I")
+_I64 = struct.Struct("<q")
 _MOST_PIECES = 1024
 """As many as one write may gather (``IOV_MAX``)."""
 _FIELDS = np.dtype(
@@ -37,8 +39,11 @@ _FIELDS = np.dtype(
     }
 )
 OK, CLIENT_ERROR, MODEL_ERROR, FALLBACK = range(4)
-SHADOW, CHOSEN = 1, 2
-"""Flags: nobody gets the answer; the revision was chosen, by a path or a toggle, and not drawn by its weight."""
+SHADOW, CHOSEN, CLIENT = 1, 2, 4
+"""Flags: nobody gets the answer; the revision was chosen, by a path or a toggle, and not drawn by its weight; it is
+known whose request it is."""
+NOBODY = -1
+"""In place of a client: the routes did not ask whose request it is."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -130,22 +135,24 @@ def record(
     request_id: bytes,
     features: Piece = b"",
     outputs: Piece = b"",
+    client: int = NOBODY,
 ) -> tuple[Piece, ...]:
     """Return one record, piece by piece; ``features`` and ``outputs`` are bytes of float32, row-major, or empty."""
     width = n_rows * 4 or 1
+    whose = b"" if client == NOBODY else _I64.pack(client)
     fixed = RECORD.pack(
-        RECORD.size + len(request_id) + len(features) + len(outputs),
+        RECORD.size + len(whose) + len(request_id) + len(features) + len(outputs),
         ts_us,
         revision_no,
         status,
-        flags,
+        flags | CLIENT if whose else flags,
         latency_us if latency_us < 0xFFFF_FFFF else 0xFFFF_FFFF,
         n_rows,
         len(request_id),
         len(features) // width,
         len(outputs) // width,
     )
-    return fixed, request_id, features, outputs
+    return fixed + whose, request_id, features, outputs
 
 
 @dataclass(frozen=True)
@@ -162,10 +169,10 @@ class Batch:
     """Records of a segment as columns.
 
     One element a record: ``ts_us`` (int64), ``revision_no`` (uint16), ``status`` and ``flags`` (uint8), ``latency_us``
-    and ``n_rows`` (uint32), ``request_id``. One element a row: ``record`` (index of its record), ``row`` (number within
-    the request, from 0), ``features`` (rows, len(header.features)) and ``outputs`` (rows, len(header.outputs)), both
-    float32, NaN where a record carries none. ``next_offset`` is where to read on; ``torn`` counts the bytes of an
-    unfinished record there.
+    and ``n_rows`` (uint32), ``request_id``, ``client`` (int64, ``NOBODY`` where it was not asked for). One
+    element a row: ``record`` (index of its record), ``row`` (number within the request, from 0), ``features`` (rows,
+    len(header.features)) and ``outputs`` (rows, len(header.outputs)), both float32, NaN where a record carries none.
+    ``next_offset`` is where to read on; ``torn`` counts the bytes of an unfinished record there.
     """
 
     header: Header
@@ -183,6 +190,7 @@ class Batch:
     next_offset: int
     torn: int
     corrupt: list[Corrupt]
+    client: NDArray[np.int64]
 
 
 def read_segment(path: Path, offset: int = 0, max_bytes: int = 8 << 20) -> Batch:
@@ -259,12 +267,12 @@ def _sane(data: bytes, at: int, header: Header) -> int:
     total, ts, _, status, flags, _, rows, n_id, n_features, n_outputs = RECORD.unpack_from(data, at)
     width = n_features + n_outputs
     fits = (
-        total == RECORD.size + n_id + 4 * rows * width
+        total == RECORD.size + (_I64.size if flags & CLIENT else 0) + n_id + 4 * rows * width
         and (width or rows <= 0xFFFF)
         and n_features in (0, len(header.features))
         and n_outputs in (0, len(header.outputs))
         and status <= FALLBACK
-        and flags <= SHADOW | CHOSEN
+        and flags <= SHADOW | CHOSEN | CLIENT
         and ts > 0
     )
     return int(total) if fits else 0
@@ -296,7 +304,12 @@ def _columns(
     rows = heads["rows"].astype(np.int64)
     record = np.repeat(np.arange(len(rows)), rows)
     row = np.arange(len(record)) - np.repeat(np.cumsum(rows) - rows, rows)
-    first = begin + RECORD.size + heads["id"]
+    known = (heads["flags"] & CLIENT) != 0
+    named = begin + RECORD.size + _I64.size * known
+    client = np.full(len(begin), NOBODY, np.int64)
+    if known.any():
+        client[known] = _windows(raw, begin[known] + RECORD.size, _I64.size).view("<i8")[:, 0]
+    first = named + heads["id"]
     second = first + 4 * rows * heads["features"]
     return Batch(
         header=header,
@@ -308,7 +321,7 @@ def _columns(
         n_rows=heads["rows"].copy(),
         request_id=[
             data[o : o + n].decode("utf-8", "replace")
-            for o, n in zip((begin + RECORD.size).tolist(), heads["id"].tolist(), strict=True)
+            for o, n in zip(named.tolist(), heads["id"].tolist(), strict=True)
         ],
         record=record,
         row=row,
@@ -317,6 +330,7 @@ def _columns(
         next_offset=next_offset,
         torn=torn,
         corrupt=corrupt,
+        client=client,
     )
 
 

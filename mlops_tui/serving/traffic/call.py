@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -10,6 +10,7 @@ from mlops_tui.serving.bodies import Envelope
 from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.models.pool import TooLate
 from mlops_tui.serving.problem import Answer, Problem
+from mlops_tui.serving.record.segments import NOBODY
 from mlops_tui.serving.traffic.results import Results, Writer
 from mlops_tui.serving.traffic.routing import Arm
 
@@ -25,6 +26,9 @@ class Call(Protocol):
 
     def feed(self, model: Model) -> Feed:
         """Return the tensors for a model."""
+
+    def first(self, name: str, model: Model) -> Any:
+        """Return the first value of an input, column or feature; None when there is none of that name."""
 
     def answer(self, arm: Arm, results: Results, ident: str, fallback: bool) -> Answer:
         """Return the results as the protocol writes them."""
@@ -67,6 +71,7 @@ class Ticket(msgspec.Struct, eq=False):
         logged: it is in the inference log.
         shadowed: it may be repeated on shadows.
         chosen: ``arm`` was named by the path or picked by a toggle, not drawn.
+        client: whose it is, as a number; ``NOBODY`` when that was not asked.
     """
 
     call: Call
@@ -84,6 +89,7 @@ class Ticket(msgspec.Struct, eq=False):
     logged: bool = True
     shadowed: bool = True
     chosen: bool = False
+    client: int = NOBODY
 
     def read(self, arm: Arm) -> None:
         """Read the tensors for a revision.

@@ -26,6 +26,7 @@ class Plan:
         name: the deployment's.
         log: where predictions go, or None.
         slot: where look-ups are counted.
+        salt: the secret by which clients get numbers, where routes stick to clients.
 
     Attributes:
         main: who answers.
@@ -46,7 +47,9 @@ class Plan:
         name: str,
         log: InferenceLog | None,
         slot: Slot,
+        salt: bytes = b"",
     ) -> None:
+        self._salt = salt
         self.routes, self._held, self._log = routes, held, log
         self._columns = {ident: column for column, ident, _ in columns}
         self.lookups = self._lookups(slot)
@@ -78,7 +81,7 @@ class Plan:
 
     def _router(self, name: str, revisions: tuple[Revision, ...], fallback: str | None) -> Router:
         routes = self.routes
-        return Router(routes.at, self._arms(name, revisions), routes.sticky, fallback, routes.rescue)
+        return Router(routes.at, self._arms(name, revisions), routes.sticky, fallback, routes.rescue, self._salt)
 
     def _arms(self, name: str, revisions: tuple[Revision, ...]) -> list[Arm]:
         return [self._arm(name, revision) for revision in revisions]

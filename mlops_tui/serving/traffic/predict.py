@@ -20,6 +20,7 @@ from mlops_tui.serving.models.pool import Pool, TooLate
 from mlops_tui.serving.problem import Answer, Problem
 from mlops_tui.serving.record.counters import Gauge, Slot
 from mlops_tui.serving.record.inference_log import InferenceLog
+from mlops_tui.serving.record.segments import NOBODY
 from mlops_tui.serving.tensors import Array
 from mlops_tui.serving.traffic.call import Failure, Reader, Ticket
 from mlops_tui.serving.traffic.results import Results, Shared
@@ -94,12 +95,12 @@ class Predictor:
         if self.switches is not None and name is None:
             choice = self.switches.choose(envelope.headers, body, call, pinned)
             ticket = Ticket(call, envelope, choice.arm, choice.rescuer, ident, started, len(body))
-            ticket.chosen = choice.chosen
+            ticket.chosen, ticket.client = choice.chosen, choice.client
             self._switch(ticket, choice)
             return ticket
-        arm = pinned or router.pick(envelope.headers, call.id)
+        arm, client = (pinned, NOBODY) if pinned else router.pick(envelope.headers, body, call)
         ticket = Ticket(call, envelope, arm, None if pinned else router.fallback(arm), ident, started, len(body))
-        ticket.chosen = pinned is not None
+        ticket.chosen, ticket.client = pinned is not None, client
         try:
             ticket.read(arm)
         except Problem as mistake:

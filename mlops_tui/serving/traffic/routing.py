@@ -14,9 +14,10 @@ from mlops_tui.serving.deployment import Generation, Rescue, Revision
 from mlops_tui.serving.models.model import Model
 from mlops_tui.serving.problem import JSON, Headers, Problem
 from mlops_tui.serving.record.inference_log import Stream
+from mlops_tui.serving.record.segments import NOBODY
 from mlops_tui.serving.traffic.rescue import last_resort
+from mlops_tui.serving.traffic.sticky import Asked, Sticky
 
-STICKY_ID = ("id", "request-id", "x-request-id")
 _LOTS = 512
 _chance = np.random.default_rng()
 
@@ -94,9 +95,10 @@ class Router:
     Args:
         at: epoch and generation.
         arms: every revision, shadows and weight 0 included.
-        sticky: the header that carries the key, or ``id`` for the request id; None draws anew each time.
+        sticky: what carries the key, see :mod:`mlops_tui.serving.traffic.sticky`; None draws anew each time.
         fallback: id of the arm that answers when another fails; None: the one whose role is ``stable``, if any.
         rescue: when that is, and what answers at last.
+        salt: the deployment's secret by which clients get numbers; without one nobody is numbered.
 
     Raises:
         BadInput: the constant that answers at last does not fit the outputs.
@@ -109,6 +111,7 @@ class Router:
         sticky: str | None,
         fallback: str | None,
         rescue: Rescue = Rescue(),
+        salt: bytes = b"",
     ) -> None:
         self.at, self.arms, self.rescue = at, list(arms), rescue
         self.last_resort = last_resort(rescue, [arm.model for arm in arms])
@@ -116,9 +119,7 @@ class Router:
         self.by_name = {name: arm for arm in arms for name in arm.names()}
         self._live = Draw((arm, arm.weight) for arm in arms if arm.role != "shadow")
         self._only = self._live.only
-        by_id = sticky is not None and sticky.lower() in STICKY_ID
-        self._header = sticky.lower().encode("latin-1", "replace") if sticky and not by_id else None
-        self._by_id, self._sticks = by_id, bool(sticky)
+        self._sticky, self._sticks = Sticky(sticky, salt), bool(sticky)
         stable = [arm for arm in arms if (arm.id == fallback if fallback else arm.role == "stable")]
         self._fallback = stable[0] if stable else None
 
@@ -127,17 +128,21 @@ class Router:
         """The arm whose model stands for the deployment: the fallback, else the heaviest."""
         return self._fallback or max(self._live.arms, key=lambda arm: arm.weight)
 
-    def pick(self, headers: Mapping[bytes, bytes], request_id: str | None) -> Arm:
-        """Return the arm for a request; without the key that it should stick to, any by weight."""
-        if self._only is not None:
-            return self._only
-        return self._live.pick(self.key(headers, request_id)) if self._sticks else self._live.draw()
+    def pick(self, headers: Mapping[bytes, bytes], body: bytes, call: Asked) -> tuple[Arm, int]:
+        """Return the arm for a request, and whose it is where that had a say.
 
-    def key(self, headers: Mapping[bytes, bytes], request_id: str | None) -> bytes | None:
+        Without the key that it should stick to, any by weight.
+        """
+        if self._only is not None:
+            return self._only, NOBODY
+        if not self._sticks:
+            return self._live.draw(), NOBODY
+        key = self.key(headers, body, call)
+        return self._live.pick(key), self._sticky.client(key)
+
+    def key(self, headers: Mapping[bytes, bytes], body: bytes, call: Asked) -> bytes | None:
         """Return what a request sticks to an arm by, if the routes are sticky and it has that."""
-        if self._by_id:
-            return request_id.encode() if request_id else None
-        return headers.get(self._header) if self._header else None
+        return self._sticky.key(headers, body, call, self.lead.model)
 
     def fallback(self, failed: Arm) -> Arm | None:
         """Return who answers in place of an arm that failed, or None."""

@@ -48,7 +48,7 @@ class Shadows:
                 self._slot.add(Gauge.SHADOW_DROPPED)
                 continue
             again = Ticket(ticket.call, ticket.envelope, arm, None, ticket.ident, 0, ticket.size)
-            again.logged, again.chosen = ticket.logged, ticket.chosen
+            again.logged, again.chosen, again.client = ticket.logged, ticket.chosen, ticket.client
             self._waiting.append((arm, again))
             self._bytes += ticket.size
 

@@ -3,7 +3,8 @@
 Asked once a request, before anything runs. What a toggle looks at is made only when a rule looks at it:
 
 ``targetingKey``
-    the key that the routes stick to (a header, or the request's id); without one ``x-targeting-key``, else the id.
+    the key that the routes stick to (a header, a field, or the request's id); without one ``x-targeting-key``, else
+    the id.
 ``headers.NAME``
     a header, its name in lower case.
 ``parameters.NAME``
@@ -23,13 +24,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.problem import Problem
+from mlops_tui.serving.record.segments import NOBODY
 from mlops_tui.serving.traffic.routing import Arm, Draw, Router
+from mlops_tui.serving.traffic.sticky import parameters
 from mlops_tui.toggles.binding import ANSWERS, CONTROLS, FALLBACK, LOG, REVISION, SHADOW, Binding, binding
 from mlops_tui.toggles.definition import Definition, Toggle
 
@@ -46,6 +48,9 @@ class Asked(Protocol):
     def feed(self, model: Model) -> Feed:
         """Return the tensors for a model."""
 
+    def first(self, name: str, model: Model) -> Any:
+        """Return the first value of an input, column or feature; None when there is none of that name."""
+
 
 class Choice(NamedTuple):
     """What the toggles say of a request.
@@ -58,6 +63,7 @@ class Choice(NamedTuple):
         shadow: the request may be repeated on shadows.
         log: the request is in the inference log.
         chosen: a toggle picked ``arm``, or the path names it.
+        client: whose request it is, if the routes ask that.
     """
 
     arm: Arm
@@ -67,6 +73,7 @@ class Choice(NamedTuple):
     shadow: bool = True
     log: bool = True
     chosen: bool = False
+    client: int = NOBODY
 
 
 class _Question:
@@ -128,8 +135,8 @@ class Switches:
         for question in self._every:
             if question.ask(context) is False:
                 return Choice(pinned or router.lead, None, may and pinned is None, _sentence(self._name, question))
-        chosen = pinned or self._chosen(context, headers, call)
-        arm = chosen or router.pick(headers, call.id)
+        chosen = pinned or self._chosen(context, headers, body, call)
+        arm, client = (chosen, NOBODY) if chosen else router.pick(headers, body, call)
         off = self._off(arm, context) if self._some else ""
         rescuer = None if pinned else router.fallback(arm)
         if rescuer is not None and self._some and self._off(rescuer, context):
@@ -143,6 +150,7 @@ class Switches:
             not _any(self._shadows, context, False),
             not _any(self._logs, context, False),
             chosen is not None,
+            client,
         )
 
     def _off(self, arm: Arm, context: Mapping[str, Any]) -> str:
@@ -152,14 +160,16 @@ class Switches:
                 return _sentence(f"revision {arm.label} of {self._name}", question)
         return ""
 
-    def _chosen(self, context: Mapping[str, Any], headers: Mapping[bytes, bytes], call: Asked) -> Arm | None:
+    def _chosen(
+        self, context: Mapping[str, Any], headers: Mapping[bytes, bytes], body: bytes, call: Asked
+    ) -> Arm | None:
         """Return the revision that a toggle picks, or None."""
         for question in self._picks:
             found = question.ask(context)
             if isinstance(found, str) and found in self._arms:
                 return self._arms[found]
             if isinstance(found, dict) and (draw := self._draw(question.toggle.key, found)) is not None:
-                return draw.pick(self._router.key(headers, call.id))
+                return draw.pick(self._router.key(headers, body, call))
         return None
 
     def _draw(self, key: str, weights: Mapping[str, float]) -> Draw | None:
@@ -194,14 +204,6 @@ def _sentence(whom: str, question: _Question) -> str:
     return f"{whom} is switched off" + (f": {why}" if why else "")
 
 
-class _Extras(msgspec.Struct):
-    parameters: dict[str, Any] | None = None
-    params: dict[str, Any] | None = None
-
-
-_extras = msgspec.json.Decoder(_Extras)
-
-
 class _Context:
     """Makes what rules look at, and no more."""
 
@@ -228,7 +230,7 @@ class _Context:
         return {root: make(headers, body, call) for root, make in self.wanted}
 
     def _key(self, headers: Mapping[bytes, bytes], body: bytes, call: Asked) -> str | None:
-        key = self._router.key(headers, call.id) or headers.get(KEY_HEADER)
+        key = self._router.key(headers, body, call) or headers.get(KEY_HEADER)
         return key.decode("latin-1") if key else call.id
 
     def _given_headers(self, headers: Mapping[bytes, bytes], body: bytes, call: Asked) -> dict[str, str]:
@@ -237,12 +239,7 @@ class _Context:
         return {text: value.decode("latin-1") for text, name in self._headers if (value := headers.get(name))}
 
     def _parameters(self, headers: Mapping[bytes, bytes], body: bytes, call: Asked) -> dict[str, Any]:
-        length = headers.get(b"inference-header-content-length", b"")
-        try:
-            found = _extras.decode(body[: int(length)] if length.isdigit() else body)
-        except msgspec.DecodeError:
-            return {}
-        return found.parameters or found.params or {}
+        return parameters(headers, body)
 
     def _features(self, headers: Mapping[bytes, bytes], body: bytes, call: Asked) -> dict[str, Any]:
         model = self._router.lead.model

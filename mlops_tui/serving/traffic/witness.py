@@ -13,7 +13,17 @@ from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.record.counters import Count, Gauge, Slot
 from mlops_tui.serving.record.inference_log import InferenceLog
 from mlops_tui.serving.record.rows import MANY, records
-from mlops_tui.serving.record.segments import CHOSEN, CLIENT_ERROR, FALLBACK, MODEL_ERROR, OK, SHADOW, Piece, record
+from mlops_tui.serving.record.segments import (
+    CHOSEN,
+    CLIENT_ERROR,
+    FALLBACK,
+    MODEL_ERROR,
+    NOBODY,
+    OK,
+    SHADOW,
+    Piece,
+    record,
+)
 from mlops_tui.serving.tensors import Array
 from mlops_tui.serving.traffic.call import Failure, Ticket
 from mlops_tui.serving.traffic.results import Shared
@@ -107,7 +117,7 @@ class Witness:
         ts, now = time_ns() // 1000, perf_counter_ns()
         spent = [(now - ticket.started) // 1000 for ticket in tickets]
         if len(tickets) >= MANY and every == len(tickets) and log.keeping.share >= 1.0:
-            idents = [t.ident.encode("utf-8", "replace") for t in tickets if t.logged and not t.chosen]
+            idents = [t.ident.encode("utf-8", "replace") for t in tickets if t.logged and _plain(t)]
             if len(idents) == every and len(set(map(len, idents))) == 1:
                 log.add(stream, [records(ts, arm.no, status, flags, spent, idents, features, outputs)], every)
                 return
@@ -119,7 +129,7 @@ class Witness:
             if ticket.logged and log.keeping.keeps(ident):
                 own = features[at * wide : end * wide], outputs[at * deep : end * deep]
                 marks = flags | CHOSEN if ticket.chosen else flags
-                pieces += record(ts, arm.no, status, marks, latency, n, ident, *own)
+                pieces += record(ts, arm.no, status, marks, latency, n, ident, *own, ticket.client)
                 kept += n
             at = end
         log.add(stream, pieces, kept)
@@ -130,6 +140,11 @@ class Witness:
         if (now := perf_counter_ns()) - self._warned_at >= _WARN_NS:
             _logger.warning("%d failures; revision %s on request %s: %s", self._silent, arm.label, ident, failure)
             self._silent, self._warned_at = 0, now
+
+
+def _plain(ticket: Ticket) -> bool:
+    """Tell whether a record has nothing that others have not."""
+    return not ticket.chosen and ticket.client == NOBODY
 
 
 def _without(data: Piece, rows: int, hidden: Sequence[int]) -> Piece:

@@ -137,3 +137,42 @@ def test_durations(said, found):
 def test_no_durations(said):
     with pytest.raises(ValueError, match=r"duration|float"):
         seconds(said)
+
+
+STICKY = """
+apiVersion: mlops-tui/v1
+kind: Rollout
+spec:
+  deployment: census
+  model: census@2
+  sticky: {sticky}
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("X-User", "X-User"),
+        ("{header: X-User}", "X-User"),
+        ("{field: customer_id}", "field:customer_id"),
+        ("field:customer id", "field:customer id"),
+        ("id", "id"),
+    ],
+)
+def test_clients_stick_by_a_header_a_field_or_each_request_by_itself(said, meant):
+    assert read(STICKY.replace("{sticky}", said)).sticky == meant
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("{}", "sticky says neither"),
+        ("{header: a, field: b}", "sticky says header and field"),
+        ("customer id", "cannot stick by 'customer id'"),
+        ("'field:'", "cannot stick by 'field:'"),
+        ("{feild: customer_id}", "no key 'feild' here"),
+    ],
+)
+def test_what_clients_cannot_stick_by_is_refused_in_a_sentence(said, why):
+    with pytest.raises(BadInput, match=why):
+        read(STICKY.replace("{sticky}", said))

@@ -34,7 +34,8 @@ def go(stage, until, *, bad=(20, 20), n=200, most=15):
         for no, wrong in zip((1, 2), bad, strict=True):
             role, weight = stage.split(stage.id).get(no, ("", 0.0))
             if n and (weight or role == "shadow"):
-                stage.judged(stage.id, no, n, wrong, shadow=role == "shadow")
+                share = weight / 50 if 0 < weight < 100 else 1.0
+                stage.judged(stage.id, no, int(n * share), int(wrong * share), shadow=role == "shadow")
         stage.turn()
         stage.servers(stage.id)
         if stage.state() == until:

@@ -12,16 +12,26 @@ from mlops_tui.serving.traffic.routing import Router
 KEYS = [f"user-{i}".encode() for i in range(4000)]
 
 
+class Asked:
+    """A request without a body."""
+
+    def __init__(self, ident: str | None = None) -> None:
+        self.id = ident
+
+    def first(self, name: str, model: Any) -> Any:
+        return None
+
+
 def assigned(bench: Any, data: bytes, weights: dict[int, float], sticky: str = "X-User") -> dict[bytes, int]:
     arms = [bench.arm(no, data, weight, "stable" if no == 1 else "canary") for no, weight in weights.items()]
     router = Router((1, 1), arms, sticky, None)
-    return {key: router.pick({b"x-user": key}, None).no for key in KEYS}
+    return {key: router.pick({b"x-user": key}, b"", Asked())[0].no for key in KEYS}
 
 
 def test_without_a_key_traffic_falls_by_weight(bench: Any, onnx_models: Any) -> None:
     arms = [bench.arm(no, onnx_models.summing(), weight) for no, weight in ((1, 70.0), (2, 20.0), (3, 10.0))]
     router = Router((1, 1), arms, None, None)
-    counted = Counter(router.pick({}, None).no for _ in range(20_000))
+    counted = Counter(router.pick({}, b"", Asked())[0].no for _ in range(20_000))
     for no, share in ((1, 0.7), (2, 0.2), (3, 0.1)):
         assert abs(counted[no] / 20_000 - share) < 0.02
 
@@ -55,15 +65,15 @@ def test_raising_one_of_three_moves_nobody_away_from_it(bench: Any, onnx_models:
 def test_the_request_id_can_be_the_key(bench: Any, onnx_models: Any) -> None:
     arms = [bench.arm(no, onnx_models.summing(), 50.0) for no in (1, 2)]
     router = Router((1, 1), arms, "X-Request-Id", None)
-    assert len({router.pick({}, "same").no for _ in range(50)}) == 1
-    assert len({router.pick({}, None).no for _ in range(200)}) == 2
+    assert len({router.pick({}, b"", Asked("same"))[0].no for _ in range(50)}) == 1
+    assert len({router.pick({}, b"", Asked())[0].no for _ in range(200)}) == 2
 
 
 def test_shadows_and_weight_zero_get_no_traffic_but_can_be_named(bench: Any, onnx_models: Any) -> None:
     data = onnx_models.summing()
     arms = [bench.arm(1, data, 100), bench.arm(2, data, 0, "canary"), bench.arm(3, data, 50, "shadow")]
     router = Router((1, 1), arms, None, None)
-    assert {router.pick({}, None).no for _ in range(300)} == {1}
+    assert {router.pick({}, b"", Asked())[0].no for _ in range(300)} == {1}
     assert [router.named(n).no for n in ("v2", "2", "rev-2", "v3")] == [2, 2, 2, 3]
     assert [arm.no for arm in router.shadows] == [3]
     with pytest.raises(Problem, match="no version 'v9'") as caught:

@@ -208,3 +208,14 @@ def test_rows_written_in_one_go_are_what_they_are_one_by_one(features: int, outp
         own = x[i * features * 4 : (i + 1) * features * 4], y[i * outputs * 4 : (i + 1) * outputs * 4]
         singly += b"".join(record(99, 3, 1, 2, spent[i], 1, idents[i], *own))
     assert bytes(rows.records(99, 3, 1, 2, spent, idents, x, y)) == singly
+
+
+def test_whose_request_it_is_comes_back_beside_records_that_do_not_say(tmp_path: Path) -> None:
+    known = record(1000, 1, 0, 1, 5, 1, b"r-x", np.ones(3, np.float32).tobytes(), np.ones(1, np.float32).tobytes(), 77)
+    nobody = record(1001, 1, 2, 0, 5, 0, b"r-y", client=0)
+    known, nobody = b"".join(known), b"".join(nobody)
+    batch = read_segment(written(tmp_path / "s.seg", one(1, rows=2), known, nobody, one(2)))
+    assert batch.client.tolist() == [segments.NOBODY, 77, 0, segments.NOBODY]
+    assert batch.request_id == ["r-1", "r-x", "r-y", "r-2"] and not batch.corrupt
+    assert (batch.flags & segments.SHADOW).tolist() == [0, 1, 0, 0]
+    assert batch.features[2].tolist() == [1, 1, 1] and batch.features[-1].tolist() == [2, 3, 4]

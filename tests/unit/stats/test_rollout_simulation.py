@@ -45,3 +45,14 @@ def test_the_bound_is_clopper_and_pearsons(simulation):
     for k, n in ((0, 2000), (20, 2000), (7, 20)):
         assert stats.binom.cdf(k, n, simulation.upper(k, n)) == pytest.approx(0.05, rel=1e-6)
     assert simulation.upper(20, 20) == 1.0
+
+
+def test_a_few_troublesome_clients_roll_nothing_back_where_counting_requests_would(simulation):
+    """Each client sticks to its version; 5 % of 200 fail often. The long form has 2,000 rollouts and more crowds."""
+    back, by_requests = simulation.sticky_harmless(simulation.Crowd(200), 400, 5)
+    assert simulation.upper(back, 400) <= 0.02 and by_requests > 100
+
+
+def test_doubled_errors_of_sticky_clients_are_caught(simulation):
+    caught = simulation.sticky_harmful(simulation.Crowd(2000, error=(0.01, 0.01)), 2.0, 60, 2)
+    assert caught.share >= 0.9 and caught.looks[0] <= 20 and caught.bad[0] <= 80
