@@ -13,6 +13,7 @@ import typer
 
 from mlops_tui.cli import cells
 from mlops_tui.cli.call import connect
+from mlops_tui.cli.complete import names_for
 from mlops_tui.cli.options import Wishes
 from mlops_tui.cli.render import render
 from mlops_tui.cli.shapes import CHECK, check_cells, track
@@ -35,13 +36,19 @@ def schema(ctx: typer.Context) -> None:
 
 def watch(
     ctx: typer.Context,
-    rollout: Annotated[str, typer.Argument(help="deployment, or the beginning or end of a rollout's id")],
+    rollout: Annotated[
+        str,
+        typer.Argument(
+            help="deployment, or the beginning or end of a rollout's id",
+            shell_complete=names_for("rollout", "deployment"),
+        ),
+    ],
     every: Annotated[float, typer.Option(min=0.1, help="seconds between looks")] = 1.0,
 ) -> int:
     """Follow a rollout until it is over: its step, its evidence as e-values, and why it stands where it does.
 
     On a terminal the lines are drawn over; elsewhere a line is printed for each transition. The exit code is 0 when
-    the new version got all traffic.
+    the new version got all traffic. Example: mlops rollout watch churn
     """
     wishes: Wishes = ctx.obj
     limit = time.monotonic() + wishes.timeout if wishes.timeout else float("inf")

@@ -7,10 +7,12 @@ import sys
 import time
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from mlops_tui.cli import cells
 from mlops_tui.cli.call import connect
+from mlops_tui.cli.complete import names_for
 from mlops_tui.cli.options import Wishes
 from mlops_tui.client import Client
 from mlops_tui.contracts import run as contract
@@ -22,7 +24,10 @@ from mlops_tui.core.states import SYMBOLS, tone
 SPARK = 24
 """Cells of a curve."""
 
-Run = Annotated[str, typer.Argument(help="run name, or the beginning or end of its id")]
+Run = Annotated[
+    str,
+    typer.Argument(help="run name, or the beginning or end of its id", shell_complete=names_for("run", "run")),
+]
 Every = Annotated[float, typer.Option(min=0.1, help="seconds between looks")]
 
 
@@ -33,7 +38,10 @@ def tail(
     every: Every = 0.5,
     grep: Annotated[str, typer.Option(help="only lines that match; lower case finds upper case too")] = "",
 ) -> int:
-    """Print the end of a run's log, and what comes, until the run ends."""
+    """Print the end of a run's log, and what comes, until the run ends.
+
+    With --json a line of the log is a line of JSON. Example: mlops run tail train-v1 --grep loss
+    """
     wishes: Wishes = ctx.obj
     with connect(wishes) as client:
         run = client.call(contract.show, contract.OneRun(run=run)).id
@@ -44,7 +52,7 @@ def tail(
             wanted = contract.LogRequest(run=run, lines=1000 if last else lines, after=last, grep=grep)
             found = client.call(contract.log, wanted)
             if found.lines and found.last != last:
-                print("\n".join(clean(line) for line in found.lines), flush=True)
+                print("\n".join(_line(run, line, wishes) for line in found.lines), flush=True)
             elif status != "running":
                 return _code(status)
             last = found.last or last
@@ -59,12 +67,13 @@ def watch(
 ) -> int:
     """Show a run's metrics in place while it goes on.
 
-    On a terminal the lines are drawn over; elsewhere a line is printed whenever a metric has a new step.
+    On a terminal the lines are drawn over; elsewhere a line is printed whenever a metric has a new step, with --json a
+    line of JSON that has the metrics with a new step. Example: mlops run watch train-v1 loss
     """
     wishes: Wishes = ctx.obj
     limit = _limit(wishes)
     with connect(wishes) as client:
-        screen = _Lines(sys.stdout.isatty() and wishes.format == "table")
+        screen = _Lines(sys.stdout.isatty() and wishes.format == "table", _json(wishes))
         while True:
             found = client.call(contract.show, contract.OneRun(run=run))
             run = found.id
@@ -76,10 +85,10 @@ def watch(
 
 
 class _Lines:
-    """The lines of a run, over what was drawn before; or one line for each new step."""
+    """The lines of a run, over what was drawn before; or one line for each new step, for programs as JSON."""
 
-    def __init__(self, live: bool) -> None:
-        self.live, self.drawn = live, 0
+    def __init__(self, live: bool, json: bool) -> None:
+        self.live, self.json, self.drawn = live, json, 0
         self.told: dict[str, tuple[int, int]] = {}
 
     def draw(self, run: Any, metrics: list[Any], curves: dict[str, list[float | None]]) -> None:
@@ -97,11 +106,31 @@ class _Lines:
     def _tell(self, run: Any, metrics: list[Any]) -> None:
         news = [one for one in metrics if self.told.get(one.key) != (one.n, one.step)]
         self.told.update({one.key: (one.n, one.step) for one in news})
-        if news or run.status != "running":
+        if not news and run.status == "running":
+            return
+        if self.json:
+            print(_news(run, news), flush=True)
+        else:
             figures = " ".join(f"{clean(one.key)}={_last(one)}" for one in news)
             step = max((one.step for one in news), default=None)
             words = [clean(run.name), run.status, "" if step is None else f"step {step}", figures]
             print("  ".join(word for word in words if word), flush=True)
+
+
+def _json(wishes: Wishes) -> bool:
+    return wishes.format in ("json", "jsonl")
+
+
+def _line(run: str, line: str, wishes: Wishes) -> str:
+    if not _json(wishes):
+        return clean(line)
+    return msgspec.json.encode({"schema": "run.tail/1", "run": run, "line": line}).decode()
+
+
+def _news(run: Any, news: list[Any]) -> str:
+    """Return the metrics with a new step as a line of JSON; what is not finite is null and counted in ``nonfinite``."""
+    told = {"schema": "run.watch/1", "run": run.id, "name": run.name, "status": run.status, "metrics": news}
+    return msgspec.json.encode(told).decode()
 
 
 def lines_of(run: Any, metrics: list[Any], curves: dict[str, list[float | None]]) -> list[str]:

@@ -25,9 +25,11 @@ def number(value: float | int | None, digits: int = 3) -> str:
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
     size = abs(value)
+    if not size:
+        return "0"
     if size >= 1e9:
         return f"{value:.{digits - 1}e}"
-    if size >= 10 ** (digits - 1) or value == 0 or (size > 1 and value == int(value)):
+    if size >= 10 ** (digits - 1) or (size > 1 and value == int(value)):
         return f"{value:,.0f}"
     if size < 1e-4:
         return f"{value:.{max(0, digits - 2)}e}"

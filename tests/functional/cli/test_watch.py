@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -55,6 +56,11 @@ def test_a_log_is_followed_to_its_end(run, mlops):
     run()
     done = mlops("run", "tail", "live", "--every", "0.1")
     assert done.returncode == 1 and done.stdout.splitlines() == ["first line", *(f"line {n}" for n in range(1, 11))]
+    told = [json.loads(line) for line in mlops("run", "tail", "live", "--json", "--lines", "2").stdout.splitlines()]
+    assert [one["line"] for one in told] == ["line 9", "line 10"] and told[0]["schema"] == "run.tail/1"
+    (seen,) = mlops("run", "watch", "live", "--json").stdout.splitlines()
+    figures = {one["key"]: one for one in json.loads(seen)["metrics"]}
+    assert figures["loss"]["last"] == 4.0 and (figures["odd"]["last"], figures["odd"]["nonfinite"]) == (None, 10)
 
 
 def test_a_run_that_goes_on_is_left_at_the_timeout(run, mlops):

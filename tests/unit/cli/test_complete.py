@@ -30,6 +30,12 @@ def completed(words, **environment):
     return [each.partition(",")[2] for each in done.stdout.splitlines()]
 
 
+@pytest.mark.parametrize("words", ["run show tr", "run tail tr", "run watch tr"])
+def test_names_are_completed_after_verbs_that_are_written_by_hand_too(words):
+    remember("run", ["id", "name"], [["1", "train-v2"], ["3", "other"]])
+    assert completed(words) == ["train-v2"]
+
+
 def test_names_of_a_list_are_kept_for_completion_in_a_private_file(tmp_path):
     remember("run", ["id", "name"], [["1", "train-v2"], ["2", "train-v1"], ["3", "other"]])
     file = tmp_path / "cache/names.json"
