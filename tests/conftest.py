@@ -46,8 +46,14 @@ class Estate:
     def __init__(self, folder: Path) -> None:
         self.folder, self.store, self.keys = folder, None, None
 
+    def clear(self, home):
+        """Leave nothing in the home but what belongs to the store."""
+        for left in home.data.iterdir() if home.data.exists() else ():
+            if left.name not in ("store", "store.meta", "keys"):
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+
     def enter(self, home):
-        """Return keys and store of a home that nobody has used before."""
+        """Return keys and store, which nobody seems to have used before."""
         from mlops_tui.core.config import load
         from mlops_tui.core.paths import private_dir
         from mlops_tui.keys import open_keys
@@ -55,9 +61,6 @@ class Estate:
 
         if self.store is not None and self.store.gone.is_set():
             self.close()
-        for left in [] if self.store is None else home.data.iterdir():
-            if left.name not in ("store", "store.meta", "keys"):
-                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         for folder in (home.data, home.spool, home.state, home.logs, home.jobs, home.deployments):
             private_dir(folder)
         if self.store is None:
@@ -107,14 +110,16 @@ def home(request, tmp_path, monkeypatch):
     """A fresh MLOPS_HOME with a runtime folder of its own; fails when an agent outlives the test."""
     from mlops_tui.core import paths
 
-    ours = request.getfixturevalue("_estate").folder if "house" in request.fixturenames else tmp_path / "home"
+    estate = request.getfixturevalue("_estate") if "house" in request.fixturenames else None
     runtime = Path(tempfile.mkdtemp(prefix="mlops-test-"))
     for variable in [name for name in os.environ if name.startswith("MLOPS_")]:
         monkeypatch.delenv(variable)
-    monkeypatch.setenv("MLOPS_HOME", str(ours))
+    monkeypatch.setenv("MLOPS_HOME", str(estate.folder if estate else tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("MLOPS_QUIET", "1")
     found = paths.home()
+    if estate:
+        estate.clear(found)
     yield found
     left = _agent_pid(found)
     _end_everything(found)
