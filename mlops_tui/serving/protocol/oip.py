@@ -73,7 +73,7 @@ _SMALL, _FORMS = 2048, 64
 _FLOATS = {"FP32": "f", "FP64": "d"}
 
 
-class Inference(msgspec.Struct, eq=False):
+class Inference(msgspec.Struct, eq=False, gc=False):
     """A request of the protocol.
 
     Attributes:

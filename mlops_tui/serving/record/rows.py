@@ -45,9 +45,11 @@ def records(
     block["fixed"] = RECORD.pack(layout.itemsize, ts_us, revision_no, status, flags, 0, 1, size, wide // 4, deep // 4)
     longest = max(latencies_us)
     block["latency"] = latencies_us if longest <= _LONGEST_US else [min(one, _LONGEST_US) for one in latencies_us]
-    for name, pieces in (("id", b"".join(request_ids)), ("features", features), ("outputs", outputs)):
-        if pieces:
-            block[name] = np.frombuffer(pieces, layout[name])
+    if size:
+        block["id"] = request_ids
+    for name, numbers in (("features", features), ("outputs", outputs)):
+        if numbers:
+            block[name] = np.frombuffer(numbers, layout[name])
     return block.tobytes()
 
 
@@ -60,7 +62,7 @@ def _layout(size: int, wide: int, deep: int) -> np.dtype[Any]:
     return np.dtype(
         {
             "names": [*spans, "latency"],
-            "formats": [*(f"V{span}" for span in spans.values()), "<u4"],
+            "formats": [*(f"{'S' if name == 'id' else 'V'}{span}" for name, span in spans.items()), "<u4"],
             "offsets": [0, *ends[:-1], _LATENCY],
             "itemsize": ends[-1],
         }

@@ -202,7 +202,7 @@ def test_a_full_disk_leaves_no_half_record(tmp_path: Path) -> None:
 def test_rows_written_in_one_go_are_what_they_are_one_by_one(features: int, outputs: int) -> None:
     n = 5
     x, y = (np.arange(n * wide, dtype=np.float32).tobytes() for wide in (features, outputs))
-    idents, spent = [f"id-{i}".encode() for i in range(n)], [0, 7, 1 << 40, 5, 0xFFFF_FFFF]
+    idents, spent = [b"id-%d\0" % i for i in range(n)], [0, 7, 1 << 40, 5, 0xFFFF_FFFF]
     singly = b""
     for i in range(n):
         own = x[i * features * 4 : (i + 1) * features * 4], y[i * outputs * 4 : (i + 1) * outputs * 4]
