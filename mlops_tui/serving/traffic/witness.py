@@ -117,7 +117,8 @@ class Witness:
         ts, now = time_ns() // 1000, perf_counter_ns()
         spent = [(now - ticket.started) // 1000 for ticket in tickets]
         if len(tickets) >= MANY and every == len(tickets) and log.keeping.share >= 1.0:
-            idents = [t.ident.encode("utf-8", "replace") for t in tickets if t.logged and _plain(t)]
+            alike = [t.ident for t in tickets if t.logged and not t.chosen and t.client == NOBODY]
+            idents = [ident.encode("utf-8", "replace") for ident in alike]
             if len(idents) == every and len(set(map(len, idents))) == 1:
                 log.add(stream, [records(ts, arm.no, status, flags, spent, idents, features, outputs)], every)
                 return
@@ -140,11 +141,6 @@ class Witness:
         if (now := perf_counter_ns()) - self._warned_at >= _WARN_NS:
             _logger.warning("%d failures; revision %s on request %s: %s", self._silent, arm.label, ident, failure)
             self._silent, self._warned_at = 0, now
-
-
-def _plain(ticket: Ticket) -> bool:
-    """Tell whether a record has nothing that others have not."""
-    return not ticket.chosen and ticket.client == NOBODY
 
 
 def _without(data: Piece, rows: int, hidden: Sequence[int]) -> Piece:
