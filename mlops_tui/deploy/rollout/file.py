@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import yaml
@@ -44,7 +44,13 @@ def read(text: str) -> Spec:
         said, _, path = str(error).partition(" - at `$")
         at = _found(node, path.rstrip("`"))
         where = path.rstrip("`").lstrip(".")
-        raise BadInput(f"line {_line(at)}: {where or 'the file'}: {said[:1].lower() + said[1:]}", "", SEE) from None
+        may = _choices(where)
+        near = difflib.get_close_matches(getattr(at, "value", "") if may else "", may, 1, 0.5)
+        raise BadInput(
+            f"line {_line(at)}: {where or 'the file'}: {said[:1].lower() + said[1:]}",
+            "one of: " + ", ".join(may) if may else "",
+            f"did you mean {near[0]}?" if near else SEE,
+        ) from None
 
 
 def _composed(text: str) -> yaml.Node:
@@ -96,6 +102,22 @@ def _part(kind: Any) -> type[Part] | None:
     if isinstance(kind, type) and issubclass(kind, Part):
         return kind
     return next((found for one in get_args(kind) if (found := _part(one))), None)
+
+
+def _choices(path: str) -> list[str]:
+    """Return the words that a field may hold, by its path (``spec.strategy``); none when it holds something else."""
+    kind: Any = RolloutFile
+    for name in re.findall("[A-Za-z]+", path):
+        part = _part(kind)
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(part)} if part else {}
+        kind = fields.get(name)
+    return [str(word) for word in _words(kind)]
+
+
+def _words(kind: Any) -> list[Any]:
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return [word for one in get_args(kind) for word in _words(one)]
 
 
 def _found(node: yaml.Node, path: str) -> yaml.Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ from mlops_tui.serving.record.segments import Header, Piece, SegmentName, Segmen
 MAX_SEGMENT = 64 << 20
 MAX_AGE_S = 60.0
 _RETRY_S = 1.0
+_TELL_S = 60.0
+_logger = logging.getLogger("mlops.serving")
 
 
 class Budget:
@@ -100,6 +103,7 @@ class InferenceLog:
         self._waiting: list[Stream] = []
         self._scanned = time.monotonic()
         self._failed_at = -_RETRY_S
+        self._missed, self._why, self._told = 0, "", -_TELL_S
         self._budget = Budget(folder, limit)
 
     def stream(self, features: tuple[str, ...], outputs: tuple[str, ...]) -> Stream:
@@ -127,6 +131,7 @@ class InferenceLog:
             size = sum(map(len, stream.pending))
             written = self._write(stream, size)
             self._slot.add(Gauge.LOG_ROWS if written else Gauge.LOG_DROPPED_ROWS, stream.rows)
+            self._missed += 0 if written else stream.rows
             if written:
                 self._slot.add(Gauge.LOG_BYTES, size)
             stream.pending.clear()
@@ -137,6 +142,7 @@ class InferenceLog:
         if stream.writer is None and time.monotonic() < self._failed_at + _RETRY_S:
             return False
         if not self._budget.take(size):
+            self._why = "spool.max_bytes is reached, and nobody takes in what lies there"
             return False
         try:
             writer = stream.writer or self._open(stream)
@@ -144,8 +150,9 @@ class InferenceLog:
                 if writer.size >= MAX_SEGMENT:
                     self._close(stream)
                 return True
-        except (OSError, MlopsError):
-            pass
+            self._why = f"{self._folder} cannot be written, is the disk full?"
+        except (OSError, MlopsError) as error:
+            self._why = str(error)
         # A full or vanished disk: leave it alone for a moment instead of asking it at every request.
         self._failed_at = time.monotonic()
         self._close(stream)
@@ -173,6 +180,13 @@ class InferenceLog:
         if now - self._scanned >= 1.0:
             self._scanned = now
             self._budget.scan()
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        """Say in the server's own log that rows are missing here, once in a while."""
+        if self._missed and now - self._told >= _TELL_S:
+            _logger.warning("%d rows are not in the inference log: %s", self._missed, self._why)
+            self._missed, self._told = 0, now
 
     def close(self) -> None:
         """Write what waits and close every segment."""

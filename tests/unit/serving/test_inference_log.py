@@ -104,6 +104,20 @@ def test_a_folder_that_cannot_be_made_drops_rows_and_raises_nothing(tmp_path: Pa
     assert slot[Gauge.LOG_ROWS] == 2
 
 
+def test_rows_that_are_missing_are_told_once_in_a_while(
+    tmp_path: Path, slot: Slot, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    log = InferenceLog(tmp_path / "file" / "spool", "d", 1 << 20, slot)
+    for _ in range(3):
+        log.add(log.stream(("a",), ("y",)), [ROW], 2)
+        log.flush()
+        log._scanned = 0.0
+        log.tick()
+    (told,) = caplog.messages
+    assert told.startswith("2 rows are not in the inference log: ") and "spool" in told
+
+
 def test_a_sample_goes_by_the_id_and_redacted_columns_are_missing(make_bench: Any, onnx_models: Any) -> None:
     bench = make_bench()
     bench.log.keeping = Keeping(0.25, frozenset({"X_1", "score", "unknown"}))

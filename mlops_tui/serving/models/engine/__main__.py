@@ -36,6 +36,7 @@ def main() -> int:
     """Serve one model; ends with the last connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    faulthandler.enable()  # a crash says where, too
     # Says where it hung, without the interpreter's lock, and then dies of the signal.
     faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
     wishes = json.load(sys.stdin)
