@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import pytest
 
 from mlops_tui.core.runtime import SILENT
 
+UNIT = Path(__file__).with_name("unit")
 os.environ[SILENT] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Begun in the background of a script: whoever is started from here could not be interrupted either.
@@ -35,6 +37,24 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 def pytest_xdist_auto_num_workers(config):
     """One more than there are processors: a third of the time is waited for other processes."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(config, items):
+    """Let each worker begin with its share of the files that start processes: what is taken from it late is quick."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    shares = [[] for _ in range(workers)]
+    slow = [list(tests) for file, tests in groupby(items, lambda item: item.path) if UNIT not in file.parents]
+    quick = (item for item in items if UNIT in item.path.parents)
+    for number, tests in enumerate(slow):
+        shares[number % workers] += tests
+    left = len(items)
+    for number, share in enumerate(shares):  # as xdist deals them out, one after the other
+        size = left // (workers - number)
+        if len(share) > size:
+            return
+        share += islice(quick, size - len(share))
+        left -= size
+    items[:] = chain.from_iterable(shares)
 
 
 class Estate:
