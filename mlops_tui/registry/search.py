@@ -52,12 +52,13 @@ def search_models(
     by = compile_order(wanted, _MODEL_ORDER, ["m.name"])
     query, prompts = _without_prompts(parse(filter, "mlflow"))
     condition = compile_query(query, _MODEL)
-    return session.column(
+    found = session.kept_rows(
         f"""SELECT m.id FROM model m {by.joins}
             WHERE ({condition.sql}) AND m.tenant = ? AND m.deleted IS NULL {prompts}
             ORDER BY {by.by} LIMIT ? OFFSET ?""",
         [*by.params, *condition.params, tenant, limit, offset],
     )
+    return [row[0] for row in found]
 
 
 def search_versions(
@@ -71,12 +72,13 @@ def search_versions(
     by = compile_order(parse_order(order or _NEWEST, "mlflow"), _VERSION_ORDER, ["m.name", "v.version DESC"])
     query, prompts = _without_prompts(parse(filter, "mlflow"))
     condition = compile_query(query, _VERSION)
-    return session.column(
+    found = session.kept_rows(
         f"""SELECT v.id FROM model_version v JOIN model m ON m.id = v.model_id {by.joins}
             WHERE ({condition.sql}) AND m.tenant = ? AND m.deleted IS NULL AND v.deleted IS NULL {prompts}
             ORDER BY {by.by} LIMIT ? OFFSET ?""",
         [*by.params, *condition.params, tenant, limit, offset],
     )
+    return [row[0] for row in found]
 
 
 def _without_prompts(query: Query) -> tuple[Query, str]:

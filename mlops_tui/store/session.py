@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _OWNERS = {
     "series": "owner", "param": "run", "tag": "object",
     "run": "id", "run_data": "run", "run_model": "run", "experiment": "id",
+    "model_version": "id", "model": "id", "alias_event": "model_id",
 }  # fmt: skip
 """The tables whose changes are followed, and the column that says whose a row is."""
 _WRITES = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)")

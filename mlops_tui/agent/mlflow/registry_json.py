@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from mlops_tui.agent.mlflow.coding import encode
 from mlops_tui.agent.mlflow.errors import WireError, invalid, missing
 from mlops_tui.agent.mlflow.names import as_sent, check_name, too_long
 from mlops_tui.core.errors import NotFound
@@ -71,6 +74,22 @@ def versions_json(session: Session, rows: Sequence[dict[str, Any]]) -> list[dict
     ids = [row["id"] for row in rows]
     tags, aliases = tags_by(session, ids), aliases_by(session, ids)
     return [_version_json(row, tags[row["id"]], aliases.get(row["id"], [])) for row in rows]
+
+
+def versions_encoded(session: Session, ids: Sequence[str]) -> list[msgspec.Raw]:
+    """Return versions as JSON, in this order; those that nobody touched since they were last shown, as they were then.
+
+    Args:
+        session: where to look.
+        ids: their ids.
+    """
+
+    def make(missing: list[str]) -> dict[str, bytes]:
+        rows = versions_by_id(session, missing)
+        return {row["id"]: encode(shown) for row, shown in zip(rows, versions_json(session, rows), strict=True)}
+
+    found = session.kept.texts("model_version", ids, make) if session.kept else make(list(ids))
+    return [msgspec.Raw(found[one]) for one in ids if one in found]
 
 
 def _version_json(row: dict[str, Any], tags: dict[str, str], aliases: list[str]) -> dict[str, Any]:

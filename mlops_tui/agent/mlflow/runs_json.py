@@ -38,7 +38,7 @@ def encoded(session: Session, runs: list[str]) -> list[msgspec.Raw]:
     def make(missing: list[str]) -> dict[str, bytes]:
         return {run: encode(body) for run, body in _bodies(session, missing).items()}
 
-    found = session.kept.texts(runs, make) if session.kept else make(runs)
+    found = session.kept.texts("run", runs, make) if session.kept else make(runs)
     return [msgspec.Raw(found[run]) for run in runs if run in found]
 
 

@@ -11,7 +11,7 @@ from mlops_tui.agent.mlflow.experiments import Pair
 from mlops_tui.agent.mlflow.logged import known_logged
 from mlops_tui.agent.mlflow.names import as_stored, check_name
 from mlops_tui.agent.mlflow.pages import Slice
-from mlops_tui.agent.mlflow.registry_json import check_tag, model_row, version_row, versions_json
+from mlops_tui.agent.mlflow.registry_json import check_tag, model_row, version_row, versions_encoded, versions_json
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.contracts import model as models
 from mlops_tui.contracts import version as contract
@@ -155,7 +155,7 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
             session, call.caller.tenant, ask.filter or "", ask.order_by or [], part.size + 1, part.offset
         )
         page = part.answer("model_versions", ids)
-        found = versions_json(session, versions_by_id(session, page.pop("model_versions", [])))
+        found = versions_encoded(session, page.pop("model_versions", []))
         return {**page, **({"model_versions": found} if found else {})}
 
 

@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from mlops_tui.agent.mlflow import runs_json
+from mlops_tui.agent.mlflow import registry_json, runs_json
 from mlops_tui.agent.mlflow.coding import encode
+from mlops_tui.registry.versions import versions_by_id
 from mlops_tui.store.series import SeriesBook
 from mlops_tui.store.store import Store
 from mlops_tui.store.tags import change_tags
@@ -108,10 +109,15 @@ def test_a_transaction_that_began_before_a_commit_leaves_nothing_behind(store):
 
 
 def test_what_is_rolled_back_and_what_is_much_is_not_kept(store):
-    store.kept._most = 900
+    texts, answers = store.kept.texts["run"], store.kept.answers
+    texts._most = 900
     with store.read(60) as session:
         first = shown(session)
-    assert 0 < store.kept._size <= 900 and sum(map(len, store.kept._texts.values())) == store.kept._size
+        for wanted in range(100):
+            session.kept_rows(f"SELECT {wanted}")
+            session.kept_rows("SELECT * FROM range(30_000) WHERE range >= ?", [wanted % 2])
+    assert 0 < texts._size <= 900 and sum(map(len, texts._kept.values())) == texts._size
+    assert len(answers._kept) <= 64 and answers._rows == sum(len(rows) for _, rows in answers._kept.values()) <= 50_000
 
     def fails(session):
         session.execute("UPDATE run SET note = 'gone'")
@@ -121,3 +127,43 @@ def test_what_is_rolled_back_and_what_is_much_is_not_kept(store):
         store.write(fails)
     with store.read(60) as session:
         assert shown(session) == first == fresh(session)
+
+
+def versions(session):
+    ids = session.column("SELECT id FROM model_version ORDER BY id")
+    return [bytes(one) for one in registry_json.versions_encoded(session, ids)], [
+        encode(one) for one in registry_json.versions_json(session, versions_by_id(session, ids))
+    ]
+
+
+def test_versions_that_are_kept_are_those_of_the_store(store):
+    about = {"digest": "d", "size": 1, "format": "onnx", "description": "", "signature": "{}", "actor": "amal"}
+
+    def write(session):
+        session.insert("model", id="m", tenant="default", name="census", created_us=1, actor="amal")
+        for number in (1, 2):
+            session.insert("model_version", id=f"v{number}", model_id="m", version=number, created_us=1, **about)
+
+    def alias(session, seq, version):
+        session.insert(
+            "alias_event", seq=seq, model_id="m", alias="champion", version_id=version, actor="", reason="", ts_us=1
+        )
+
+    seen = []
+    for change in (
+        write,
+        lambda s: alias(s, 1, "v1"),
+        lambda s: alias(s, 2, "v2"),
+        lambda s: change_tags(s, "v1", {"a": "b"}, [], 1),
+        lambda s: s.execute("UPDATE model SET name = 'other' WHERE id = 'm'"),
+        lambda s: s.execute("UPDATE model_version SET stage = 'Production' WHERE id = 'v1'"),
+        lambda s: alias(s, 3, None),
+        lambda s: s.execute("DELETE FROM model_version WHERE id = 'v2'"),
+    ):
+        store.write(change)
+        for _ in range(2):
+            with store.read(60) as session:
+                kept, fresh = versions(session)
+                assert kept == fresh
+        seen.append(tuple(kept))
+    assert len(set(seen)) == len(seen) and len(store.kept.texts["model_version"]._kept) == 1
