@@ -42,6 +42,9 @@ class StartRollout(Request, frozen=True):
     ] = 200
     on_no_data: Annotated[str, Meta(description="hold, proceed or rollback")] = "hold"
     keep_old_s: Annotated[float, Meta(ge=0, description="seconds that the old version stays loaded after")] = 600.0
+    override_gates: Annotated[
+        str, Meta(description="why a version may come in whose gates failed, or in prod never ran; audited")
+    ] = ""
     supersede: Annotated[bool, Meta(description="end a rollout that is under way there, and begin this one")] = False
 
 

@@ -167,6 +167,9 @@ class Spec(Part, frozen=True):
     ) = None
     steps: tuple[Step, ...] = ()
     analysis: Analysis = Analysis()
+    override_gates: Annotated[
+        str, Meta(description="why a version may come in whose gates failed, or that production has none of; audited")
+    ] = ""
     on_failure: Annotated[
         Literal["rollback", "pause"], Meta(description="on harm: end it, or give stable all and wait for a person")
     ] = "rollback"

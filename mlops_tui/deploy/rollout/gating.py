@@ -6,8 +6,10 @@ from typing import Any
 
 from mlops_tui.contracts.rollout_file import Spec
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.registry.versions import refuse_unservable, resolve_version
+from mlops_tui.registry.versions import latest_gates, refuse_unservable, resolve_version
 from mlops_tui.store.session import Session
+
+PRODUCTION = "prod"
 
 
 def objection(session: Session, row: dict[str, Any], spec: Spec) -> str:
@@ -23,7 +25,28 @@ def objection(session: Session, row: dict[str, Any], spec: Spec) -> str:
         refuse_unservable(version)
     except MlopsError as error:
         return str(error)
-    return differs(version, spec.digest)
+    if why := differs(version, spec.digest):
+        return why
+    environment = session.value("SELECT environment FROM deployment WHERE id = ?", [row["deployment_id"]])
+    return "" if spec.override_gates else unpassed(session, version, environment)
+
+
+def unpassed(session: Session, version: dict[str, Any], environment: str) -> str:
+    """Return which gates a version did not pass; empty when nothing is against it.
+
+    The newest verdict of each gate over this very file counts. Production takes only what has verdicts at all.
+
+    Args:
+        session: of the store.
+        version: row of the version, as the registry resolves it.
+        environment: of the deployment.
+    """
+    gates = latest_gates(session, version["run_id"] or "", version["digest"])
+    if failed := [one for one in gates if not one.passed]:
+        return "; ".join(f"the gate {one.gate} failed: {one.text}" for one in failed)
+    if not gates and environment == PRODUCTION:
+        return "no gate has run over its file, and production takes only versions that passed their gates"
+    return ""
 
 
 def differs(version: dict[str, Any], pinned: str) -> str:

@@ -17,7 +17,7 @@ from mlops_tui.deploy import fallback, traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.rollout import file as rollout_file
 from mlops_tui.deploy.rollout import rollouts
-from mlops_tui.deploy.rollout.gating import differs
+from mlops_tui.deploy.rollout.gating import differs, unpassed
 from mlops_tui.deploy.rollout.machine import GOING_BACK, sticky_of
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
@@ -55,6 +55,7 @@ class StartRollout:
         refuse_unservable(version)
         if why := differs(version, spec.digest):
             raise Refused(f"{label(version)} is not what was pinned", why, f"mlops version show {label(version)}")
+        spec, gates = _gated(ctx, row, version, spec, request)
         stable = ended["stable_no"] if ended and ended["state"] != "Baking" else stable_of(ctx, row["id"])
         if ended and ended["state"] == "Baking":
             stable = ended["canary_no"]
@@ -71,8 +72,11 @@ class StartRollout:
         return Plan(
             operation="rollout.start",
             object=f"deploy:{row['name']}",
-            text=f"bring {label(version)} into {row['name']} by {spec.strategy}",
-            changes=_changes(spec, row["name"], before, label(version), ended) + _falls(row["name"], labels, spare),
+            text=f"bring {label(version)} into {row['name']} by {spec.strategy}"
+            + (f"; its gates are overridden: {spec.override_gates}" if gates else ""),
+            changes=gates
+            + _changes(spec, row["name"], before, label(version), ended)
+            + _falls(row["name"], labels, spare),
             warnings=_warnings(spec, usual),
             environment=row["environment"],
             data={"row": row, "version": version, "stable": stable, "spec": spec, "ended": ended, "fallback": spare},
@@ -100,6 +104,24 @@ class StartRollout:
             fallback.keep(ctx, row["id"], plan.data["fallback"])
         rollouts.enter(ctx, rollout, "Pending", -1, 0.0, plan.text)
         return rollouts.shown(ctx.session, rollouts.find(ctx.session, ctx.tenant, rollout["id"]))
+
+
+def _gated(
+    ctx: Context, row: dict[str, Any], version: dict[str, Any], spec: Spec, request: contract.StartRollout
+) -> tuple[Spec, list[Change]]:
+    """Return a specification with the reason why gates are overridden, if they are, and what that overrides.
+
+    Raises:
+        Refused: the version did not pass its gates, and nobody says why it may come in all the same.
+    """
+    reason = (request.override_gates or spec.override_gates).strip()
+    why = unpassed(ctx.session, version, row["environment"])
+    if why and not reason:
+        again = f'mlops rollout start {row["name"]} {label(version)} --override-gates "why it may"'
+        raise Refused(f"{label(version)} may not come into {row['name']}", why, f"run its gates again, or {again}")
+    spec = msgspec.structs.replace(spec, override_gates=reason if why else "")
+    told = Change(object=f"model_version:{label(version)}", field="gates", before=why, after=f"overridden: {reason}")
+    return spec, [told] if why else []
 
 
 def _fallback(ctx: Context, labels: Mapping[int, str], spec: Spec) -> fallback.Wanted | None:

@@ -15,6 +15,7 @@ from mlops_tui.deploy.find import labels_of
 from mlops_tui.deploy.rollout import checks, clocks, looks, mirror
 from mlops_tui.deploy.rollout.file import kept
 from mlops_tui.deploy.rollout.machine import STATES, TERMINAL, legal
+from mlops_tui.deploy.toggles.holding import holding
 from mlops_tui.door import Context
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
@@ -177,7 +178,7 @@ def shown(session: Session, row: dict[str, Any]) -> contract.Rollout:
         ended=row["since"] if row["state"] in TERMINAL else None,
         actor=row["actor"],
         text=row["text"],
-        why=_why(row, spec, stand),
+        why=_why(row, spec, stand, _held(session, row, labels[row["canary_no"]])),
         watched_s=clocks.watched(row),
         deadline_s=seconds(spec.deadline),
         looks=[contract.Look(**look) for look in newest],
@@ -187,8 +188,16 @@ def shown(session: Session, row: dict[str, Any]) -> contract.Rollout:
     )
 
 
-def _why(row: dict[str, Any], spec: Spec, stand: list[contract.Check]) -> str:
+def _held(session: Session, row: dict[str, Any], canary: str) -> str:
+    """Say which toggles keep a rollout from its requests, while it waits for them."""
+    if row["state"] not in ("Shadowing", "Shifting"):
+        return ""
+    return holding(session, row["tenant"], row["deployment"], canary, row["state"] == "Shadowing")
+
+
+def _why(row: dict[str, Any], spec: Spec, stand: list[contract.Check], held: str) -> str:
     """Say in a sentence why a rollout stands where it does."""
     if STATES[row["state"]].judged:
-        return checks.decide(spec, row["state"], row["step"], stand, clocks.here(row)).why
+        why = checks.decide(spec, row["state"], row["step"], stand, clocks.here(row)).why
+        return "; ".join(filter(None, (why, held)))
     return str(row["text"])
