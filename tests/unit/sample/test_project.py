@@ -24,8 +24,10 @@ from mlops_tui.pipelines.gates.policy import load_policy
 from mlops_tui.stats import drift, fairness, importance, quality
 from mlops_tui.training.onnx_export import read_metadata
 
-pytest.importorskip("torch")
-pytestmark = pytest.mark.train
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed"),
+]
 
 PROJECT = Path(__file__).parents[3] / "sample_data" / "project"
 CENSUS = PROJECT.parent / "census"
