@@ -120,6 +120,7 @@ class CreateDeployment:
             raise NotFound(f"the view {request.features} has no online features", "it was never materialised", fix)
         found, warnings = _tuned(ctx, request, version)
         facts |= _exposed(request, warnings)
+        open_ = not is_loopback(request.host)
         as_tuned = f", tuned for {found.name}: {found.setting.name}" if found else ""
         return Plan(
             operation="deploy.create",
@@ -127,6 +128,7 @@ class CreateDeployment:
             text=f"serve {label(version)} as {request.name}{as_tuned}",
             changes=[
                 Change(object=f"deploy:{request.name}", field="serves", after=label(version)),
+                *([Change(object=f"deploy:{request.name}", field="host", after=request.host)] if open_ else []),
                 *(Change(object=f"deploy:{request.name}", field=name, after=value) for name, value in facts.items()),
             ],
             warnings=warnings,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import shutil
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -69,12 +70,25 @@ class Engine:
             return "ready"
         return "open" if self.opens > time.monotonic() else "starting"
 
-    def adopt(self, about: dict[str, Any]) -> None:
-        """Take over the process of a supervisor that died, if it still answers; it may be in the middle of a run."""
+    @property
+    def folder(self) -> str:
+        """The process's own folder; empty while that is not known."""
+        folder = self._life.folder if self._life is not None else None
+        return str(folder) if folder is not None else ""
+
+    def adopt(self, about: dict[str, Any], folder: str) -> None:
+        """Take over the process of a supervisor that died, if it still answers; it may be in the middle of a run.
+
+        Args:
+            about: what the model said of itself.
+            folder: the process's own; cleared up when it is gone as well.
+        """
         self.about = about
         try:
             self._life = FormerLife(self._door)
         except OSError:
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
             return
         self.ready, self._since = True, time.monotonic()
         _log.info("took over the process of model %s", self._name)
@@ -194,8 +208,8 @@ class Engines:
             facts.load_s, facts.timeout_s,
         )  # fmt: skip
         engine = Engine(model.key[:12], wishes, self._files[model.key], door_of(facts, model.key, number))
-        if (about := self._former.get(model.key)) is not None:
-            engine.adopt(about)
+        if (former := self._former.get(model.key)) is not None:
+            engine.adopt(former["about"], former["folders"][number] if number < len(former["folders"]) else "")
         return engine
 
     def keep(self, keys: Collection[str]) -> None:
@@ -235,7 +249,11 @@ class Engines:
     @property
     def known(self) -> dict[str, dict[str, Any]]:
         """What the next supervisor must know to take the engines over."""
-        return {key: engines[0].about for key, engines in self._all.items() if engines[0].about}
+        return {
+            key: {"about": engines[0].about, "folders": [one.folder for one in engines]}
+            for key, engines in self._all.items()
+            if engines[0].about
+        }
 
     def condition(self, key: str) -> dict[str, Any]:
         """Return how the engines of a model fare; of several the one that fares worst. Nothing if it has none."""

@@ -97,7 +97,7 @@ class Tended:
     def __init__(self, door, wishes, fd, former=None):
         self.engine = Engine("m", wishes, fd, door)
         if former is not None:
-            self.engine.adopt(former)
+            self.engine.adopt(*former)
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._turns, daemon=True)
         self.thread.start()
@@ -178,7 +178,7 @@ def test_an_engine_outlives_its_supervisor_and_is_taken_over_by_the_next(script,
     client, rows = asks(one), {"x": np.ones((1, 3), np.float32)}
     one.abandon()
     assert client.run(rows)["s"].tolist() == [3.0]
-    heir = tended(Wishes("torch"), script, former=one.engine.about)
+    heir = tended(Wishes("torch"), script, former=(one.engine.about, str(folder)))
     until(lambda: heir.engine._life.folder == folder)
     assert heir.engine._life._process["pid"] == pid and client.run(rows)["s"].tolist() == [3.0]
     heir.done.set()
@@ -187,6 +187,9 @@ def test_an_engine_outlives_its_supervisor_and_is_taken_over_by_the_next(script,
     assert not life.ended() and client.run(rows)["s"].tolist() == [3.0]
     client.close()  # the last one
     assert child.wait(10) == 0 and not folder.exists()
+    folder.mkdir()  # as one that was killed together with its supervisor leaves it
+    tended(Wishes("torch"), script, former=(heir.engine.about, str(folder)))
+    assert not folder.exists()
 
 
 @pytest.mark.train
