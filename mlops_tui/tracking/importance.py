@@ -18,6 +18,8 @@ from mlops_tui.store.search import as_key, typed
 from mlops_tui.store.session import Session
 from mlops_tui.tracking.headline import lower_is_better
 
+_MANY = 20
+"""So many times as many runs as are wanted are too many to look at each."""
 ENOUGH, MOST, WIDEST = 10, 600, 60
 """Runs that are needed, runs that are looked at, parameters that are looked at."""
 
@@ -117,14 +119,23 @@ def sweep_of(ctx: Context, metric: str, filter: str, limit: int) -> Sweep:
     figure = next(iter(runs.more(ctx.session, [metric])), None)
     if figure is None or figure.column.kind not in ("float", "int", "duration"):
         raise BadInput(f"{metric!r} is no figure of a run", "", "name a metric: loss, metrics.`val auc`, min(loss)")
-    ids = runs.ids(ctx.session, ctx.tenant, filter, "", f"{as_key(metric)} is not null").tolist()
-    values = figure.of(ctx.session, runs, ids)
-    ids = [run for run in ids if math.isfinite(values[run])]
-    total = len(ids)
-    if total > limit:
-        chosen = np.sort(np.random.default_rng(0).choice(len(ids), limit, replace=False))
-        ids = [ids[i] for i in chosen]
+    found = runs.ids(ctx.session, ctx.tenant, filter, "", f"{as_key(metric)} is not null")
+    # Of very many only some are looked at more closely: then those whose metric is not finite are counted too.
+    many = len(found) > _MANY * limit
+    some: list[str] = _sample(found, 2 * limit).tolist() if many else found.tolist()
+    values = figure.of(ctx.session, runs, some)
+    finite = [run for run in some if math.isfinite(values[run])]
+    total = len(found) if many else len(finite)
+    ids = _sample(finite, limit)
     return Sweep(ids, np.array([values[run] for run in ids], dtype=np.float64), _differing(ctx.session, ids), total)
+
+
+def _sample(ids: Any, limit: int) -> Any:
+    """Return at most ``limit`` of these, in their order, the same ones each time."""
+    if len(ids) <= limit:
+        return ids
+    chosen = np.sort(np.random.default_rng(0).choice(len(ids), limit, replace=False))
+    return ids[chosen] if isinstance(ids, np.ndarray) else [ids[i] for i in chosen]
 
 
 def as_numbers(values: Sequence[str | None]) -> list[float] | None:

@@ -71,6 +71,9 @@ def test_trials_have_what_differs_and_what_came_of_it(sweep):
     )  # fmt: skip
     sample = sweep.call("run.trials", limit=5)
     assert (sample.metric, len(sample.runs), sample.total) == ("metrics.loss", 5, 40)
+    few = sweep.call("run.trials", limit=1)
+    assert len(few.runs) == 1 and few.total == 41  # of very many the one whose loss is NaN is counted too
+    assert few == sweep.call("run.trials", limit=1)
 
 
 def test_trials_of_runs_without_a_metric_are_none(desk):
