@@ -23,7 +23,7 @@ from mlops_tui.tui.hub import STALE_AFTER, Contact, Hub
 from mlops_tui.tui.keys import CHANGING, MODES, PRESETS, bindings
 from mlops_tui.tui.palette import MlopsCommands
 from mlops_tui.tui.screens.base import Face
-from mlops_tui.tui.thrift import thrifty
+from mlops_tui.tui.thrift import Shown
 from mlops_tui.tui.widgets.panel import Panel
 from mlops_tui.tui.work import start
 
@@ -93,6 +93,7 @@ class MlopsApp(App[None], inherit_bindings=False):
         for each in theme.textual_themes():
             self.register_theme(each)
         self.theme = theme.choose(str(config.get("theme")), background)
+        self._shown = Shown()
         self.door, self.link = door, links.parse(link) if link else None
         self.status = status.first(config)
         self.hub = Hub(door, self._on_contact, self._on_event, period)
@@ -117,7 +118,7 @@ class MlopsApp(App[None], inherit_bindings=False):
         return [*super().get_line_filters(), *(_ASCII if self.ascii else ())]
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        super()._display(screen, thrifty(renderable))
+        super()._display(screen, self._shown.thrifty(renderable, (self.size.width, self.size.height)))
 
     # Where one is
 
@@ -270,7 +271,9 @@ class MlopsApp(App[None], inherit_bindings=False):
         self.hub.ring()
 
     def action_refresh(self) -> None:
-        """Read the screen again."""
+        """Read the screen again, and paint all of it: something else may have written on the terminal."""
+        self._shown.forget()
+        self.refresh()
         for panel in self.face.query(Panel):
             panel.renew()
         self.face.reload()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import chain, pairwise, repeat
+from collections.abc import Sequence
+from itertools import pairwise, repeat
 
+from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
 
@@ -13,31 +15,44 @@ _COLOUR, _MOVE = 18, 9
 Cell = tuple[str, Style | None]
 
 
-def stretches(old: Strip, new: Strip) -> list[tuple[int, int]]:
-    """Return where two lines of the same width differ, as first cells and lengths; all of it where cells are wide.
+def cells_of(strip: Strip) -> list[Cell]:
+    """Return a strip cell by cell; of a wide character the second cell has no text."""
+    cells: list[Cell] = []
+    for text, style, _ in strip:
+        if text.isascii() or cell_len(text) == len(text):
+            cells += zip(text, repeat(style), strict=False)
+        else:
+            for char in text:
+                cells += [(char, style), *([("", style)] * (cell_len(char) - 1))]
+    return cells
 
-    Cells that are alike between two that differ belong to the stretch where it is cheaper to tell them once more.
+
+def stretches(old: Sequence[Cell | None], new: Sequence[Cell]) -> list[tuple[int, int]]:
+    """Return where two lines of the same width differ, as first cells and lengths; None is what nobody knows.
+
+    Cells that are alike between two that differ belong to the stretch where it is cheaper to tell them once more. No
+    stretch begins or ends within a wide character.
     """
-    if old is new:
+    if old == new:
         return []
-    before, after = _cells(old), _cells(new)
-    width = new.cell_length
-    if len(before) != width or len(after) != width:
-        return [(0, width)] if before != after else []
     found: list[tuple[int, int]] = []
-    for x in [x for x, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]:
-        if found and (x == sum(found[-1]) or _cost(after[sum(found[-1]) - 1 : x + 1]) < _MOVE):
-            found[-1] = (found[-1][0], x + 1 - found[-1][0])
+    for x in [x for x, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]:
+        if found and (x <= (end := sum(found[-1])) or _cost(new[end - 1 : x + 1]) < _MOVE):
+            found[-1] = (found[-1][0], max(end, x + 1) - found[-1][0])
         else:
             found.append((x, 1))
-    return found
+    return [_whole(new, start, start + count) for start, count in found]
 
 
-def _cells(strip: Strip) -> list[Cell]:
-    return list(chain.from_iterable(zip(text, repeat(style)) for text, style, _ in strip))
+def _whole(cells: Sequence[Cell], start: int, end: int) -> tuple[int, int]:
+    while start and not cells[start][0]:
+        start -= 1
+    while end < len(cells) and not cells[end][0]:
+        end += 1
+    return start, end - start
 
 
-def _cost(cells: list[Cell]) -> int:
+def _cost(cells: Sequence[Cell]) -> int:
     """Return about how many bytes the cells between the first and the last cost."""
     changes = sum(one[1] is not other[1] for one, other in pairwise(cells))
     lasting = cells[0][1] is not cells[-1][1]

@@ -16,22 +16,59 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
+from mlops_tui.tui.changed import Cell, cells_of, stretches
+
 _DEFAULT = ("39", "49")
 """The codes of the terminal's own ink and ground."""
 
 Piece = tuple[int, int, Strip]
 
 
-def thrifty(update: RenderableType | None) -> RenderableType | None:
-    """Return a paint that costs less; what is not Textual's own paint stays as it is."""
-    return Thrifty(update) if isinstance(update, ChopsUpdate | LayoutUpdate) else update
+class Shown:
+    """What is on the terminal, as far as it was told by paints: of the next one only the difference is sent.
+
+    Whatever else writes there is unknown to it; after :meth:`forget` everything is sent anew.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[int, list[Cell | None]] = {}
+        self._size = (0, 0)
+
+    def forget(self) -> None:
+        """Take nothing for granted."""
+        self._lines.clear()
+
+    def thrifty(self, update: RenderableType | None, size: tuple[int, int]) -> RenderableType | None:
+        """Return a paint that costs less; what is not Textual's own paint stays as it is.
+
+        Args:
+            update: what Textual would draw.
+            size: of the terminal, in cells; another one than before, and it has cleared or moved what it shows.
+        """
+        if size != self._size:
+            self._size = size
+            self.forget()
+        if isinstance(update, ChopsUpdate | LayoutUpdate):
+            return Thrifty(update, self)
+        self.forget()
+        return update
+
+    def changed(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """Yield what of some pieces is not on the terminal yet; from now on it is."""
+        for x, y, strip in pieces:
+            line = self._lines.setdefault(y, [None] * self._size[0])
+            cells = cells_of(strip)
+            there = line[x : x + strip.cell_length]
+            for start, count in stretches(there, cells):
+                yield x + start, y, strip.crop(start, start + count)
+            line[x : x + strip.cell_length] = cells
 
 
 class Thrifty(CompositorUpdate):
     """A paint of some stretches of lines, or of the whole screen."""
 
-    def __init__(self, update: ChopsUpdate | LayoutUpdate) -> None:
-        self._update = update
+    def __init__(self, update: ChopsUpdate | LayoutUpdate, shown: Shown) -> None:
+        self._update, self._shown = update, shown
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw as Textual would; only :meth:`render_segments` is for the terminal."""
@@ -41,7 +78,7 @@ class Thrifty(CompositorUpdate):
         """Return what is sent to the terminal."""
         pen = _Pen(console._color_system or ColorSystem.TRUECOLOR)
         pieces = _chops(self._update) if isinstance(self._update, ChopsUpdate) else _lines(self._update)
-        for x, y, strip in pieces:
+        for x, y, strip in self._shown.changed(pieces):
             pen.move(x, y)
             pen.draw(strip)
         return pen.end()

@@ -143,7 +143,7 @@ class Curve(Panel):
             self.figure = self.drawn().reading
         elif drawable and self.room[0] < plot.ROOMY:
             self.figure = join([plot.lasts(self.series, self._beside_title()), self.figure])
-        self.repaint()
+        self.refresh()
 
     def _beside_title(self) -> int:
         """Return the cells of the upper edge that the title leaves to figures, see :meth:`Panel._edge`."""

@@ -86,14 +86,10 @@ class Lines(Panel):
         new = tuple(row if isinstance(row, Row) else Row(row) for row in rows)
         if new == self.rows and not first and self.problem is None:
             return
-        old, self.rows, had_problem = self.rows, new, self.problem is not None
-        self.problem = None
+        self.rows, self.problem = new, None
         self.cursor = min(self.cursor, max(0, len(new) - 1))
         self.top = max(0, min(self.top, len(new) - self.room[1]))
-        if had_problem or not old or not new:
-            self.refresh()
-        else:
-            self.repaint()
+        self.refresh()
 
     def body(self, y: int, cells: int) -> Strip:
         """Draw one row; the one under the cursor stands on raised ground while the panel has the focus."""
@@ -168,7 +164,7 @@ class Lines(Panel):
         top = min(self.top, index) if index < self.top else max(self.top, index - height + 1)
         if top != self.top:
             self.top = top
-            self.repaint()
+            self.refresh()
         elif before != index:
             self.refresh_body(before - top)
             self.refresh_body(index - top)

@@ -10,7 +10,6 @@ from textual.widget import Widget
 
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.tui import keys
-from mlops_tui.tui.changed import stretches
 from mlops_tui.tui.text import BLANK, Line, cut, line, strip, width, wrap
 from mlops_tui.tui.theme import Ink
 
@@ -48,7 +47,6 @@ class Panel(Widget, can_focus=True):
         self.empty = empty
         self.problem: MlopsError | None = None
         self.top = 0
-        self._painted: dict[int, Strip] = {}
 
     @property
     def ink(self) -> Ink:
@@ -75,11 +73,7 @@ class Panel(Widget, can_focus=True):
         return strip(BLANK, self.ink, cells=cells)
 
     def render_line(self, y: int) -> Strip:
-        """Draw one line of the panel, frame included, and remember it: it is what is on the screen from now on."""
-        self._painted[y] = drawn = self._framed(y)
-        return drawn
-
-    def _framed(self, y: int) -> Strip:
+        """Draw one line of the panel, frame included."""
         cells, height = self.room
         if cells <= 0 or height <= 0:
             return strip(BLANK, self.ink, cells=self.size.width)
@@ -102,22 +96,6 @@ class Panel(Widget, can_focus=True):
         """Paint some lines of the inside again, counted from the first one seen."""
         self.refresh(Region(0, y + 1, self.size.width, lines))
 
-    def repaint(self) -> None:
-        """Paint the cells again that are no longer what is on the screen; others are not told to the terminal."""
-        width, height = self.size
-        old = [self._painted.get(y) for y in range(height)]
-        if not height or any(line is None or line.cell_length != width for line in old):
-            self.refresh()
-            return
-        regions = [
-            Region(x, y, cells, 1)
-            for y, before in enumerate(old)
-            if before is not None
-            for x, cells in stretches(before, self._framed(y))
-        ]
-        if regions:
-            self.refresh(*regions)
-
     def copied(self) -> str:
         """Return what ``y`` copies here."""
         return ""
@@ -136,7 +114,7 @@ class Panel(Widget, can_focus=True):
         top = max(0, min(self.top + by, self.count - self.room[1]))
         if top != self.top:
             self.top = top
-            self.repaint()
+            self.refresh()
 
     def _inside(self, y: int, cells: int) -> Strip:
         if self.count == 0 and (self.problem or self.empty):
@@ -201,7 +179,7 @@ class Panel(Widget, can_focus=True):
     def watch_has_focus(self, _has_focus: bool) -> None:
         """Paint the frame in its other colour."""
         super().watch_has_focus(_has_focus)
-        self.repaint()
+        self.refresh()
 
     def watch_title(self) -> None:
         """Paint the upper edge again."""

@@ -135,7 +135,7 @@ class Parallel(Panel):
         marks = [line((mark, f"series-{i}"), (f" {parallel.CLASSES[i]}", "dim")) for i, mark in enumerate(MARKS[:3])]
         self.figure = join([line((within, "accent" if self.pose.limits else "dim")), *marks]) if self.runs else BLANK
         self._rows = None
-        self.repaint()
+        self.refresh()
 
     def watch_has_focus(self, _has_focus: bool) -> None:
         """Show the cursor, or hide it."""

@@ -180,7 +180,7 @@ class Table(Listed):
         """Mark the column to the side, and bring it into sight."""
         self.shape.mark(by)
         self._strips.clear()
-        self.repaint()
+        self.refresh()
 
     def action_open(self) -> None:
         """Open the row under the cursor."""
@@ -280,5 +280,5 @@ class Table(Listed):
         else:
             return False
         self.top = max(0, min(top, self.total - height))
-        self.repaint()
+        self.refresh()
         return True

@@ -16,8 +16,8 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 
-from mlops_tui.tui.changed import stretches
-from mlops_tui.tui.thrift import thrifty
+from mlops_tui.tui.changed import cells_of, stretches
+from mlops_tui.tui.thrift import Shown
 
 WIDE, HIGH = 24, 4
 STYLES = [
@@ -40,6 +40,8 @@ def screen(told, before=None):
             x, y = int(column) - 1, int(row) - 1
         elif char:
             cells[x, y] = (char, tuple(sorted(codes.items())))
+            if cell_len(char) == 2:
+                cells[x + 1, y] = ("", tuple(sorted(codes.items())))
             x += cell_len(char)
         else:
             codes = turned(codes, [int(one) for one in sgr.split(";")])
@@ -65,14 +67,16 @@ def turned(codes, given):
 def line(rng, words="ab ·⣿"):
     segments, left = [], WIDE
     while left:
-        taken = rng.randint(1, min(9, left))
-        segments.append(Segment("".join(rng.choice(words) for _ in range(taken)), rng.choice(STYLES)))
-        left -= taken
+        text = "".join(rng.choice(words) for _ in range(rng.randint(1, 9)))
+        text = text if cell_len(text) <= left else " " * left
+        segments.append(Segment(text, rng.choice(STYLES)))
+        left -= cell_len(text)
     return Strip(segments, WIDE)
 
 
-def sent(update, system="truecolor"):
-    return thrifty(update).render_segments(Console(file=io.StringIO(), color_system=system, force_terminal=True))
+def sent(update, system="truecolor", shown=None):
+    paint = (shown or Shown()).thrifty(update, (WIDE, HIGH))
+    return paint.render_segments(Console(file=io.StringIO(), color_system=system, force_terminal=True))
 
 
 def full(lines):
@@ -91,20 +95,32 @@ def fresh(strip):
     )
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_what_is_told_is_what_is_seen_and_only_what_changed_is_told(seed):
-    rng = random.Random(seed)
-    before = [line(rng) for _ in range(HIGH)]
-    after = [rng.choice([old, line(rng), Strip([*old.crop(0, 20), *line(rng).crop(20, WIDE)], WIDE)]) for old in before]
-    shown = screen(sent(full(before)))
-    assert shown == usual(before)
-    spans = [(y, x, x + n) for y in range(HIGH) for x, n in stretches(before[y], after[y])]
-    if spans:
-        update = ChopsUpdate([{0: one} for one in after], spans, [[WIDE]] * HIGH)
-        told = sent(update)
-        shown = screen(told, shown)
-        assert len(told) < len(update.render_segments(Console(file=io.StringIO(), color_system="truecolor")))
-    assert shown == usual(after)
+@pytest.mark.parametrize("words", ["ab ·⣿", "a日 b"])
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_told_is_what_is_seen_and_only_what_changed_is_told(seed, words):
+    rng, shown, seen = random.Random(seed), Shown(), {}
+    lines = [line(rng, words) for _ in range(HIGH)]
+    for _ in range(6):
+        told = sent(full(lines), shown=shown)
+        seen = screen(told, seen)
+        assert seen == usual(lines)
+        assert sent(full(lines), shown=shown) == ""  # the same once more costs nothing
+        y, x1, x2 = rng.randrange(HIGH), *sorted(rng.sample(range(WIDE + 1), 2))
+        lines[y] = new = rng.choice([line(rng, words), Strip([Segment(" " * WIDE, STYLES[0])], WIDE)])
+        update = ChopsUpdate([{0: new}] * HIGH, [(y, x1, x2)], [[WIDE]] * HIGH)
+        told = sent(update, shown=shown)
+        seen = screen(told, seen)
+        assert len(told) <= len(update.render_segments(Console(file=io.StringIO(), color_system="truecolor")))
+
+
+def test_after_another_size_or_when_something_else_wrote_there_all_is_told():
+    shown, paint = Shown(), full([line(random.Random(1))] * HIGH)
+    first = sent(paint, shown=shown)
+    assert sent(paint, shown=shown) == ""
+    shown.forget()
+    assert sent(paint, shown=shown) == first
+    shown.thrifty(None, (WIDE + 1, HIGH))
+    assert sent(paint, shown=shown) == first
 
 
 def test_fragments_of_a_line_join_and_a_stretch_that_lies_in_two_is_told_in_both():
@@ -113,15 +129,19 @@ def test_fragments_of_a_line_join_and_a_stretch_that_lies_in_two_is_told_in_both
     assert sent(update) == f"\x1b[1;11H\x1b[{Strip.render_ansi(STYLES[0], ColorSystem.TRUECOLOR)}mxxxx\x1b[0m"
 
 
-def test_lines_with_wide_characters_are_told_whole():
-    old, new = (Strip([Segment(text, STYLES[0])], 10) for text in ("日本ab  cd", "日本ab  ce"))
-    assert stretches(old, new) == [(0, 10)] and stretches(old, old) == []
-    assert stretches(old, Strip([Segment("日本ab  cd", STYLES[0])], 10)) == []
-
-
-def test_near_changes_are_one_stretch_and_far_ones_two():
-    old, near, far = (Strip([Segment(t.ljust(40), STYLES[0])], 40) for t in ("a", "b   b", "b" + " " * 20 + "b"))
-    assert stretches(old, near) == [(0, 5)] and stretches(old, far) == [(0, 1), (21, 1)]
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("a", "b   b", [(0, 5)]),
+        ("a", "b" + " " * 20 + "b", [(0, 1), (21, 1)]),
+        ("日本", "日木", [(2, 2)]),
+        ("日本", "日本", []),
+        ("日", "ab", [(0, 2)]),
+    ],
+)
+def test_near_changes_are_one_stretch_and_a_wide_character_is_told_whole(old, new, found):
+    cells = [cells_of(Strip([Segment(text.ljust(30), STYLES[0])]))[:28] for text in (old, new)]
+    assert stretches(*cells) == found
 
 
 def test_sixteen_colours_stay_sixteen():
