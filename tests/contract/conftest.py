@@ -78,9 +78,14 @@ def mlflow_server(tmp_path):
     end(process)
 
 
+def all_scenarios() -> dict:
+    """What both servers are asked: told, and by chance."""
+    return {**load("mlflow_scenarios").SCENARIOS, **load("mlflow_random").SCENARIOS}
+
+
 @pytest.fixture
 def scenarios():
-    return load("mlflow_scenarios").SCENARIOS
+    return all_scenarios()
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def _by_hand() -> None:
         try:
             with Client() as client:
                 listener = client.call("agent.url")
-                args = conftest.load("mlflow_wire").Wire, conftest.load("mlflow_scenarios").SCENARIOS
+                args = conftest.load("mlflow_wire").Wire, conftest.all_scenarios()
                 found = differences(*args, url, listener.url, listener.token, sys.argv[1:])
                 client.call("agent.stop")
         finally:

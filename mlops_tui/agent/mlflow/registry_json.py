@@ -29,7 +29,7 @@ def models_json(session: Session, rows: Sequence[dict[str, Any]]) -> list[dict[s
     latest = session.column(
         """SELECT id FROM model_version WHERE model_id IN (SELECT unnest(?)) AND deleted IS NULL
            QUALIFY row_number() OVER (PARTITION BY model_id, stage ORDER BY version DESC) = 1
-           ORDER BY min(version) OVER (PARTITION BY model_id, stage)""",
+           ORDER BY stage""",
         [ids],
     )
     found = versions_by_id(session, latest)
