@@ -113,6 +113,10 @@ class MlopsApp(App[None], inherit_bindings=False):
         """Let the connections go."""
         await self.door.close()
 
+    def on_resize(self) -> None:
+        """Paint all of it: a terminal that was made smaller and larger again in one go has lost what it showed."""
+        self._shown.forget()
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return Textual's filters of what is drawn, and ours."""
         return [*super().get_line_filters(), *(_ASCII if self.ascii else ())]

@@ -148,7 +148,9 @@ class Steering(Face):
         panel = self.focused_panel()
         row = getattr(panel, "current", None) if panel is not None and panel.id == "toggles" else None
         if row is None or not row.link:
-            self.complain("put the cursor on a toggle first: tab, then ↓")
+            here = any(seen.id == "toggles" for seen in self.focus_chain_of_panels())
+            way = "tab, then ↓" if here else "enter opens the deployment, where they are"
+            self.complain(f"put the cursor on a toggle first: {way}")
             return
         key = row.link.partition(":")[2]
         known = next((one for one in self.toggles if one["key"] == key), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textual.app import ComposeResult
@@ -190,4 +190,10 @@ def _more(number: int, what: str) -> list[Line]:
 
 
 def _value(value: Any) -> str:
-    return "–" if value is None or value == "" else clean(str(value))
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{clean(str(key))} {_value(one)}" for key, one in value.items()) or "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(_value, value)) if isinstance(value, list) else clean(str(value))

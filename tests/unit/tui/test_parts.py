@@ -178,3 +178,10 @@ def test_an_id_gives_way_only_where_the_next_column_says_it_too(row, shown):
     columns = Columns()
     columns.fit([Column(name="id", label="id", kind="id"), Column(name="name", label="name")], [row], 40)
     assert (0 in columns.seen()) is shown
+
+
+def test_values_of_a_plan_are_said_as_people_say_them():
+    from mlops_tui.tui.widgets.plan import _value
+
+    assert _value({"on": True, "off": False, "of": ["a", 1]}) == "on yes, off no, of a, 1"
+    assert [_value(one) for one in (None, "", {}, 0, "v2")] == ["–", "–", "–", "0", "v2"]
