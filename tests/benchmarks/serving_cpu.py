@@ -182,6 +182,7 @@ def ours(without: str) -> None:
                 setattr(Slot, name, lambda *any: None)
         if without == "validation":
             model.check = lambda feed: 1  # type: ignore[method-assign]
+            model.takes = lambda rows: True  # type: ignore[method-assign]
         if without == "together":
             model.joins = False
         loop = asyncio.get_running_loop()

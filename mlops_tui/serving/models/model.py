@@ -14,7 +14,7 @@ from mlops_tui.core.errors import BadInput
 from mlops_tui.serving.models.probe import LONG_S, Probe
 from mlops_tui.serving.models.session import Session, Wish
 from mlops_tui.serving.problem import Problem
-from mlops_tui.serving.tensors import DTYPES, ONNX_TYPES, Array, Tensor
+from mlops_tui.serving.tensors import DTYPES, ONNX_TYPES, Array, Rows, Tensor
 
 if TYPE_CHECKING:
     from mlops_tui.serving.models.lookup import Lookup
@@ -67,6 +67,7 @@ class Model:
         self._heads_of_shape: dict[tuple[int, tuple[int, ...]], bytes] = {}
         self._position = {name: i for i, name in enumerate(self.output_names)}
         self._single = _single(self.inputs)
+        self._rows = _row(self.inputs)
         self.warm_up_error = ""
 
     def _lay_out(self, shapes: Sequence[Sequence[int]], meta: Mapping[str, str]) -> None:
@@ -127,6 +128,14 @@ class Model:
         if self.refuses_nan:
             self._refuse_nan(feed)
         return shape[0] if shape else 1
+
+    def takes(self, rows: Rows) -> bool:
+        """Tell whether rows are all that the model takes, so that :meth:`check` would let their array pass.
+
+        Args:
+            rows: finite numbers.
+        """
+        return self._rows == (rows.name, rows.datatype, rows.width) and rows.count > 0 and self.lookup is None
 
     def _refuse_nan(self, feed: Feed) -> None:
         for name, array in feed.items():
@@ -213,6 +222,13 @@ def _single(inputs: Sequence[Tensor]) -> tuple[str, np.dtype[Any], tuple[int, ..
     if len(inputs) != 1 or not inputs[0].shape or inputs[0].shape[0] != -1 or -1 in inputs[0].shape[1:]:
         return None
     return inputs[0].name, DTYPES[inputs[0].datatype], inputs[0].shape[1:]
+
+
+def _row(inputs: Sequence[Tensor]) -> tuple[str, str, int] | None:
+    """Return name, datatype and width of the only input, when it is rows of numbers."""
+    if (only := _single(inputs)) is None or len(only[2]) != 1 or only[2][0] < 1:
+        return None
+    return only[0], inputs[0].datatype, only[2][0]
 
 
 def _fits(tensor: Tensor, array: Array, sizes: dict[str, int]) -> None:

@@ -10,13 +10,12 @@ from struct import Struct
 from typing import Any
 
 import msgspec
-import numpy as np
 import orjson
 
 from mlops_tui.serving.bodies import JSON_BODY, LENGTH, OCTETS, Envelope, checked_id, decoded
 from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.problem import Answer, Problem
-from mlops_tui.serving.tensors import DTYPES, Array, from_binary, from_json, to_binary, to_json
+from mlops_tui.serving.tensors import Array, Rows, from_binary, from_json, to_binary, to_json
 from mlops_tui.serving.traffic.results import Results, Shared, Writer
 from mlops_tui.serving.traffic.routing import Arm
 
@@ -77,18 +76,27 @@ class Inference(msgspec.Struct, eq=False, gc=False):
     """A request of the protocol.
 
     Attributes:
-        tensors: its inputs by name.
+        arrays: its inputs by name, see :attr:`tensors`.
         id: what the client calls it, if it does.
         wanted: the outputs that it asks for; None: all of them.
         binary: whether outputs are to come as binary tensors, each by its name where they differ.
         together: what answers it beside the others of a run, if it wants nothing special.
+        rows: its only input, if that is rows of numbers.
     """
 
-    tensors: dict[str, Array]
+    arrays: dict[str, Array]
     id: str | None
     wanted: list[_Output] | None = None
     binary: dict[str, bool] | bool = False
     together: Writer | None = None
+    rows: Rows | None = None
+
+    @property
+    def tensors(self) -> dict[str, Array]:
+        """Its inputs by name."""
+        if self.rows is not None and not self.arrays:
+            self.arrays = {self.rows.name: self.rows.array()}
+        return self.arrays
 
     def feed(self, model: Model) -> Feed:
         """Return the tensors for a model; :meth:`Model.check` compares them with what it takes.
@@ -164,8 +172,8 @@ def _small(envelope: Envelope, body: bytes) -> Inference | None:
         packed = _packer(given.datatype, len(values)).pack(*values)
     except OverflowError:
         return None
-    tensors = {given.name: np.ndarray(given.shape, DTYPES[given.datatype], packed)}
-    return Inference(tensors, checked_id(envelope.id if request.id is None else request.id), together=_plain)
+    ident = checked_id(envelope.id if request.id is None else request.id)
+    return Inference({}, ident, together=_plain, rows=Rows(given.name, given.datatype, rows, columns, packed))
 
 
 def _any(envelope: Envelope, body: bytes) -> Inference:
@@ -175,9 +183,9 @@ def _any(envelope: Envelope, body: bytes) -> Inference:
     request = decoded(_decoder, body if end == len(body) else body[:end])
     call = Inference({}, checked_id(envelope.id if request.id is None else request.id), request.outputs)
     for given in request.inputs:
-        if given.name in call.tensors:
+        if given.name in call.arrays:
             raise Problem(f"input {given.name!r} comes twice")
-        call.tensors[given.name], end = _tensor(given, body, end)
+        call.arrays[given.name], end = _tensor(given, body, end)
     if end != len(body):
         raise Problem(f"{len(body) - end} bytes are left over after the binary tensors")
     every = request.parameters is not None and bool(request.parameters.binary_data_output)

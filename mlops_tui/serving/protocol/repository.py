@@ -121,7 +121,7 @@ class _Nothing:
     """Stands where a request to a model would."""
 
     id: str | None = None
-    together = None
+    together = rows = None
 
     def feed(self, model: Any) -> Any:
         raise NotImplementedError

@@ -49,7 +49,7 @@ class Invocation:
     """A request to ``/invocations``; what its values mean depends on the model that they are for."""
 
     __slots__ = ("_body", "id")
-    together = None
+    together = rows = None
 
     def __init__(self, envelope: Envelope, body: bytes) -> None:
         """Read a body that is already decompressed.

@@ -11,6 +11,7 @@ from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.models.pool import TooLate
 from mlops_tui.serving.problem import Answer, Problem
 from mlops_tui.serving.record.segments import NOBODY
+from mlops_tui.serving.tensors import Rows
 from mlops_tui.serving.traffic.results import Results, Writer
 from mlops_tui.serving.traffic.routing import Arm
 
@@ -23,6 +24,10 @@ class Call(Protocol):
     @property
     def together(self) -> Writer | None:
         """What answers it beside the others of a run; None: it wants something special, see :meth:`answer`."""
+
+    @property
+    def rows(self) -> Rows | None:
+        """Its only input, if that is rows of finite numbers and no output was named."""
 
     def feed(self, model: Model) -> Feed:
         """Return the tensors for a model."""
@@ -62,7 +67,8 @@ class Ticket(msgspec.Struct, eq=False):
         ident: the client's id, or one of ours.
         started: when it was whole, by ``perf_counter_ns``.
         size: bytes of its body.
-        feed: its tensors for ``arm``, once they were read.
+        taken: its tensors for ``arm``, see :attr:`feed`.
+        packed: its only tensor, when nobody has asked for an array yet.
         rows: how many rows they hold.
         answer: None until there is one.
         envelope: what its head said.
@@ -81,7 +87,8 @@ class Ticket(msgspec.Struct, eq=False):
     ident: str
     started: int
     size: int
-    feed: Feed = {}
+    taken: Feed | None = None
+    packed: Rows | None = None
     rows: int = 0
     answer: Answer | None = None
     owner: Owner | None = None
@@ -97,9 +104,19 @@ class Ticket(msgspec.Struct, eq=False):
         Raises:
             Problem: it refuses them.
         """
-        self.rows = 0
-        self.feed = self.call.feed(arm.model)
-        self.rows = arm.model.check(self.feed)
+        self.taken, self.packed, self.rows = None, self.call.rows, 0
+        if self.packed is not None and arm.model.takes(self.packed):
+            self.rows = self.packed.count
+            return
+        self.packed, self.taken = None, self.call.feed(arm.model)
+        self.rows = arm.model.check(self.taken)
+
+    @property
+    def feed(self) -> Feed:
+        """Its tensors for ``arm``, once they were read."""
+        if self.taken is None:
+            self.taken = {} if self.packed is None else {self.packed.name: self.packed.array()}
+        return self.taken
 
 
 class Failure(Exception):

@@ -21,7 +21,7 @@ from mlops_tui.serving.problem import Answer, Problem
 from mlops_tui.serving.record.counters import Gauge, Slot
 from mlops_tui.serving.record.inference_log import InferenceLog
 from mlops_tui.serving.record.segments import NOBODY
-from mlops_tui.serving.tensors import Array
+from mlops_tui.serving.tensors import Array, joined
 from mlops_tui.serving.traffic.call import Failure, Reader, Ticket
 from mlops_tui.serving.traffic.results import Results, Shared
 from mlops_tui.serving.traffic.routing import Arm, Router
@@ -242,7 +242,7 @@ class Predictor:
         """Blame the arm and give the constant answer, or the client's mistake; tell the client."""
         if isinstance(failure, Failure):
             self._witness.failed(ticket.arm, ticket, failure)
-            ticket.feed, ticket.rows = failure.feed, failure.rows
+            ticket.taken, ticket.rows = failure.feed, failure.rows
             if self._rescues(failure) and self._constant(ticket):
                 return
         else:
@@ -307,5 +307,8 @@ def _batches(model: Model, tickets: list[Ticket]) -> Iterator[tuple[list[Ticket]
 def _joined(model: Model, batch: Sequence[Ticket]) -> Feed:
     if len(batch) == 1:
         return batch[0].feed
+    packed = [ticket.packed for ticket in batch if ticket.packed is not None]
+    if len(packed) == len(batch):
+        return {packed[0].name: joined(packed)}
     feeds = [ticket.feed for ticket in batch]
     return {tensor.name: np.concatenate([feed[tensor.name] for feed in feeds]) for tensor in model.inputs}

@@ -98,6 +98,23 @@ def test_one_that_breaks_the_run_is_the_only_one_that_fails(bench: Any, onnx_mod
     assert bench.counters.column(1)[Count.MODEL_ERROR] == 1 and bench.counters.column(1)[Count.OK] == 2
 
 
+@pytest.mark.parametrize(
+    "shape, datatype, name, status",
+    [([1, 3], "FP32", "X", 200), ([2, 3], "FP32", "X", 200), ([0, 3], "FP32", "X", 400), ([1, 4], "FP32", "X", 400),
+     ([1, 3], "FP64", "X", 400), ([1, 3], "FP32", "Z", 400), ([3], "FP32", "X", 400)],
+)  # fmt: skip
+def test_rows_that_come_as_few_numbers_are_checked_as_arrays_are(
+    bench: Any, onnx_models: Any, shape: list[int], datatype: str, name: str, status: int
+) -> None:
+    bench.route(arm := bench.arm(1, onnx_models.summing(1.0)))
+    tensor = {"name": name, "shape": shape, "datatype": datatype, "data": [1.0] * int(np.prod(shape))}
+    for more in ({}, {"outputs": [{"name": one} for one in arm.model.output_names]}):
+        body = json.dumps({"inputs": [tensor], **more}).encode()
+        tickets = [bench.app.ask(bench.app.admit("POST", "/v2/models/m/infer", HEADERS), body) for _ in range(2)]
+        bench.app.settle()
+        assert [ticket.answer.status for ticket in tickets] == [status] * 2
+
+
 def test_rows_that_mind_each_other_are_found_out_and_never_run_together(bench: Any, onnx_models: Any) -> None:
     assert Model(onnx_models.summing()).joins and not Model(onnx_models.images()).joins
     bench.route(arm := bench.arm(1, centred(onnx_models)))
