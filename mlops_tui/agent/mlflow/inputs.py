@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops_tui.agent.mlflow.coding import Ask
+from mlops_tui.agent.mlflow.coding import Ask, absent
 from mlops_tui.agent.mlflow.errors import invalid
 from mlops_tui.agent.mlflow.experiments import Pair, number_of
 from mlops_tui.agent.mlflow.names import too_long
@@ -74,8 +74,10 @@ async def log_inputs(call: Call, ask: LogInputs) -> None:
 
 @route("POST", "runs/outputs", LogOutputs, hot=True)
 async def log_outputs(call: Call, ask: LogOutputs) -> None:
-    """Note models that a run made."""
-    typed, records = ask.run, [_model(one, "out") for one in ask.models or []]
+    """Note models that a run made; an empty list is one, too."""
+    if ask.models is None:
+        raise absent("models")
+    typed, records = ask.run, [_model(one, "out") for one in ask.models]
     run = await call.journal.run(call.caller, typed)
     if records:
         call.journal.append(run, *records)

@@ -165,9 +165,14 @@ def delete(call: Call, ask: OneLogged) -> None:
 
 @route("POST", "logged-models/{model_id}/params", ManyPairs)
 def log_params(call: Call, ask: ManyPairs) -> None:
-    """Note parameters."""
-    _known(call, ask.model_id)
-    call.perform(contract.param, contract.ParamLogged(model=ask.model_id or "", params=_pairs(ask.params)))
+    """Note parameters; another value of a known one is refused."""
+    asked = _pairs(ask.params)
+    with call.reading("run:read") as session:
+        model = known_logged(call, session, ask.model_id or "")
+        known = dict(session.rows("SELECT key, value FROM param WHERE run = ?", [model]))
+    if changed := [key for key, value in asked.items() if known.get(key, value) != value]:
+        raise invalid(f"Changing param values is not allowed. {model} has others already: {changed[:20]}")
+    call.perform(contract.param, contract.ParamLogged(model=model, params=asked))
 
 
 @route("PATCH", "logged-models/{model_id}/tags", ManyPairs)

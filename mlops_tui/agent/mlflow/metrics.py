@@ -70,7 +70,8 @@ WHERE sid = $sid AND ($low IS NULL OR step BETWEEN $low AND $high) ORDER BY step
 def history(call: Call, ask: History) -> dict[str, Any]:
     """Show every value of a metric, in the order of time; none where there is no such run."""
     if ask.max_results is not None and ask.max_results <= 0:
-        raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results' supplied. It must be positive.")
+        rule = "It must be a positive integer."
+        raise invalid(f"Invalid value {ask.max_results} for parameter 'max_results' supplied. {rule}")
     run = dashed(ask.run)
     part = Slice.of(ask.page_token, ask.max_results or 2**62)
     call.journal.drain(run)

@@ -197,3 +197,12 @@ def test_the_newest_of_each_stage_come_by_stage(wire):
     wire.post("model-versions/transition-stage", name="work", version="1", stage="Staging")
     latest = wire.get("registered-models/get", name="work")["registered_model"]["latest_versions"]
     assert [(one["current_stage"], one["version"]) for one in latest] == [("None", "3"), ("Staging", "1")]
+
+
+def test_parameters_of_a_logged_model_stay_and_an_empty_list_of_outputs_is_one(wire, run):
+    made = wire.post("logged-models", experiment_id="0", name="m", params=[{"key": "a", "value": "1"}])
+    path = f"logged-models/{made['model']['info']['model_id']}/params"
+    wire.post(path, params=[{"key": "a", "value": "1"}, {"key": "b", "value": "2"}])
+    assert "Changing param values is not allowed" in wire.refused("POST", path, params=[{"key": "a", "value": "2"}])[2]
+    wire.post("runs/outputs", run_id=run, models=[])
+    assert "'models'" in wire.refused("POST", "runs/outputs", run_id=run)[2]
