@@ -28,6 +28,9 @@ class StartRollout(Request, frozen=True):
         str,
         Meta(description="keeps a client at a version: a header, field:NAME of the request, or id for each request"),
     ] = ""
+    warmup: Annotated[
+        int, Meta(ge=0, le=10_000, description="recent requests replayed before the version gets any traffic")
+    ] = 100
     step_s: Annotated[float, Meta(ge=0, description="seconds at least on each step")] = 60.0
     look_s: Annotated[float, Meta(gt=0, description="seconds between looks")] = 10.0
     deadline_s: Annotated[float, Meta(gt=0, description="seconds after which it is rolled back")] = 86_400.0

@@ -160,7 +160,7 @@ class Spec(Part, frozen=True):
         Annotated[
             int,
             Meta(
-                ge=0, le=10_000, description="recent requests replayed before any traffic; default 100 for blue-green"
+                ge=0, le=10_000, description="recent requests replayed before it gets any traffic; default 100, 0: none"
             ),
         ]
         | None

@@ -65,7 +65,7 @@ def _gate(house: House, row: dict[str, Any], spec: Spec) -> None:
     """Let in what was asked for, or say what stands against it."""
     if why := house.read(lambda s: objection(s, row, spec)):
         _back(house, row, why)
-    elif spec.strategy == "recreate":
+    elif spec.strategy == "recreate" and not spec.warmup:
         begin = entry(spec, row["stable_no"], row["canary_no"], len(spec.steps))
         _enter(house, row, begin.state, 0, begin.weight, "the new version takes the place of the old", begin.split)
     else:
@@ -83,6 +83,8 @@ def _provide(house: House, row: dict[str, Any], spec: Spec) -> None:
         _back(house, row, f"warming up: {warm.text}")
         return
     first = entry(spec, row["stable_no"], row["canary_no"], 0)
+    if spec.strategy == "recreate":
+        first = first._replace(words="the new version takes the place of the old")
     why = "the new version is ready" + (f", {warm.text}" if warm.text else "")
     _begin(house, row, first, 0, why)
 

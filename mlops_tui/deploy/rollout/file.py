@@ -158,6 +158,7 @@ def chosen(request: StartRollout, labelled: bool) -> Spec:
         "model": request.model,
         "strategy": request.strategy,
         "sticky": request.sticky,
+        "warmup": request.warmup,
         "keepOld": request.keep_old_s,
         "deadline": request.deadline_s,
         "analysis": {
@@ -207,7 +208,7 @@ def filled(spec: Spec) -> Spec:
     sticky = _sticky(spec.sticky)
     _check_steps(spec.strategy, steps)
     _check_durations(spec, steps)
-    warmup = spec.warmup if spec.warmup is not None else WARMUP if spec.strategy == "blue-green" else 0
+    warmup = WARMUP if spec.warmup is None else spec.warmup
     return msgspec.structs.replace(spec, steps=steps, warmup=warmup, sticky=sticky)
 
 

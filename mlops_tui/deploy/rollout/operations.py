@@ -211,6 +211,8 @@ def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, An
         )
     if (stuck := sticky_of(spec)) is not None:
         changes.append(Change(object=deployment, field="clients stick by", after=_stick(stuck)))
+    warm = f"by {spec.warmup} of the newest requests, before it gets any" if spec.warmup else "no"
+    changes.append(Change(object=deployment, field="warm-up", after=warm))
     for number, step in enumerate(spec.steps, 1):
         wait = f"until proven safe, at most {seconds(step.max):g} s" if step.until else f"{seconds(step.for_):g} s"
         told = f"a person approves: {step.approve}" if step.approve else f"{step.text} for {wait}"

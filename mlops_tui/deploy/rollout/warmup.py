@@ -2,7 +2,9 @@
 
 It is asked by its own address (``/v2/models/NAME/versions/LABEL/infer``), which gets no share of the traffic; what it
 answers is thrown away, and belongs to no step, so no check counts it. A version that fails on what stable could answer
-goes no further.
+goes no further. A model that fails at random now and then does so here too: a failed request is sent once more, and
+only more that fail twice than stable's own share of errors explains end the rollout. What cannot be replayed (redacted
+or missing values, words, several inputs) is left out, and said.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import threading
 import time
 from typing import Any, NamedTuple
@@ -25,6 +28,12 @@ from mlops_tui.serving.record.segments import OK
 from mlops_tui.store.session import Session
 
 TIMEOUT_S = 10.0
+LONGEST_S = 30.0
+"""A model that needs long for a request is warm before it has had them all."""
+_SPARE = 0.01
+"""Share of failures beyond stable's that is left to the looks, which judge by many more requests."""
+_UNLIKELY = 0.001
+_BUSY = (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE)
 
 
 class Warm(NamedTuple):
@@ -37,10 +46,13 @@ class Warm(NamedTuple):
 class _Replay(threading.Thread):
     """Sends rows one by one, on a thread of its own: the engine never waits for a server."""
 
-    def __init__(self, url: str, path: str, rows: list[list[float]], headers: dict[str, str]) -> None:
+    def __init__(
+        self, url: str, path: str, rows: list[list[float]], headers: dict[str, str], errors: float = 0.0
+    ) -> None:
         super().__init__(name="warm-up", daemon=True)
         self.warm: Warm | None = None
         self._url, self._path, self._rows, self._headers = url, path, rows, headers
+        self._errors = errors
         self.start()
 
     def run(self) -> None:
@@ -55,19 +67,26 @@ class _Replay(threading.Thread):
             inputs = self._asked(connection, "GET", self._path)[1].get("inputs", [])
             if len(inputs) != 1:
                 return Warm(f"not warmed up: it takes {len(inputs)} inputs")
-            began, spent = time.monotonic(), []
+            if (why := _unfit(inputs[0])) or not self._rows:
+                return Warm(f"not warmed up: {why or 'no logged request has all its values'}")
+            whole = not inputs[0]["datatype"].startswith("FP")
+            began, spent, failed, why = time.monotonic(), [], 0, ""
             for number, row in enumerate(self._rows):
-                tensor = {**{key: inputs[0][key] for key in ("name", "datatype")}, "shape": [1, len(row)], "data": row}
+                if time.monotonic() - began > LONGEST_S:
+                    break
+                data = [int(value) for value in row] if whole else row
+                tensor = {**{key: inputs[0][key] for key in ("name", "datatype")}, "shape": [1, len(row)], "data": data}
                 body = json.dumps({"id": f"warm-up-{number}", "inputs": [tensor]})
                 at = time.monotonic()
                 status, said = self._asked(connection, "POST", f"{self._path}/infer", body)
+                if status in _BUSY:  # clients come first
+                    continue
                 spent.append(1000 * (time.monotonic() - at))
                 if status != http.client.OK:
-                    return Warm(f"it failed on a request that stable answered: {said.get('error', status)}", True)
-        p99 = np.quantile(spent, 0.99)
-        return Warm(
-            f"warmed up by {len(spent):,} replayed requests in {time.monotonic() - began:.1f} s, p99 {p99:.2g} ms"
-        )
+                    status, said = self._asked(connection, "POST", f"{self._path}/infer", body)
+                if status not in (http.client.OK, *_BUSY):
+                    failed, why = failed + 1, str(said.get("error", status))
+        return _told(spent, failed, why, self._errors, time.monotonic() - began)
 
     def _asked(
         self, connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
@@ -76,6 +95,26 @@ class _Replay(threading.Thread):
         answer = connection.getresponse()
         said = json.loads(answer.read())
         return answer.status, said
+
+
+def _told(spent: list[float], failed: int, why: str, errors: float, took: float) -> Warm:
+    """Return how a warm-up went: milliseconds of each request, how many failed twice and why, and stable's errors."""
+    if not spent:
+        return Warm("not warmed up: the servers were busy")
+    from scipy import special
+
+    often = min(1.0, errors + _SPARE) ** 2
+    if failed and special.bdtrc(failed - 1, len(spent), often) < _UNLIKELY:
+        return Warm(f"it failed on {failed} of {len(spent)} requests that stable answered: {why}", True)
+    text = f"warmed up by {len(spent):,} replayed requests in {took:.1f} s, p99 {np.quantile(spent, 0.99):.2g} ms"
+    return Warm(text + (f"; it failed on {failed}: {why}" if failed else ""))
+
+
+def _unfit(given: dict[str, Any]) -> str:
+    """Return why logged rows cannot be sent to an input; empty when they can."""
+    if given["datatype"] in ("BYTES", "BOOL"):
+        return f"it takes {given['datatype']}, the log has numbers"
+    return "" if len(given["shape"]) == 2 else f"its input has the shape {given['shape']}, the log has rows"
 
 
 _replays: dict[str, _Replay] = {}
@@ -108,5 +147,12 @@ def _begun(session: Session, row: dict[str, Any], count: int, headers: dict[str,
     )
     if not url or not rows or asks_certificates(served):
         return None
+    errors = session.value(
+        "SELECT sum(errors) / sum(requests) FROM revision_total WHERE deployment_id = ? AND revision_no = ?",
+        [row["deployment_id"], row["stable_no"]],
+    )
+    rows = [row for row in rows if all(map(math.isfinite, row))]
     label = labels_of(session, row["deployment_id"])[row["canary_no"]]
-    return _Replay(url, f"/v2/models/{quote(served['name'])}/versions/{quote(label)}", rows, headers)
+    return _Replay(
+        url, f"/v2/models/{quote(served['name'])}/versions/{quote(label)}", rows, headers, float(errors or 0)
+    )

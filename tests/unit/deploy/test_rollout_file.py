@@ -101,11 +101,11 @@ def test_what_is_no_rollout_file_is_refused(text):
 @pytest.mark.parametrize(
     ("strategy", "kinds", "warmup"),
     [
-        ("canary", ["weight"] * 3, 0),
+        ("canary", ["weight"] * 3, 100),
         ("blue-green", [], 100),
-        ("recreate", [], 0),
-        ("shadow", ["shadow"], 0),
-        ("ab", ["weight", "approve"], 0),
+        ("recreate", [], 100),
+        ("shadow", ["shadow"], 100),
+        ("ab", ["weight", "approve"], 100),
     ],
 )
 def test_a_strategy_brings_its_steps(strategy, kinds, warmup):

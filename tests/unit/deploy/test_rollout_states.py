@@ -279,7 +279,16 @@ def test_a_rollback_after_its_window_goes_the_long_way(served):
 def test_recreate_takes_the_place_at_once(served):
     begin(served, strategy="recreate")
     go(served, "Succeeded", n=0)
+    states = [one.state for one in shown(served).events]
+    assert states == ["Pending", "Gating", "Provisioning", "Promoting", "Succeeded"], "loaded and warm, then at once"
+    served.call("rollout.start", file=_file({"model": "census@3", "strategy": "recreate", "warmup": 0, "keepOld": 0}))
+    go(served, "Succeeded", n=0)
     assert [one.state for one in shown(served).events] == ["Pending", "Gating", "Promoting", "Succeeded"]
+
+
+def _file(spec):
+    body = {"apiVersion": "mlops-tui/v1", "kind": "Rollout", "spec": {"deployment": "census", **spec}}
+    return yaml.safe_dump(body)
 
 
 def test_an_ab_split_stays_until_somebody_says_who_won(served):
