@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
@@ -55,6 +56,7 @@ class Face(Screen[None], inherit_bindings=False):
         super().__init__()
         self.sides = (True, True)
         self._waiting: News | None = None
+        self._had_focus: Panel | None = None
         self._loading = False
 
     # For subclasses
@@ -131,6 +133,20 @@ class Face(Screen[None], inherit_bindings=False):
             yield PluginRow(self.MODE, self.door)
         yield KeyLine(self.SCOPE, self.mlops.status)
         yield Notice()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Remember where the focus was, for a terminal that is too small for a while hides all panels."""
+        if isinstance(event.widget, Panel):
+            self._had_focus = event.widget
+
+    def on_resize(self) -> None:
+        """Give the focus back to where it was once that is seen again."""
+        self.call_after_refresh(self._refocus)
+
+    def _refocus(self) -> None:
+        before = self._had_focus
+        if self.focused is None and before is not None and before.is_attached and before.size.width:
+            before.focus()
 
     def on_unmount(self) -> None:
         """Ask for no more."""

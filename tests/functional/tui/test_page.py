@@ -65,6 +65,20 @@ async def test_keys_of_charts_hold_wherever_the_focus_is(runs, open_app, settle)
         assert app.face.axis == "elapsed" and chart.axis == "elapsed" and "time" in chart.note()
 
 
+async def test_the_focus_comes_back_after_a_terminal_was_too_small(runs, open_app, settle):
+    async with open_app(runs) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        table = app.face.query_one("#runs", Table)
+        assert app.focused is table
+        await pilot.resize_terminal(60, 15)
+        await settle(pilot)
+        assert app.focused is None
+        await pilot.resize_terminal(120, 36)
+        await settle(pilot)
+        assert app.focused is table
+
+
 async def test_an_experiment_is_deleted_listed_restored_and_undone(runs, open_app, settle, screen_text):
     async def until(condition):
         for _ in range(100):
