@@ -1,5 +1,8 @@
 """Rollouts: the state machine by evidence, people's words to it, and what is refused."""
 
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -177,19 +180,19 @@ def test_a_proven_safe_canary_does_not_wait(served):
     assert "proven safe" in served.call("rollout.status", rollout="census").events[-2].text
 
 
-def test_a_pause_holds_and_a_resume_begins_the_step_anew(served):
-    start(served, steps=[30.0], step_s=0.3)
+def test_a_pause_holds_and_a_resume_begins_the_step_anew(served, monkeypatch):
+    now = [time.monotonic()]
+    monkeypatch.setattr(clocks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    start(served, steps=[30.0], step_s=3.0)
     to_first_step(served)
     served.call("rollout.pause", rollout="census")
     assert turns(served, 4, n=200, bad=(20, 20)) == ["Paused"] * 4
     assert served.split(served.id)[2] == ("canary", 30.0)
-    import time
-
-    time.sleep(0.35)
+    now[0] += 3.5
     served.call("rollout.resume", rollout="census")
     served.turn()
     assert served.state() == "Shifting", "the paused time does not count"
-    time.sleep(0.35)
+    now[0] += 3.5
     assert turns(served, 6, until="Succeeded")[-1] == "Succeeded"
 
 
