@@ -29,7 +29,6 @@ TEXT: Schema = {"type": "string"}
 _PARAMETERS: Schema = {
     "type": ["object", "null"],
     "properties": {"binary_data_output": {"enum": [False, None]}},
-    "additionalProperties": {"type": ["string", "number", "boolean"]},
     "description": "what toggles look at and clients may stick to a version by, e.g. customer_id",
 }
 _KEY: Schema = {"type": ["string", "integer"]}
