@@ -22,7 +22,7 @@ PATHS = frozenset(("path", "checks", "script", "policy", "folder", "tls_cert", "
 """Fields that name a file of the caller: made absolute before they travel, the agent stands elsewhere."""
 TEXTS = frozenset(("file",))
 """Fields whose value is a file's text: a command line is given the file, ``-`` is what is piped in."""
-_SHORT = {"file": "-f", "limit": "-n"}
+_SHORT = {"file": "-f", "limit": "-n", "lines": "-n"}
 """Flags that people type short in every tool."""
 
 

@@ -51,6 +51,7 @@ class Changeover:
     ) -> None:
         self._folder, self._fleet, self._vault, self._engines, self._columns = folder, fleet, vault, engines, columns
         self._engines_told: dict[str, Any] = {}
+        self._owing = False  # a worker came up before the engines of what it is to serve
         self.floor: Generation = (former.get("epoch", -1), former.get("generation", -1))
         self.reverted: Generation | None = self.floor if former.get("reverted") else None
         self.current: Routes | None = None
@@ -179,6 +180,11 @@ class Changeover:
         if all(self.current is not None and seat.at == self.current.at for seat in self._fleet.serving):
             self._engines.keep({key for one in routes for key in one.models})
         self._offer()
+        if self._owing and self.current is not None and self._engines.loaded(self.current.models):
+            self._owing = False
+            for seat in self._fleet.seats:
+                if seat.at is None:
+                    self._order(seat)
         if (told := self._engines.told()) != self._engines_told:
             self._engines_told = told
             self._tell_all({"op": "engines", "engines": told})
@@ -204,6 +210,8 @@ class Changeover:
         if seat.channel is None or seat.leaving:
             return
         routes = self._candidate if self._candidate is not None and self._on_offer else self.current
+        if routes is not None and not self._engines.loaded(routes.models):
+            routes, self._owing = None, True
         order: Message = {"op": "routes", "routes": None, "models": [], "columns": self._columns.listed()}
         order["engines"] = self._engines.told()
         files: list[int] = []

@@ -192,7 +192,7 @@ class Engines:
             MlopsError: a file cannot be had.
         """
         for key, model in models.items():
-            if model.engine in ("onnx", FEATURES):
+            if not _runs_apart(model):
                 continue
             fd = self._vault.open(model)
             if key in self._all and not os.path.sameopenfile(fd, self._files[key]):
@@ -234,9 +234,10 @@ class Engines:
         """Return why one of the models cannot be loaded; nothing when all can, or may."""
         return next((one.why for key in keys for one in self._all.get(key, ()) if one.why), "")
 
-    def loaded(self, keys: Collection[str]) -> bool:
-        """Tell whether every engine of the models has been loaded once."""
-        return all(one.about for key in keys for one in self._all.get(key, ()))
+    def loaded(self, models: Mapping[str, ModelPlace]) -> bool:
+        """Tell whether every engine that models need has been loaded once."""
+        needed = [key for key, model in models.items() if _runs_apart(model)]
+        return all(key in self._all and all(one.about for one in self._all[key]) for key in needed)
 
     def told(self) -> dict[str, dict[str, Any]]:
         """Return what workers must know: what each model takes and gives, and until when it is left alone."""
@@ -271,6 +272,10 @@ class Engines:
             self._release(key)
         for life in self._leaving:
             life.end()
+
+
+def _runs_apart(model: ModelPlace) -> bool:
+    return model.engine not in ("onnx", FEATURES)
 
 
 def _opens(engines: list[Engine]) -> float:
