@@ -46,7 +46,7 @@ _LISTED = {
     "experiments": _Listed(
         "Experiments",
         "no experiments yet",
-        ("panel.open=only_these runs.deleted=deleted",),
+        ("panel.open=only_these",),
         ("runs.delete=restore runs.deleted=back",),
     ),
 }
