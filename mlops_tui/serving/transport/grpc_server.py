@@ -107,7 +107,7 @@ class GrpcServer:
 
         async def handle(request: Any, context: Any) -> Any:
             headers = {key.encode(): _bytes(value) for key, value in context.invocation_metadata() or ()}
-            headers = {b"host": b"localhost", **{k: v for k, v in headers.items() if k in _PASSED}}
+            headers = {b"host": b"localhost", **{k: v for k, v in headers.items() if k not in _FRAMING}}
             try:
                 return await answer(request, headers)
             except _Told as told:
@@ -164,7 +164,10 @@ class GrpcServer:
         return answer.status == 200 or (answer.status != 503 and bool(_good(answer)))
 
 
-_PASSED = frozenset({b"authorization", b"x-request-id", FEATURE_AGE})
+_FRAMING = frozenset(
+    {b"host", b"origin", b"content-type", b"content-length", b"content-encoding", b"accept-encoding", LENGTH}
+)
+"""Headers that say how a body travels or from which page: we say that here. All others mean what they do in REST."""
 
 
 class _Waiter:
@@ -214,12 +217,18 @@ def _words(request: Any) -> tuple[bytes, bytes]:
         else:
             tensor["data"] = _contents(given)
         inputs.append(tensor)
-    said: dict[str, Any] = {"inputs": inputs, "parameters": {"binary_data_output": True}}
+    said: dict[str, Any] = {"inputs": inputs, "parameters": {**_said(request), "binary_data_output": True}}
     if request.id:
         said["id"] = request.id
     if request.outputs:
         said["outputs"] = [_output(output) for output in request.outputs]
     return orjson.dumps(said), b"".join(raw)
+
+
+def _said(request: Any) -> dict[str, Any]:
+    """Return the request's own parameters."""
+    chosen = {name: (one, one.WhichOneof("choice")) for name, one in request.parameters.items()}
+    return {name: getattr(one, kind) for name, (one, kind) in chosen.items() if kind}
 
 
 def _output(output: Any) -> dict[str, Any]:

@@ -222,6 +222,34 @@ def test_grpc_with_typed_contents_and_its_mistakes(over_grpc: Any) -> None:
         assert "raw_input_contents for" in mistake()
 
 
+@pytest.mark.parametrize(("generation", "sticky"), [(2, "X-User"), (3, "field:user")])
+def test_clients_stick_over_grpc_by_their_metadata_and_by_a_parameter(
+    over_grpc: Any, generation: int, sticky: str
+) -> None:
+    triton = pytest.importorskip("tritonclient.grpc")
+    stable, canary = over_grpc.revision(1, echo(), 50), over_grpc.revision(2, echo(), 50, "canary")
+    over_grpc.routes(generation, stable, canary, sticky=sticky)
+    over_grpc.serving(generation)
+    headers = {"authorization": "Bearer s3cret"}
+    inputs = []
+    for name in KINDS:
+        given = triton.InferInput(name, [3, 2], name)
+        given.set_data_from_numpy(values(name))
+        inputs.append(given)
+    asked = [triton.InferRequestedOutput("FP32_out")]
+
+    def answered(user: str) -> str:
+        by_header = sticky == "X-User"
+        more: dict[str, Any] = {"headers": headers | ({"x-user": user} if by_header else {})}
+        more |= {} if by_header else {"parameters": {"user": user}}
+        return str(client.infer("employment", inputs, outputs=asked, **more).get_response().model_version)
+
+    with triton.InferenceServerClient(f"127.0.0.1:{over_grpc.grpc}") as client:
+        first = {user: answered(user) for user in map(str, range(16))}
+        assert set(first.values()) == {"v1", "v2"}
+        assert all(answered(user) == revision for user, revision in first.items())
+
+
 def test_mistakes_come_as_errors_of_tritonclient(linear: Any) -> None:
     http = pytest.importorskip("tritonclient.http")
     from tritonclient.utils import InferenceServerException
