@@ -248,7 +248,7 @@ def _sentence(result: HarmResult, spec: HarmSpec) -> str:
     if result.verdict == "safe":
         return f"safe: the canary {does} less than {spec.max_ratio:g} times as {often} ({seen})"
     if result.hold:
-        return f"hold: the canary has {result.requests:,} of the {spec.min_requests:,} rows that a verdict needs"
+        return f"the canary has {result.requests:,} of the {spec.min_requests:,} rows that a verdict needs"
     return (
         f"continue: neither shown yet ({seen}); evidence of harm {odds(result.log_e_harm)}, "
         f"of safety {odds(result.log_e_safe)}, needed {odds(result.log_needed)}"

@@ -122,7 +122,7 @@ def analyse(counts: Counts, spec: ThresholdSpec) -> ThresholdResult:
 
 def _sentence(verdict: Verdict, rate: Estimate, n: int, asked: int, spec: ThresholdSpec) -> str:
     if asked < spec.min_requests or rate.value is None:
-        return f"hold: {asked:,} of the {spec.min_requests:,} rows that a verdict needs"
+        return f"{asked:,} of the {spec.min_requests:,} rows that a verdict needs"
     seen = f"{rate.value:.2%} of {n:,} rows, surely within {rate.low:.2%} to {rate.high:.2%}"
     relation = {"harm": "above", "safe": "below", "continue": "not yet told apart from"}[verdict]
     return f"{verdict}: {relation} the limit of {spec.max_rate:.2%} ({seen})"

@@ -119,7 +119,7 @@ def _drift(check: Drift, at: Scale | None, counts: Counts, alpha: float, least: 
 
 
 def _unknown(kind: str, event: str, alpha: float) -> Check:
-    text = f"hold: stable has answered fewer than {ENOUGH_TO_SCALE} requests, too few to compare with"
+    text = f"stable has answered fewer than {ENOUGH_TO_SCALE} requests, too few to compare with"
     return Check(
         kind=kind,
         event=event,

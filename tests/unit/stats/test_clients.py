@@ -101,7 +101,7 @@ def test_enough_is_counted_in_requests_and_the_sentence_says_clients():
     assert told.verdict == "harm" and told.requests == 500
     assert "3.00 times as often as stable, for its share of the clients (120 clients against 40" in told.text
     held = analyse(counts((4, 4), (120, 40), requests=150), HarmSpec(min_requests=200))
-    assert held.hold and held.text == "hold: the canary has 150 of the 200 rows that a verdict needs"
+    assert held.hold and held.text == "the canary has 150 of the 200 rows that a verdict needs"
 
 
 def test_a_chance_that_is_none_is_refused():

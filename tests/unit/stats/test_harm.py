@@ -222,4 +222,4 @@ def test_threshold_verdicts():
     assert "1.00%" in unsure.text
     early = threshold.analyse(counts_of(8, 0, 10, 90, 4), spec)
     assert (early.verdict, early.hold, early.rate.low > 0.01) == ("continue", True, True)
-    assert early.text == "hold: 40 of the 200 rows that a verdict needs"
+    assert early.text == "40 of the 200 rows that a verdict needs"
