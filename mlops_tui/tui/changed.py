@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise, repeat
+from functools import lru_cache
+from itertools import pairwise
 
-from rich.cells import cell_len
+from rich.cells import split_graphemes
 from rich.style import Style
 from textual.strip import Strip
 
@@ -17,24 +18,29 @@ Cell = tuple[str, Style | None]
 
 def cells_of(strip: Strip) -> list[Cell]:
     """Return a strip cell by cell; of a wide character the second cell has no text."""
-    cells: list[Cell] = []
-    for text, style, _ in strip:
-        if text.isascii() or cell_len(text) == len(text):
-            cells += zip(text, repeat(style), strict=False)
-        else:
-            for char in text:
-                cells += [(char, style), *([("", style)] * (cell_len(char) - 1))]
-    return cells
+    return [(cell, style) for text, style, _ in strip for cell in _cells(text)]
+
+
+@lru_cache(maxsize=16_384)
+def _cells(text: str) -> Sequence[str]:
+    """Return a text cell by cell; an accent, or what joins pictures, stands in the cell of what it belongs to."""
+    if text.isascii() and text.isprintable():
+        return text
+    spans, _ = split_graphemes(text)
+    return [cell for start, end, width in spans if width for cell in (text[start:end], *[""] * (width - 1))]
 
 
 def stretches(old: Sequence[Cell | None], new: Sequence[Cell]) -> list[tuple[int, int]]:
     """Return where two lines of the same width differ, as first cells and lengths; None is what nobody knows.
 
     Cells that are alike between two that differ belong to the stretch where it is cheaper to tell them once more. No
-    stretch begins or ends within a wide character.
+    stretch begins or ends within a wide character. Where letters are of several code points all is told: terminals
+    do not agree on how wide these are.
     """
     if old == new:
         return []
+    if any(len(cell) > 1 for cell, _ in new):
+        return [(0, len(new))]
     found: list[tuple[int, int]] = []
     for x in [x for x, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]:
         if found and (x <= (end := sum(found[-1])) or _cost(new[end - 1 : x + 1]) < _MOVE):

@@ -59,9 +59,13 @@ class Shown:
             line = self._lines.setdefault(y, [None] * self._size[0])
             cells = cells_of(strip)
             there = line[x : x + strip.cell_length]
-            for start, count in stretches(there, cells):
-                yield x + start, y, strip.crop(start, start + count)
-            line[x : x + strip.cell_length] = cells
+            if len(there) == len(cells):
+                for start, count in stretches(there, cells):
+                    yield x + start, y, strip.crop(start, start + count)
+                line[x : x + len(cells)] = cells
+            else:  # it reaches over the edge of the terminal: nobody knows what that shows of it
+                yield x, y, strip
+                line[x:] = [None] * len(line[x:])
 
 
 class Thrifty(CompositorUpdate):

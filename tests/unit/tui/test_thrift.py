@@ -137,11 +137,27 @@ def test_fragments_of_a_line_join_and_a_stretch_that_lies_in_two_is_told_in_both
         ("日本", "日木", [(2, 2)]),
         ("日本", "日本", []),
         ("日", "ab", [(0, 2)]),
+        ("e\u0301", "e\u0301", []),
+        ("x", "e\u0301", [(0, 28)]),
     ],
 )
 def test_near_changes_are_one_stretch_and_a_wide_character_is_told_whole(old, new, found):
     cells = [cells_of(Strip([Segment(text.ljust(30), STYLES[0])]))[:28] for text in (old, new)]
     assert stretches(*cells) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["e\u0301x", "👨\u200d👩\u200d👧", "❤\ufe0f", "\u200bab", "نص عربي", "क्षि", "🇦🇪", "\u0301a"]
+)
+def test_whatever_people_write_has_as_many_cells_as_textual_says(text):
+    strip = Strip([Segment(text)])
+    assert len(cells_of(strip)) == strip.cell_length
+
+
+def test_a_paint_over_the_edge_of_a_terminal_that_became_narrower_is_sent_whole():
+    wider, shown = Strip([Segment("x" * (WIDE + 4), STYLES[0])], WIDE + 4), Shown()
+    for _ in range(2):
+        assert "x" * (WIDE + 4) in sent(LayoutUpdate([[wider]], Region(0, 0, WIDE + 4, 1)), shown=shown)
 
 
 def test_sixteen_colours_stay_sixteen():
