@@ -165,7 +165,19 @@ def _at_exit() -> None:
     _end_all(_watch.noted)
 
 
+_fork = threading.local()
+
+
+def _before_fork() -> None:
+    """Keep our signals waiting: Python forgets what comes to a child before it is a process of its own."""
+    _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _watch.signals)
+
+
 def _after_fork() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _fork.mask)
+
+
+def _after_fork_in_child() -> None:
     """Give a forked child the signals back as they were: what its parent agreed to is not for it.
 
     A handler of ours would not do: one that Python runs waits until a blocked child wakes up, and a pool that ends its
@@ -176,9 +188,10 @@ def _after_fork() -> None:
             if signal.getsignal(number) is _on_signal:
                 signal.signal(number, before)
     _watch.signals = {}
+    _after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 def _end_all(how: Verdict) -> None:

@@ -178,6 +178,25 @@ def test_a_pool_of_forked_workers_can_be_terminated(script, events):
     assert sorted(found.points)[1:] == sorted([("square", n, float(n * n)) for n in range(20)])
 
 
+def test_a_child_that_is_asked_to_end_in_the_moment_of_its_fork_ends(script):
+    done = script(
+        """
+        import os, signal
+        with mlops.start_run("e"):
+            for _ in range(300):
+                child = os.fork()
+                if not child:
+                    signal.alarm(20)
+                    signal.pause()
+                    os._exit(0)
+                os.kill(child, signal.SIGTERM)
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+        """,
+        MLOPS_GRACE_S="20",
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("grace", ["", "20"])
 def test_a_forked_child_has_the_signals_as_they_were(script, grace):
     done = script(
