@@ -56,6 +56,7 @@ class Listed(Panel):
         self.pinned_row: list[Any] | None = None
         self.touched = False
         self._news: set[str] = set()
+        self._openings = 0
 
     @property
     def opened(self) -> bool:
@@ -134,7 +135,7 @@ class Listed(Panel):
     # Reading
 
     async def reopen(self, keep: bool = False) -> None:
-        """Open the list anew, with the filter and sort in force.
+        """Open the list anew, with the filter and sort in force. Of several openings the one begun last counts.
 
         Args:
             keep: leave the cursor on the line where it is; otherwise it goes to the first row.
@@ -142,13 +143,17 @@ class Listed(Panel):
         if self.source is None:
             return
         self.figure = line(("↻ reading", "busy"))
+        self._openings = mine = self._openings + 1
         try:
             window = await Window.open(
                 self.source, self.filter, self.sort, self.cursor if keep else 0, self.wanted_columns
             )
         except MlopsError as problem:
-            self.retitle()
-            self.show_problem(problem)
+            if mine == self._openings:
+                self.retitle()
+                self.show_problem(problem)
+            return
+        if mine != self._openings:  # its filter may be another by now
             return
         self.problem, self.window = None, window
         await self._read_pinned()

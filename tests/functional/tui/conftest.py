@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from textual.css.query import NoMatches
 
 from mlops_tui.contracts import Done, Plan
 from mlops_tui.contracts.listing import Column, Page, Table, View
@@ -185,6 +186,23 @@ def screen_text(app):
 @pytest.fixture(name="settle")
 def settle_fixture():
     return settle
+
+
+async def until(pilot, condition, seconds=10.0):
+    """Wait for what must come to be, and assert it."""
+    for _ in range(int(seconds / 0.05)):
+        try:
+            if condition():
+                return
+        except NoMatches:
+            pass
+        await pilot.pause(0.05)
+    assert condition()
+
+
+@pytest.fixture(name="until")
+def until_fixture():
+    return until
 
 
 @pytest.fixture(name="screen_text")

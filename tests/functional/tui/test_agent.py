@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from textual.css.query import NoMatches
 
 from mlops_tui.client import AsyncClient
 from mlops_tui.core.config import load
@@ -36,18 +35,7 @@ def terminal_class():
     return module.Terminal
 
 
-async def until(pilot, condition, seconds=10.0):
-    for _ in range(int(seconds / 0.05)):
-        try:
-            if condition():
-                return
-        except NoMatches:
-            pass
-        await pilot.pause(0.05)
-    assert condition()
-
-
-async def test_a_run_of_a_script_appears_ends_and_outlives_the_agent(agent, home, screen_text):
+async def test_a_run_of_a_script_appears_ends_and_outlives_the_agent(agent, home, screen_text, until):
     config = load({"theme": "mlops-dark"}, home)
     app = MlopsApp(AsyncClient(home, config=config), config, period=0.1)
     async with app.run_test(size=(120, 36)) as pilot:
@@ -99,7 +87,7 @@ async def stop(home):
 
 
 @pytest.mark.parametrize("no_color", [False, True], ids=["colour", "no-color"])
-def test_the_program_starts_paints_and_leaves_the_terminal_as_it_was(agent, home, no_color):
+def test_the_program_starts_paints_and_leaves_the_terminal_as_it_was(agent, home, no_color, until):
     env = {"MLOPS_HOME": str(home.data), **({"NO_COLOR": "1"} if no_color else {})}
     terminal = terminal_class()([sys.executable, "-P", "-m", "mlops_tui.tui"], env)
     try:
@@ -126,7 +114,7 @@ def test_without_a_terminal_it_says_what_to_do_instead(home):
     assert done.returncode == 2 and "mlops top" in done.stderr
 
 
-def test_a_bad_link_is_said_before_anything_is_painted(home):
+def test_a_bad_link_is_said_before_anything_is_painted(home, until):
     terminal = terminal_class()(
         [sys.executable, "-P", "-m", "mlops_tui.tui", "nowhere:x"], {"MLOPS_HOME": str(home.data)}
     )

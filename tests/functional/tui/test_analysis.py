@@ -90,20 +90,18 @@ async def test_runs_are_selected_in_groups_and_compared(analysed, settle):
         assert isinstance(app.face, Compare) and len(app.face.runs) == 4
 
 
-async def test_a_range_narrows_groups_and_importance_and_goes_along_to_the_list(analysed, settle, lines_of):
+async def test_a_range_narrows_groups_and_importance_and_goes_along_to_the_list(analysed, settle, lines_of, until):
     async with analysed("experiment:vision") as (app, pilot):
         panel = app.face.query_one(Parallel)
         panel.focus()
         await settle(pilot)
         assert panel.here.name == "depth" and panel.runs == 12
         await pilot.press("space", "space")  # its head: 8
-        await settle(pilot)
         assert panel.narrowing == ["params.`depth` in ('8')"] and panel.kept == 6
-        assert len(lines_of(app, "#groups")) == 2
-        assert "few runs" in app.face.lines("importance").empty
+        await until(pilot, lambda: len(lines_of(app, "#groups")) == 2)
+        await until(pilot, lambda: "few runs" in app.face.lines("importance").empty)
         await pilot.press("delete")
-        await settle(pilot)
-        assert panel.kept == 12 and len(lines_of(app, "#groups")) == 3
+        await until(pilot, lambda: panel.kept == 12 and len(lines_of(app, "#groups")) == 3)
         await pilot.press("end", "space", "up", "space")  # both ends: nothing is left out
         await settle(pilot)
         assert panel.kept == 12
@@ -111,11 +109,7 @@ async def test_a_range_narrows_groups_and_importance_and_goes_along_to_the_list(
         await settle(pilot)
         table = app.face.query_one("#runs", Table)
         assert table.filter == "(experiment:vision) params.`depth` in ('8', '2') params.`rate` in ('it''s')"
-        for _ in range(100):
-            if table.total == 6:
-                break
-            await settle(pilot, 0.05)
-        assert table.total == 6
+        await until(pilot, lambda: table.total == 6)
 
 
 async def test_what_is_selected_in_the_list_is_what_is_analysed(sweep, open_app, settle):

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from textual.css.query import NoMatches
 
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.ids import uuid7
@@ -55,7 +54,7 @@ def within(house):
     return lambda work: act(house, Caller.system("test"), work)
 
 
-async def confirm(app, pilot, settle, answer="done"):
+async def confirm(app, pilot, until, answer="done"):
     """Say yes to the plan that is open."""
     await until(pilot, lambda: isinstance(app.screen, PlanDialog))
     await until(pilot, lambda: app.screen.plan or app.screen.problem)
@@ -70,20 +69,8 @@ def cells(app, selector, column):
     return [table.value(column, table.row(i)) for i in range(table.total)]
 
 
-async def until(pilot, condition):
-    """Wait for what must come to be, ten seconds at most, and assert it."""
-    for _ in range(200):
-        try:
-            if condition():
-                return
-        except NoMatches:
-            pass
-        await pilot.pause(0.05)
-    assert condition()
-
-
 async def test_home_shows_the_store_and_an_alert_goes_when_it_is_acknowledged(
-    door, open_app, settle, screen_text, stage, within
+    door, open_app, settle, screen_text, stage, within, until
 ):
     from mlops_tui.monitoring.alerts import open_alert
 
@@ -97,11 +84,11 @@ async def test_home_shows_the_store_and_an_alert_goes_when_it_is_acknowledged(
         await until(pilot, lambda: "✖ drift  census: age moved" in "\n".join(screen_text(app)))
         await pilot.press("a")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: "nothing needs you" in "\n".join(screen_text(app)))
 
 
-async def test_runs_are_read_and_a_status_changes_by_itself(door, open_app, settle, screen_text, desk, lines_of):
+async def test_runs_are_read_and_a_status_changes_by_itself(door, open_app, settle, screen_text, desk, lines_of, until):
     done = desk.train("first")
     desk.train("second", status="running", gates=False)
     async with open_app(door) as (app, pilot):
@@ -113,17 +100,17 @@ async def test_runs_are_read_and_a_status_changes_by_itself(door, open_app, sett
         assert any("model.onnx" in row for row in lines_of(app, "#files"))
         await pilot.press("e", *"best", "enter")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: "best" in lines_of(app, "#lineage"))
         assert desk.rows("SELECT note FROM run WHERE id = ?", [done]) == [("best",)]
         await pilot.press("number_sign")
         await settle(pilot)
         await pilot.press(*"stage=x", "enter")
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: any(row.split() == ["stage", "x"] for row in lines_of(app, "#lineage")))
         for gone in ("stage", "best"):
             await pilot.press("u")
-            await confirm(app, pilot, settle)
+            await confirm(app, pilot, until)
             await until(pilot, lambda gone=gone: not any(gone in row for row in lines_of(app, "#lineage")))
         assert desk.rows("SELECT note FROM run WHERE id = ?", [done]) == [("",)]
         await pilot.press("escape")
@@ -134,7 +121,9 @@ async def test_runs_are_read_and_a_status_changes_by_itself(door, open_app, sett
         await until(pilot, lambda: "✔ done" in "\n".join(screen_text(app)))
 
 
-async def test_the_files_of_a_run_are_seen_as_what_they_are_and_saved(door, open_app, screen_text, desk, tmp_path):
+async def test_the_files_of_a_run_are_seen_as_what_they_are_and_saved(
+    door, open_app, screen_text, desk, tmp_path, until
+):
     from mlops_tui.sdk import media
 
     run = desk.train("one")
@@ -161,7 +150,7 @@ async def test_the_files_of_a_run_are_seen_as_what_they_are_and_saved(door, open
         await until(pilot, lambda: "▀" * 4 in screen_text(app)[6])
 
 
-async def test_a_run_that_ends_is_seen_to_end(door, open_app, settle, desk):
+async def test_a_run_that_ends_is_seen_to_end(door, open_app, settle, desk, until):
     running = desk.train("mine", status="running", gates=False)
     async with open_app(door) as (app, pilot):
         await pilot.press("2")
@@ -173,7 +162,7 @@ async def test_a_run_that_ends_is_seen_to_end(door, open_app, settle, desk):
         await until(pilot, lambda: cells(app, "#runs", "status") == ["failed"])
 
 
-async def test_two_runs_are_compared(door, open_app, settle, screen_text, desk, lines_of):
+async def test_two_runs_are_compared(door, open_app, settle, screen_text, desk, lines_of, until):
     desk.train("a", metrics={"auc": 0.7, "loss": 0.4})
     desk.train("b", metrics={"auc": 0.8, "loss": 0.3})
     async with open_app(door) as (app, pilot):
@@ -207,7 +196,7 @@ def dataset(desk, name, rows, nulls=0):
     )
 
 
-async def test_data_versions_are_read_compared_and_tagged(door, open_app, settle, screen_text, desk, lines_of):
+async def test_data_versions_are_read_compared_and_tagged(door, open_app, settle, screen_text, desk, lines_of, until):
     dataset(desk, "census", 100)
     async with open_app(door) as (app, pilot):
         await pilot.press("3")
@@ -224,11 +213,11 @@ async def test_data_versions_are_read_compared_and_tagged(door, open_app, settle
         await pilot.press("j", "j", "enter")
         await until(pilot, lambda: isinstance(app.screen, Form) and app.screen.focused)
         await pilot.press(*"stage=gold", "enter", "right", "enter")
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: "stage=gold" in "\n".join(screen_text(app)))
 
 
-async def test_promoting_a_version_moves_the_champion_in_the_list(door, open_app, settle, desk, lines_of):
+async def test_promoting_a_version_moves_the_champion_in_the_list(door, open_app, settle, desk, lines_of, until):
     desk.register(desk.train("one"))
     desk.call("model.alias", model="employment@1", alias="champion")
     desk.register(desk.train("two"))
@@ -240,12 +229,12 @@ async def test_promoting_a_version_moves_the_champion_in_the_list(door, open_app
         await until(pilot, lambda: any("quality" in row for row in lines_of(app, "#gates")))
         await pilot.press("P")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: cells(app, "#models", "champion") == [2])
         await until(pilot, lambda: lines_of(app, "#history")[0].startswith("★ champion → 2"))
         await pilot.press("B")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: cells(app, "#models", "champion") == [1])
         await pilot.press("tab", "enter")
         await until(
@@ -254,7 +243,7 @@ async def test_promoting_a_version_moves_the_champion_in_the_list(door, open_app
         )
 
 
-async def test_a_rollout_is_watched_held_and_aborted(door, open_app, settle, screen_text, stage, lines_of):
+async def test_a_rollout_is_watched_held_and_aborted(door, open_app, settle, screen_text, stage, lines_of, until):
     stage.model(versions=2)
     stage.serve()
     async with open_app(door) as (app, pilot):
@@ -279,15 +268,15 @@ async def test_a_rollout_is_watched_held_and_aborted(door, open_app, settle, scr
         await until(pilot, lambda: app.face.crumb == "canary v1 → v2" and lines_of(app, "#timeline"))
         await pilot.press("H")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: "! paused" in "\n".join(lines_of(app, "#rollout")) and stage.state() == "Paused")
         await pilot.press("H")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: stage.state() == "Shifting")
         await pilot.press("A")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await asyncio.to_thread(stage.turn)
         await until(pilot, lambda: stage.state() in ("Aborting", "Aborted", "RollingBack"))
         await until(pilot, lambda: any("abort" in row.lower() for row in lines_of(app, "#timeline")))
@@ -324,7 +313,7 @@ def judge(session, monitor_id, verdicts, now):
         )  # fmt: skip
 
 
-async def test_a_judgement_moves_a_feature_and_an_alert_is_silenced(door, open_app, settle, stage, within):
+async def test_a_judgement_moves_a_feature_and_an_alert_is_silenced(door, open_app, settle, stage, within, until):
     from mlops_tui.monitoring.alerts import open_alert
 
     stage.model()
@@ -343,11 +332,11 @@ async def test_a_judgement_moves_a_feature_and_an_alert_is_silenced(door, open_a
         await until(pilot, lambda: cells(app, "#alerts", "state") == ["open"])
         await pilot.press("S")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: cells(app, "#alerts", "state") == ["silenced"])
 
 
-async def test_an_ab_test_is_watched_and_stopped(door, open_app, settle, screen_text, stage, lines_of):
+async def test_an_ab_test_is_watched_and_stopped(door, open_app, settle, screen_text, stage, lines_of, until):
     stage.model(versions=2)
     deployment = stage.serve()
     async with open_app(door) as (app, pilot):
@@ -363,11 +352,13 @@ async def test_an_ab_test_is_watched_and_stopped(door, open_app, settle, screen_
         await until(pilot, lambda: any(row.startswith("labelled") and "400" in row for row in lines_of(app, "#arms")))
         await pilot.press("X")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: cells(app, "#tests", "state") == ["stopped"])
 
 
-async def test_a_job_and_this_machine_are_seen_and_the_job_is_stopped(door, open_app, settle, desk, within, lines_of):
+async def test_a_job_and_this_machine_are_seen_and_the_job_is_stopped(
+    door, open_app, settle, desk, within, lines_of, until
+):
     from mlops_tui.hardware.watch import take, watch_of
     from mlops_tui.jobs import start_job
 
@@ -382,11 +373,13 @@ async def test_a_job_and_this_machine_are_seen_and_the_job_is_stopped(door, open
         assert any(row.startswith("GPU") for row in lines_of(app, "#machine"))
         await pilot.press("X")
         await settle(pilot, 0.2)
-        await confirm(app, pilot, settle)
+        await confirm(app, pilot, until)
         await until(pilot, lambda: cells(app, "#jobs", "status") != ["queued"])
 
 
-async def test_a_change_is_in_the_trail_and_the_chain_is_whole(door, open_app, settle, screen_text, desk, lines_of):
+async def test_a_change_is_in_the_trail_and_the_chain_is_whole(
+    door, open_app, settle, screen_text, desk, lines_of, until
+):
     async with open_app(door) as (app, pilot):
         await pilot.press("9")
         await settle(pilot, 0.6)
@@ -394,7 +387,7 @@ async def test_a_change_is_in_the_trail_and_the_chain_is_whole(door, open_app, s
         for name, role in (("tester", "admin"), ("noor", "viewer")):
             app.face.change("identity.create", {"name": name, "role": role}, "give")
             await settle(pilot, 0.3)
-            await confirm(app, pilot, settle)
+            await confirm(app, pilot, until)
         await until(pilot, lambda: app.face.query_one("#audit", Table).total > before)
         assert cells(app, "#audit", "action")[0] == "identity.create"
         assert "noor" in cells(app, "#identities", "name")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from textual.app import App
 
@@ -53,6 +55,29 @@ async def test_a_million_rows_cost_a_page(opened, many_rows, screen_text):
         text = screen_text(app)
         assert "resnet-000000" in text[2] and "resnet-000019" in text[21]
         assert "999,979 more ↓" in text[23]
+
+
+async def test_an_opening_that_is_overtaken_does_not_show_what_nobody_asks_for_any_more(opened, many_rows, until):
+    source, slow = many_rows(), asyncio.Event()
+    opens = source.open
+
+    async def late(filter, sort, columns=()):
+        view = await opens(filter, sort, columns)
+        if not filter:
+            await slow.wait()
+        return view
+
+    async with opened(source) as (_, pilot, table):
+        source.open = late
+        table.cursor = 5
+        news = asyncio.create_task(table.reopen(keep=True))
+        await pilot.pause()
+        table.set_filter("resnet")
+        await until(pilot, lambda: table.cursor == 0)
+        shown = table.window
+        slow.set()
+        await news
+        assert table.window is shown
 
 
 async def test_the_end_is_one_page_away(opened, many_rows, screen_text, settle):
