@@ -68,13 +68,14 @@ def document(name: str, routers: Mapping[str, Router], shelf: Sequence[str], tok
 def _of_model(name: str, router: Router, answers: dict[str, Schema]) -> Iterator[tuple[str, Schema]]:
     """Yield the paths of a model; revisions that take and give the same share theirs, others have their own."""
     lead, base = router.lead.model, f"/v2/models/{name}"
-    alike = [arm.label for arm in router.arms if _tensors(arm.model) == _tensors(lead)]
-    version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string", "enum": alike}}
+    alike = [arm for arm in router.arms if _tensors(arm.model) == _tensors(lead)]
+    called = [each for arm in alike for each in arm.names()]
+    version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string", "enum": called}}
     yield from _at(base, lead, name, {}, answers)
     yield from _at(f"{base}/versions/{{version}}", lead, name, {"parameters": [version]}, answers)
     for arm in router.arms:
-        if arm.label not in alike:
-            yield from _at(f"{base}/versions/{arm.label}", arm.model, f"{name}.{arm.no}", {}, answers)
+        for each in () if arm in alike else arm.names():
+            yield from _at(f"{base}/versions/{each}", arm.model, f"{name}.{each}", {}, answers)
 
 
 def _at(

@@ -41,9 +41,9 @@ class Arm:
         self.forms: dict[Hashable, bytes] = {}
         """What a protocol remembers of the answers of this revision."""
 
-    def names(self) -> set[str]:
+    def names(self) -> list[str]:
         """Return what a client may call this revision in a path."""
-        return {self.label, str(self.no), self.id}
+        return list(dict.fromkeys((self.label, str(self.no), self.id)))
 
 
 class Draw:

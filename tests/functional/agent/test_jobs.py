@@ -286,7 +286,7 @@ def test_what_a_training_uses_is_beside_its_curves_though_the_script_does_not_as
 
 def test_a_script_that_knows_nothing_of_runs_has_one_when_it_is_over(client, train, ended, until):
     for source, status, why in (
-        ("import time; print('plain'); time.sleep(1.4)", "done", ""),
+        ("import time; print('plain'); time.sleep(2.4)", "done", ""),
         ("import sys; print('broken'); sys.exit(3)", "failed", "exit code 3"),
     ):
         job = ended(train(source, name=status, experiment="plain"))

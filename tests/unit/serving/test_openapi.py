@@ -41,7 +41,7 @@ def test_what_is_documented_is_answered_and_the_other_way_round(told, bench):
 def test_revisions_of_other_tensors_and_further_models_have_their_own_schemas(told):
     found = told()
     by_version = found["paths"]["/v2/models/m/versions/{version}/infer"]
-    assert by_version["parameters"][0]["schema"]["enum"] == ["v1"]
+    assert by_version["parameters"][0]["schema"]["enum"] == ["v1", "1", "rev-1"]
 
     def outputs(path):
         answer = found["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
