@@ -25,12 +25,9 @@ def runs(house, house_door):
     return house_door
 
 
-async def test_a_metric_of_two_hundred_is_found_and_n_goes_on_to_other_panels(runs, open_app, settle):
+async def test_a_metric_of_two_hundred_is_found_and_n_goes_on_to_other_panels(runs, open_app, settle, until):
     async with open_app(runs, link="run:many") as (app, pilot):
-        for _ in range(100):
-            if getattr(app.face, "run_shown", None):
-                break
-            await settle(pilot, 0.05)
+        await until(pilot, lambda: getattr(app.face, "run_shown", None))
         await settle(pilot)
         await pilot.press("n")  # nothing has been searched for: says so, goes nowhere
         await pilot.press("slash", *"layer150", "enter")
@@ -46,12 +43,9 @@ async def test_a_metric_of_two_hundred_is_found_and_n_goes_on_to_other_panels(ru
         assert app.focused is metrics  # from the top again
 
 
-async def test_keys_of_charts_hold_wherever_the_focus_is(runs, open_app, settle):
+async def test_keys_of_charts_hold_wherever_the_focus_is(runs, open_app, settle, until):
     async with open_app(runs, link="run:many") as (app, pilot):
-        for _ in range(100):
-            if getattr(app.face, "run_shown", None):
-                break
-            await settle(pilot, 0.05)
+        await until(pilot, lambda: getattr(app.face, "run_shown", None))
         await settle(pilot)
         for panel in (app.face.lines("params"), app.face.query(Curve).first()):
             panel.focus()
@@ -79,36 +73,29 @@ async def test_the_focus_comes_back_after_a_terminal_was_too_small(runs, open_ap
         assert app.focused is table
 
 
-async def test_an_experiment_is_deleted_listed_restored_and_undone(runs, open_app, settle, screen_text):
-    async def until(condition):
-        for _ in range(100):
-            if condition():
-                break
-            await settle(pilot, 0.05)
-        assert condition()
-
+async def test_an_experiment_is_deleted_listed_restored_and_undone(runs, open_app, settle, screen_text, until):
     async with open_app(runs) as (app, pilot):
         await pilot.press("2")
         await settle(pilot, 0.4)
         table = app.face.query_one("#experiments", Table)
         table.focus()
-        await until(lambda: table.total == 2)
+        await until(pilot, lambda: table.total == 2)
         doomed = table.value("name")
         await pilot.press("delete")
-        await until(lambda: getattr(app.screen, "plan", None))
+        await until(pilot, lambda: getattr(app.screen, "plan", None))
         await pilot.press("right", "enter")
-        await until(lambda: app.screen is app.face and table.total == 1)
+        await until(pilot, lambda: app.screen is app.face and table.total == 1)
         await pilot.press("d")
-        await until(lambda: table.total == 1 and table.value("name") == doomed)
+        await until(pilot, lambda: table.total == 1 and table.value("name") == doomed)
         assert "Deleted experiments (1)" in "\n".join(screen_text(app)) and "del restore" in "\n".join(screen_text(app))
         await pilot.press("delete")
-        await until(lambda: getattr(app.screen, "plan", None))
+        await until(pilot, lambda: getattr(app.screen, "plan", None))
         assert app.screen.operation == "experiment.restore"
         await pilot.press("right", "enter")
-        await until(lambda: app.screen is app.face and table.total == 0)
+        await until(pilot, lambda: app.screen is app.face and table.total == 0)
         await pilot.press("d")
-        await until(lambda: table.total == 2)
+        await until(pilot, lambda: table.total == 2)
         await pilot.press("u")
-        await until(lambda: getattr(app.screen, "plan", None))
+        await until(pilot, lambda: getattr(app.screen, "plan", None))
         await pilot.press("right", "enter")
-        await until(lambda: app.screen is app.face and table.total == 1)
+        await until(pilot, lambda: app.screen is app.face and table.total == 1)
