@@ -18,7 +18,7 @@ def main() -> int:
         return 0
     try:
         if not arguments and sys.stdin.isatty() and sys.stdout.isatty() and "_MLOPS_COMPLETE" not in os.environ:
-            from mlops_tui.cli.handover import to_module
+            from mlops_tui.cli.calls.handover import to_module
 
             to_module("mlops_tui.tui")
         from mlops_tui.cli.app import run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import sys
@@ -10,11 +9,10 @@ from typing import Any
 
 import click
 
-from mlops_tui.cli.table import COMMANDS, NOUNS, SECTIONS, line_of, word
+from mlops_tui.cli.words.load import SETTINGS, load_command, unknown
+from mlops_tui.cli.words.table import COMMANDS, NOUNS, SECTIONS, line_of, word
 from mlops_tui.core.errors import BadInput, ExitCode, MlopsError
 from mlops_tui.core.glyphs import HANDLER
-
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 class Root(click.Group):
@@ -31,7 +29,7 @@ class Root(click.Group):
             return None
         if known in COMMANDS:
             return load_command(known, *COMMANDS[known])
-        from mlops_tui.cli.nouns import Noun
+        from mlops_tui.cli.words.nouns import Noun
 
         return Noun(known, NOUNS[known])
 
@@ -87,20 +85,6 @@ def root() -> Root:
     )
 
 
-def load_command(name: str, target: str, line: str) -> click.Command:
-    """Return a command that a module defines: a click command, or a typed function ``(ctx: typer.Context, …)``.
-
-    ``ctx.obj`` of a function holds the :class:`Wishes`; what it returns is the exit code.
-    """
-    module, _, attribute = target.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
-    if isinstance(found, click.Command):
-        return found
-    from mlops_tui.cli.typed import command_of
-
-    return command_of(found, name, line)
-
-
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; nothing but the wanted result goes to stdout."""
     for stream in (sys.stdout, sys.stderr):
@@ -139,15 +123,6 @@ def run(arguments: list[str]) -> int:
         )
 
 
-def unknown(typed: str, what: str, known: list[str], prefix: str) -> BadInput:
-    """Return the error for a word that nobody knows, with the one that was probably meant."""
-    import difflib
-
-    near = difflib.get_close_matches(typed, known, n=2, cutoff=0.5)
-    fix = "did you mean " + " or ".join(f"{prefix} {name}" for name in near) if near else f"{prefix} --help"
-    return BadInput(f"there is no {what} {typed!r}", "", fix)
-
-
 def _unread() -> int:
     """Whoever read our results has seen enough (``mlops run list | head``): that is no failure."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -155,7 +130,7 @@ def _unread() -> int:
 
 
 def _fail(error: MlopsError, arguments: list[str]) -> int:
-    from mlops_tui.cli.errors import report
+    from mlops_tui.cli.answers.errors import report
 
     report(error, arguments)
     return int(error.exit_code)

@@ -16,7 +16,7 @@ from mlops_tui.door.files import callers_file
 from mlops_tui.jobs import start_job
 from mlops_tui.registry.versions import label, latest_gates, resolve_version
 from mlops_tui.store.listing import Listing, lists
-from mlops_tui.tracking.find import find_run
+from mlops_tui.tracking.runs.find import find_run
 
 lists(
     Listing(

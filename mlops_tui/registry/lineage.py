@@ -15,7 +15,7 @@ from mlops_tui.door import Context, implements
 from mlops_tui.door.lookup import by_name_or_id
 from mlops_tui.registry.versions import resolve_version
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.find import find_run
+from mlops_tui.tracking.runs.find import find_run
 
 MAX_NODES = 1000
 _NAMES = {

@@ -23,9 +23,9 @@ from mlops_tui.registry.sources import Source, describe, find_source, is_local
 from mlops_tui.registry.versions import resolve_version
 from mlops_tui.store.session import Session
 from mlops_tui.store.tags import add_tags, change_tags, tags_of
-from mlops_tui.tracking.headline import headline
-from mlops_tui.tracking.places import address_of
-from mlops_tui.tracking.read import metrics_of
+from mlops_tui.tracking.artifacts.places import address_of
+from mlops_tui.tracking.runs.headline import headline
+from mlops_tui.tracking.runs.read import metrics_of
 
 VERSIONS_TAG = "mlflow.modelVersions"
 

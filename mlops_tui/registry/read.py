@@ -8,7 +8,7 @@ from mlops_tui.contracts import model as contract
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import find_model, label, resolve_version, shown, versions_of
 from mlops_tui.store.tags import tags_of
-from mlops_tui.tracking.read import params_of
+from mlops_tui.tracking.runs.read import params_of
 
 
 @implements(contract.show)

@@ -18,10 +18,10 @@ from mlops_tui.registry.models import insert_model, next_version, touch, version
 from mlops_tui.registry.sources import files_of, manifest_digest
 from mlops_tui.registry.versions import label, latest_gates, resolve_version, shown
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.files import put_file
-from mlops_tui.tracking.find import find_run
-from mlops_tui.tracking.headline import headline
-from mlops_tui.tracking.read import metrics_of
+from mlops_tui.tracking.artifacts.files import put_file
+from mlops_tui.tracking.runs.find import find_run
+from mlops_tui.tracking.runs.headline import headline
+from mlops_tui.tracking.runs.read import metrics_of
 
 SIGNATURE = "signature.json"
 """Artifact beside the model in which training says more than the model file does: features, classes, preprocessing."""

@@ -15,7 +15,7 @@ from mlops_tui.door import Context
 from mlops_tui.registry.formats import examine
 from mlops_tui.registry.versions import resolve_version
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.places import find_place
+from mlops_tui.tracking.artifacts.places import find_place
 
 PROXY = "/api/2.0/mlflow-artifacts/artifacts/"
 _CARD = "MLmodel"

@@ -12,7 +12,7 @@ from mlops_tui.core.errors import AlreadyExists, BadInput, Conflict, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, implements
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.contents import NOTE, put_tags
+from mlops_tui.tracking.runs.contents import NOTE, put_tags
 
 _ROW = """
 SELECT id, tenant, name, number, place, note, epoch_us(created) AS created,

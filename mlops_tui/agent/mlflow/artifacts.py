@@ -28,8 +28,8 @@ from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.registry.make import download_address
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.files import entries, stored_at, writable
-from mlops_tui.tracking.places import Place, find_place, top_of
+from mlops_tui.tracking.artifacts.files import entries, stored_at, writable
+from mlops_tui.tracking.artifacts.places import Place, find_place, top_of
 
 T = TypeVar("T")
 PROXIES = ("/api/2.0/mlflow-artifacts/artifacts", "/ajax-api/2.0/mlflow-artifacts/artifacts")

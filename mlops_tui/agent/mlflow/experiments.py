@@ -21,8 +21,8 @@ from mlops_tui.store.search import Field, compile_order, compile_query, parse, p
 from mlops_tui.store.session import Session
 from mlops_tui.store.tags import tags_by
 from mlops_tui.tracking import experiments as room
-from mlops_tui.tracking.contents import NOTE
-from mlops_tui.tracking.search import EXPERIMENT
+from mlops_tui.tracking.runs.contents import NOTE
+from mlops_tui.tracking.search.keys import EXPERIMENT
 
 PAGE = 1000
 """Experiments in a page when the client does not say how many."""

@@ -18,9 +18,9 @@ from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.contracts import logged as contract
 from mlops_tui.core.errors import NotFound
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.logged import shown
-from mlops_tui.tracking.logged_search import By, Data, search_logged
-from mlops_tui.tracking.places import address_of
+from mlops_tui.tracking.artifacts.places import address_of
+from mlops_tui.tracking.logged.models import shown
+from mlops_tui.tracking.logged.search import By, Data, search_logged
 
 STATUS = {"pending": "LOGGED_MODEL_PENDING", "ready": "LOGGED_MODEL_READY", "failed": "LOGGED_MODEL_UPLOAD_FAILED"}
 _NUMBERS = {1: "pending", 2: "ready", 3: "failed"}

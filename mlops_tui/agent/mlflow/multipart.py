@@ -16,8 +16,8 @@ from mlops_tui.agent.mlflow.router import Call, Reply, route
 from mlops_tui.blobs.parts import Parts
 from mlops_tui.contracts.artifact import ROOT
 from mlops_tui.core.ids import uuid7
-from mlops_tui.tracking.files import writable
-from mlops_tui.tracking.places import find_place
+from mlops_tui.tracking.artifacts.files import writable
+from mlops_tui.tracking.artifacts.places import find_place
 
 BASE = "/api/2.0/mlflow-artifacts"
 MAX_PARTS = 10_000

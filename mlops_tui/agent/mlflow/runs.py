@@ -15,9 +15,9 @@ from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.peers import environment_of
 from mlops_tui.contracts import run as contract
 from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order, sheets
-from mlops_tui.tracking.contents import NAME, NOTE, UNNAMED
-from mlops_tui.tracking.find import row_of
-from mlops_tui.tracking.search import RUN
+from mlops_tui.tracking.runs.contents import NAME, NOTE, UNNAMED
+from mlops_tui.tracking.runs.find import row_of
+from mlops_tui.tracking.search.keys import RUN
 
 USER = "mlflow.user"
 _WIRE_ID = "replace(r.id, '-', '')"

@@ -13,8 +13,8 @@ from mlops_tui.agent.mlflow.experiments import place_of
 from mlops_tui.agent.mlflow.names import wire_id
 from mlops_tui.store.search import sheets
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.contents import NAME, NOTE, UNNAMED
-from mlops_tui.tracking.places import below
+from mlops_tui.tracking.artifacts.places import below
+from mlops_tui.tracking.runs.contents import NAME, NOTE, UNNAMED
 
 CONTEXT = "mlflow.data.context"
 STATUS = {"done": "FINISHED", "failed": "FAILED", "killed": "KILLED", "lost": "KILLED", "running": "RUNNING"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlops_tui.core.figures import number
-from mlops_tui.tracking.svg import BEST, COLOURS, FAINT, HEIGHT, INK, WIDTH, axis, document, line, scale, text
+from mlops_tui.tracking.analysis.svg import BEST, COLOURS, FAINT, HEIGHT, INK, WIDTH, axis, document, line, scale, text
 
 Rows = Sequence[Mapping[str, Any]]
 _MARKS = ("o", "x", "+", "#")

@@ -17,7 +17,7 @@ For the wire (``runs/search``, ``experiments/search`` …), where MLflow's rules
 
 A resolver says what a key is: a :class:`Field`. Its values stand in the searched row (``Field("r.name")``) or in a
 narrow table (``Field("value", table="param", owner="run", where="key = ?", params=(key,))``), which is asked by a
-semi-join. Runs have theirs in ``mlops_tui.tracking.search``.
+semi-join. Runs have theirs in ``mlops_tui.tracking.search.keys``.
 
 Given the session that will ask, the SQL asks hot tables in memory where there are many rows; what a page shows comes
 from :mod:`.sheets`, which are made ready first. Pages go on by keysets: ``order.token(row)`` and ``order.after(…)``.

@@ -15,7 +15,7 @@ from mlops_tui.door import Context, implements
 from mlops_tui.store.session import Session
 from mlops_tui.store.tags import tags_by
 from mlops_tui.tracking.exchange.source import COLUMNS
-from mlops_tui.tracking.logged import shown as logged_shown
+from mlops_tui.tracking.logged.models import shown as logged_shown
 
 RUNS_AT_ONCE = 200
 POINTS_AT_ONCE = 300_000

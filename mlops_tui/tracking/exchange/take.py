@@ -20,9 +20,9 @@ from mlops_tui.core.errors import BadInput
 from mlops_tui.door import Context, act, implements
 from mlops_tui.spool.records import Dataset
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.contents import number_of, put_data, put_params, put_tags, summary_of
 from mlops_tui.tracking.experiments import ensure
-from mlops_tui.tracking.headline import headline
+from mlops_tui.tracking.runs.contents import number_of, put_data, put_params, put_tags, summary_of
+from mlops_tui.tracking.runs.headline import headline
 
 VIA = "import"
 

@@ -8,7 +8,7 @@ from mlops_tui.door import Context, act, implements
 from mlops_tui.store.tags import change_tags
 from mlops_tui.tracking.exchange.take import put_files
 from mlops_tui.tracking.experiments import ensure
-from mlops_tui.tracking.logged import put_figures, put_params
+from mlops_tui.tracking.logged.models import put_figures, put_params
 
 
 @implements(contract.take_logged)

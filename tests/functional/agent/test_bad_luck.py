@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from mlops_tui.cli import checks
+from mlops_tui.cli.commands import checks
 from mlops_tui.client import Client
 from mlops_tui.core.config import load
 from mlops_tui.core.errors import Conflict, MlopsError, NotAllowed, StoreTooNew

@@ -13,7 +13,7 @@ from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Caller
 from mlops_tui.door.perform import Wish, perform
 from mlops_tui.spool.records import Start
-from mlops_tui.tracking.life import started
+from mlops_tui.tracking.life.spooled import started
 
 
 @pytest.fixture

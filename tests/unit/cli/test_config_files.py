@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_tui.cli.toml import line_of, with_value
+from mlops_tui.cli.commands.toml import line_of, with_value
 from mlops_tui.core.errors import BadInput
 
 FILE = """\

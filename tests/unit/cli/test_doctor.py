@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops_tui.cli import checks
 from mlops_tui.cli.app import run
+from mlops_tui.cli.commands import checks
 from mlops_tui.core.config import load
 from mlops_tui.keys import meta_path, open_keys
 

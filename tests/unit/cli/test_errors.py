@@ -7,8 +7,8 @@ import json
 import click
 import pytest
 
+from mlops_tui.cli.answers.errors import report
 from mlops_tui.cli.app import root, run
-from mlops_tui.cli.errors import report
 from mlops_tui.core import errors
 from mlops_tui.core.errors import ExitCode
 

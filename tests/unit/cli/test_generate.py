@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from mlops_tui.cli.generate import command_for, request_from
+from mlops_tui.cli.words.generate import command_for, request_from
 from mlops_tui.contracts.operation import Done, Effect, Kind, Operation, Request
 
 

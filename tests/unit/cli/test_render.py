@@ -8,8 +8,8 @@ import json
 
 import pytest
 
+from mlops_tui.cli.answers.render import document, render
 from mlops_tui.cli.options import Wishes
-from mlops_tui.cli.render import document, render
 from mlops_tui.contracts.agent import Rows
 from mlops_tui.contracts.analysis import Exported
 from mlops_tui.contracts.listing import Column, Table
@@ -231,8 +231,8 @@ def test_home_says_first_what_needs_a_person(capsys):
 
 
 def test_a_narrow_screen_leaves_columns_out_and_names_them(monkeypatch, capsys):
-    from mlops_tui.cli.screen import paint
-    from mlops_tui.cli.shapes import blocks_of
+    from mlops_tui.cli.answers.screen import paint
+    from mlops_tui.cli.answers.shapes import blocks_of
 
     columns = [Column(name=name, label=name) for name in ("name", "experiment", "parameters", "host")]
     answer = Table(noun="run", columns=columns, rows=[["a-long-name", "churn", "x" * 40, "vm"]], total=1)
@@ -247,7 +247,7 @@ def test_a_narrow_screen_leaves_columns_out_and_names_them(monkeypatch, capsys):
 
 
 def test_what_is_nested_is_left_to_json_and_the_rest_is_a_table():
-    from mlops_tui.cli.shapes import Facts, Grid, blocks_of
+    from mlops_tui.cli.answers.shapes import Facts, Grid, blocks_of
 
     gates = [
         {"gate": "quality", "passed": True, "detail": {"auc": {"value": 0.8}}},
@@ -278,7 +278,7 @@ def test_a_file_goes_where_it_is_wanted(tmp_path, capfdbinary):
 
 
 def test_curves_of_a_deployment_are_a_line_a_revision():
-    from mlops_tui.cli.shapes import Facts, Grid, blocks_of
+    from mlops_tui.cli.answers.shapes import Facts, Grid, blocks_of
     from mlops_tui.contracts.load import CurvePoint, ServedCurves
 
     def point(ts, label, requests, errors, p95):

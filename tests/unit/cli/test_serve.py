@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlops_tui.cli import serve
+from mlops_tui.cli.commands import serve
 from mlops_tui.serving.process import alone
 
 HERE = ("ctx", "source", "profile")

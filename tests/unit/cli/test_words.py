@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 import mlops_tui.contracts  # noqa: F401  (fills the table)
-from mlops_tui.cli import table
 from mlops_tui.cli.app import load_command, root, run
-from mlops_tui.cli.generate import command_for
-from mlops_tui.cli.nouns import Noun
 from mlops_tui.cli.options import common
+from mlops_tui.cli.words import table
+from mlops_tui.cli.words.generate import command_for
+from mlops_tui.cli.words.nouns import Noun
 from mlops_tui.contracts.operation import OPERATIONS, Effect
 
 PUBLIC = [one for one in OPERATIONS.values() if not one.internal]
@@ -25,7 +25,7 @@ def meant(monkeypatch):
     """Run a command line up to the point where the agent would be asked; return the operation and the request."""
     asked = []
     monkeypatch.setattr(
-        "mlops_tui.cli.call.perform", lambda operation, request, wishes: asked.append((operation, request)) or 0
+        "mlops_tui.cli.calls.call.perform", lambda operation, request, wishes: asked.append((operation, request)) or 0
     )
 
     def line(text):

@@ -13,7 +13,7 @@ from mlops_tui.store.search.hot import Source
 from mlops_tui.store.series import SeriesBook
 from mlops_tui.store.store import Store
 from mlops_tui.store.tags import change_tags
-from mlops_tui.tracking.search import RUN
+from mlops_tui.tracking.search.keys import RUN
 
 FACTS = dict.fromkeys(("kind", "host", "boot", "actor", "command", "git_sha", "git_branch", "error", "note"), "")
 FILTERS = ["metrics.m0 > 0.5", "min(metrics.m1) <= 0.3 OR params.p0 = '3'", "params.p1 > 2 AND NOT metrics.m0 > 0.5",

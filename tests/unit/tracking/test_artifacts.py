@@ -10,7 +10,7 @@ import time
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door.registry import ABSORBERS
 from mlops_tui.spool.files import KEPT, keep
-from mlops_tui.tracking.artifacts import LEFT_S, leftovers
+from mlops_tui.tracking.artifacts.spooled import LEFT_S, leftovers
 
 CANARY = b"canary-7f3a91 " * 1000
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mlops_tui.core.errors import BadInput, NotFound
-from mlops_tui.tracking import svg
+from mlops_tui.tracking.analysis import svg
 
 SPACE = "{http://www.w3.org/2000/svg}"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
-from mlops_tui.tracking.files import stored_at
-from mlops_tui.tracking.places import find_place, safe
+from mlops_tui.tracking.artifacts.files import stored_at
+from mlops_tui.tracking.artifacts.places import find_place, safe
 
 
 @pytest.fixture

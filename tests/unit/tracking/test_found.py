@@ -119,7 +119,7 @@ def test_a_table_written_in_pieces_is_the_same(sweep, tmp_path, monkeypatch):
         return sweep.call("run.export", form=form, order_by=["name"]).content
 
     whole = {form: made(form) for form in ("csv", "json", "parquet")}
-    monkeypatch.setattr("mlops_tui.tracking.wide.PIECE", 5)
+    monkeypatch.setattr("mlops_tui.tracking.search.wide.PIECE", 5)
     assert made("csv") == whole["csv"] and made("json") == whole["json"]
     for name, content in (("whole", whole["parquet"]), ("pieces", made("parquet"))):
         (tmp_path / name).write_bytes(content)
@@ -134,7 +134,7 @@ def test_a_table_written_in_pieces_is_the_same(sweep, tmp_path, monkeypatch):
     )
     found = sweep.call("run.search", order_by=["name"]).runs
     assert json.loads(whole["json"]) == msgspec.to_builtins(found), "JSON says the same as a search"
-    monkeypatch.setattr("mlops_tui.tracking.wide.MOST_COLUMNS", 3)
+    monkeypatch.setattr("mlops_tui.tracking.search.wide.MOST_COLUMNS", 3)
     with pytest.raises(BadInput, match="fit into no table"):
         made("csv")
     assert sweep.call("run.export", filter="name:nobody").content.count(b"\n") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from mlops_tui.tracking.headline import LOWER_IS_BETTER_SQL, headline, lower_is_better
+from mlops_tui.tracking.runs.headline import LOWER_IS_BETTER_SQL, headline, lower_is_better
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from mlops_tui.core.errors import BadInput, Conflict, NotFound
 from mlops_tui.door.context import Caller, act
 from mlops_tui.spool.records import Measure
-from mlops_tui.tracking.logged import measured
-from mlops_tui.tracking.logged_search import By, Data, search_logged
+from mlops_tui.tracking.logged.models import measured
+from mlops_tui.tracking.logged.search import By, Data, search_logged
 
 
 @pytest.fixture

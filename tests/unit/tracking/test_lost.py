@@ -10,8 +10,8 @@ import pytest
 from mlops_tui.core.clock import now_us
 from mlops_tui.spool.process import this_process
 from mlops_tui.spool.writer import Writer
-from mlops_tui.tracking import lost as lost_module
-from mlops_tui.tracking.lost import lost
+from mlops_tui.tracking.life import lost as lost_module
+from mlops_tui.tracking.life.lost import lost
 
 
 @pytest.fixture

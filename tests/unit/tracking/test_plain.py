@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlops_tui.core.clock import HOUR, now_us
 from mlops_tui.core.ids import uuid7
 from mlops_tui.spool.writer import Writer
-from mlops_tui.tracking import plain
+from mlops_tui.tracking.life import plain
 
 
 def job(desk, **values):

@@ -12,7 +12,7 @@ from mlops_tui.core.errors import BadInput, NotFound, Refused
 from mlops_tui.core.ids import uuid7
 from mlops_tui.door.registry import REFERRERS
 from mlops_tui.spool.files import keep
-from mlops_tui.tracking.sweep_worker import sweep
+from mlops_tui.tracking.removal.worker import sweep
 
 
 @pytest.fixture
@@ -176,9 +176,9 @@ def test_many_rows_are_swept_in_pieces_and_a_sweep_that_was_killed_begins_anew(d
     for run in gone:
         desk.call("run.delete", run=run)
     age(desk)
-    monkeypatch.setattr("mlops_tui.tracking.sweep.PIECE", 2)
-    monkeypatch.setattr("mlops_tui.tracking.sweep.SERIES_PIECE", 2)
-    monkeypatch.setattr("mlops_tui.tracking.sweep_worker.TELL_S", -1)
+    monkeypatch.setattr("mlops_tui.tracking.removal.sweep.PIECE", 2)
+    monkeypatch.setattr("mlops_tui.tracking.removal.sweep.SERIES_PIECE", 2)
+    monkeypatch.setattr("mlops_tui.tracking.removal.worker.TELL_S", -1)
     desk.call("gc.run")
     assert count(desk, "run") == 1 and count(desk, "point") == 8
     with pytest.raises(Refused, match="still being swept"):

@@ -35,9 +35,9 @@ def test_a_run_is_found_by_name_by_link_and_by_either_end_of_its_id(desk):
 def test_of_very_many_metrics_the_first_are_shown(desk, monkeypatch):
     two(desk)
     assert desk.call("run.show", run="v1").more_metrics is None
-    monkeypatch.setattr("mlops_tui.tracking.read.MOST_METRICS", 2)
+    monkeypatch.setattr("mlops_tui.tracking.runs.read.MOST_METRICS", 2)
     assert desk.call("run.show", run="v1").more_metrics is None
-    monkeypatch.setattr("mlops_tui.tracking.read.MOST_METRICS", 1)
+    monkeypatch.setattr("mlops_tui.tracking.runs.read.MOST_METRICS", 1)
     shown = desk.call("run.show", run="v1")
     assert [one.key for one in shown.metrics] == ["auc"] and shown.more_metrics == 1
 

@@ -10,7 +10,7 @@ import pytest
 from mlops_tui.core.errors import BadInput
 from mlops_tui.store.search import compile_order, compile_query, parse, parse_order
 from mlops_tui.store.store import Store
-from mlops_tui.tracking import search
+from mlops_tui.tracking.search import keys as search
 
 STATUSES = {"done": "FINISHED", "failed": "FAILED", "running": "RUNNING", "killed": "KILLED", "lost": "KILLED"}
 METRICS = ("loss", "val loss", "acc.top-1", "min")

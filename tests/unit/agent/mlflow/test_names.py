@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from mlops_tui.tracking.made_up import name_for
+from mlops_tui.tracking.life.names import name_for
 
 
 def test_a_run_takes_name_and_note_from_its_tags_and_an_empty_name_changes_nothing(wire, run):

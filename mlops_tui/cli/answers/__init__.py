@@ -1,0 +1,1 @@
+"""How answers and failures are written: for eyes, for pipes, for programs."""

@@ -1,0 +1,1 @@
+"""Commands with code of their own; all others are made from the contracts."""

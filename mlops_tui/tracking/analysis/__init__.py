@@ -1,0 +1,1 @@
+"""What many runs say together: groups over seeds, importance of parameters, figures."""

@@ -1,0 +1,1 @@
+"""Removing for good what was deleted, a piece at a time."""
