@@ -110,6 +110,14 @@ class Ingestor:
                 if file.offset == before:
                     raise MlopsError("what was logged is not in the store yet", f"{path} ends before it", "try again")
 
+    def catch_up(self, owner: str) -> None:
+        """Read on this thread what an owner has written until now, by its spool and by the wire."""
+        for path in (self._house.home.spool / owner).glob("*.jsonl"):
+            with contextlib.suppress(MlopsError, FileNotFoundError):  # a line at its end that is not whole yet
+                self.reach(path, path.stat().st_size)
+        if self._house.journal is not None:
+            self._house.journal.drain(owner)
+
     def owes(self, owner: str) -> bool:
         """Tell whether something that this owner wrote is not taken in yet."""
         for path in (self._house.home.spool / owner).glob("*"):

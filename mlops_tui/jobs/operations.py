@@ -11,7 +11,7 @@ from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.contracts.run import LogLines
 from mlops_tui.core.errors import Conflict
-from mlops_tui.door import Context, absorbs, implements
+from mlops_tui.door import Context, House, absorbs, implements, prepares
 from mlops_tui.door.lookup import by_name_or_id
 from mlops_tui.jobs import queue
 from mlops_tui.jobs.log import read_log
@@ -195,6 +195,14 @@ def _logged(ctx: Context, owner: str, records: list[Log]) -> None:
             "text": [record.l for record in records],
         },
     )
+
+
+@prepares("end")
+def _last_words(house: House, owner: str, records: list[End]) -> None:
+    """Have taken in what the job's run has written: whoever sees that a job is over sees how its run ended."""
+    run = house.read(lambda session: session.value("SELECT run_id FROM job WHERE id = ?", [owner]))
+    if run and house.ingestor is not None:
+        house.ingestor.catch_up(run)
 
 
 @absorbs("end")

@@ -87,10 +87,11 @@ def _supervise(spec: Spec, where: Home, folder: Path, writer: Writer) -> tuple[i
     code = child.wait()
     if measured:
         measured.end()
-    if rest := leftover.end_group(child.pid, min(leftover.LAST_S, spec.grace_s)):
-        writer.log(f"ended {rest} {'process' if rest == 1 else 'processes'} that the job left behind", "err")
+    rest = leftover.end_group(child.pid, min(leftover.LAST_S, spec.grace_s))
     for reader in readers:
         reader.join(timeout=5)  # a grandchild may hold the pipe; the job is over all the same
+    if rest:
+        writer.log(f"ended {rest} {'process' if rest == 1 else 'processes'} that the job left behind", "err")
     return code, asked.is_set()
 
 

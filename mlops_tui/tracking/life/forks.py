@@ -7,12 +7,10 @@ resuming either changes nothing of the other. What the machine did (``system/…
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
-from mlops_tui.core.errors import MlopsError
 from mlops_tui.door import Context, House, prepares
 from mlops_tui.spool.reader import Points
 from mlops_tui.spool.records import Start
@@ -46,11 +44,7 @@ def catch_up(house: House, owner: str, records: list[Start]) -> None:
             continue
         _catching.add(owner)
         try:
-            for path in (house.home.spool / parent).glob("*.jsonl"):
-                with suppress(MlopsError, FileNotFoundError):  # a line at its end that is not whole yet
-                    house.ingestor.reach(path, path.stat().st_size)
-            if house.journal is not None:
-                house.journal.drain(parent)
+            house.ingestor.catch_up(parent)
         finally:
             _catching.discard(owner)
 

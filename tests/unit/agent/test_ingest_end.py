@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import orjson
 import pytest
 
@@ -15,7 +16,9 @@ from mlops_tui.agent.ingest import Ingestor
 from mlops_tui.core.clock import now_us
 from mlops_tui.core.ids import uuid7
 from mlops_tui.core.paths import private_dir
+from mlops_tui.jobs.spec import Spec
 from mlops_tui.serving.record.segments import Header, SegmentName, SegmentWriter, record
+from mlops_tui.spool.writer import Writer
 
 
 def line(step):
@@ -115,3 +118,25 @@ def test_last_words_between_the_look_and_the_death_are_not_deleted(house, ingest
     while ingestor.turn() and time.monotonic() < deadline:
         continue
     assert steps(house) == [0, 1]
+
+
+def test_the_end_of_a_job_waits_for_what_its_run_has_written(house, ingestor, home, gone):
+    """Found by a fast reader: the job was done while its run, whose end had been written first, still went on."""
+    run, job = uuid7(), uuid7()
+    house.store.write(
+        lambda s: s.insert(
+            "job", id=job, tenant="default", name="train", kind="train", status="running", attempt=1, retries=0,
+            spec=msgspec.json.encode(Spec(job=job, name="train", kind="train", argv=["x"], run=run)).decode(),
+            created_us=now_us(), host="", boot="", actor="amal", run_id=run,
+        )
+    )  # fmt: skip
+    of_job = Writer(home.spool, job, kind="job", job={"name": "train", "kind": "train", "run": run})
+    ingestor.turn()
+    of_run = Writer(home.spool, run, run={"experiment": "e", "name": "last"})
+    of_run.end("done")
+    of_job.end("done", 0)
+    file = ingestor._files[of_job.path]  # as if the job's file came first, in a turn that does not know the other yet
+    file.size = of_job.path.stat().st_size
+    ingestor._forward(file)
+    assert house.read(lambda s: s.rows("SELECT status FROM job")) == [("done",)]
+    assert house.read(lambda s: s.rows("SELECT status FROM run")) == [("done",)]
