@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlops_tui.core.config import Config
-    from mlops_tui.tui.door import Door
+    from mlops_tui.tui.news.door import Door
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the app and return its exit code."""
-    from mlops_tui.tui import terminal
+    from mlops_tui.tui.terminal import ask as terminal
 
     given = _parser().parse_args(arguments)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         from mlops_tui.core.config import load
         from mlops_tui.core.errors import MlopsError
         from mlops_tui.tui.app import MlopsApp
-        from mlops_tui.tui.door import LateDoor
+        from mlops_tui.tui.news.door import LateDoor
     finally:
         background = query.answer()
     flags = {key: value for key in ("theme", "keymap") if (value := getattr(given, key))}

@@ -16,14 +16,16 @@ from textual.screen import Screen
 
 from mlops_tui.core.config import Config
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.tui import clipboard, links, memory, status, theme
-from mlops_tui.tui.ascii import Ascii
-from mlops_tui.tui.door import Door, Event
-from mlops_tui.tui.hub import STALE_AFTER, Contact, Hub
+from mlops_tui.tui import links, memory, status
+from mlops_tui.tui.drawing import theme
 from mlops_tui.tui.keys import CHANGING, MODES, PRESETS, bindings
+from mlops_tui.tui.news.door import Door, Event
+from mlops_tui.tui.news.hub import STALE_AFTER, Contact, Hub
 from mlops_tui.tui.palette import MlopsCommands
-from mlops_tui.tui.screens.base import Face
-from mlops_tui.tui.thrift import Shown
+from mlops_tui.tui.screens.frame.base import Face
+from mlops_tui.tui.terminal import clipboard
+from mlops_tui.tui.terminal.ascii import Ascii
+from mlops_tui.tui.terminal.thrift import Shown
 from mlops_tui.tui.widgets.panel import Panel
 from mlops_tui.tui.work import start
 
@@ -38,7 +40,7 @@ def _screen(mode: str) -> Callable[[], Screen[Any]]:
     """Return what makes a mode's first screen; its module is imported only then."""
 
     def make() -> Screen[Any]:
-        made: Screen[Any] = import_module(f"mlops_tui.tui.screens.{mode}").MODE_SCREEN()
+        made: Screen[Any] = import_module(f"mlops_tui.tui.screens.{mode}.mode").MODE_SCREEN()
         return made
 
     return make
@@ -256,7 +258,7 @@ class MlopsApp(App[None], inherit_bindings=False):
 
     async def action_jump(self) -> None:
         """Put a letter on every panel and wait for one of them."""
-        from mlops_tui.tui.screens.jump import Jump
+        from mlops_tui.tui.screens.overlays.jump import Jump
 
         await self.push_screen(Jump(self.face))
 
@@ -343,13 +345,13 @@ class MlopsApp(App[None], inherit_bindings=False):
 
     async def action_tasks(self) -> None:
         """Open the drawer of jobs."""
-        from mlops_tui.tui.screens.tasks import Tasks
+        from mlops_tui.tui.screens.overlays.tasks import Tasks
 
         await self.push_screen(Tasks())
 
     async def action_logs(self) -> None:
         """Open the log of the object under the cursor."""
-        from mlops_tui.tui.screens.log import LOGS, Log
+        from mlops_tui.tui.screens.overlays.log import LOGS, Log
 
         subject = self.face.subject()
         if subject is None or subject[0] not in LOGS:
@@ -359,6 +361,6 @@ class MlopsApp(App[None], inherit_bindings=False):
 
     async def action_help(self) -> None:
         """Show the keys of this screen."""
-        from mlops_tui.tui.screens.help import Help
+        from mlops_tui.tui.screens.overlays.help import Help
 
         await self.push_screen(Help(self.face.SCOPE, self.status))

@@ -8,7 +8,7 @@ from mlops_tui.contracts import OPERATIONS
 from mlops_tui.core.ids import opaque, short
 from mlops_tui.tui import links
 from mlops_tui.tui.actions import ACTIONS, Action
-from mlops_tui.tui.theme import THEMES
+from mlops_tui.tui.drawing.theme import THEMES
 from mlops_tui.tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:

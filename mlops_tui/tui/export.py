@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.tui import cells
-from mlops_tui.tui.text import plain
-from mlops_tui.tui.views import PAGE
+from mlops_tui.tui.drawing import cells
+from mlops_tui.tui.drawing.text import plain
+from mlops_tui.tui.news.views import PAGE
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.widgets.table import Table
 

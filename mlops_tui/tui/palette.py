@@ -11,7 +11,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.ids import short
 from mlops_tui.tui import keys
-from mlops_tui.tui.theme import THEMES
+from mlops_tui.tui.drawing.theme import THEMES
 
 if TYPE_CHECKING:
     from mlops_tui.tui.app import MlopsApp

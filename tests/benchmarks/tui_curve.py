@@ -10,8 +10,8 @@ import time
 import numpy as np
 from textual.app import App
 
-from mlops_tui.tui import raster
-from mlops_tui.tui.theme import textual_themes
+from mlops_tui.tui.drawing import raster
+from mlops_tui.tui.drawing.theme import textual_themes
 from mlops_tui.tui.widgets.curve import Curve
 
 CELLS, ROWS, ROUNDS = 100, 30, 15

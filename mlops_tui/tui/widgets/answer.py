@@ -8,7 +8,7 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from mlops_tui.tui.text import Line, grid, line, wrap
+from mlops_tui.tui.drawing.text import Line, grid, line, wrap
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
 
 

@@ -9,9 +9,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from mlops_tui.tui import keys
+from mlops_tui.tui.drawing.text import BLANK, Line, cut, join, line, pad, spread, strip, width
+from mlops_tui.tui.drawing.theme import Ink
 from mlops_tui.tui.status import Status
-from mlops_tui.tui.text import BLANK, Line, cut, join, line, pad, spread, strip, width
-from mlops_tui.tui.theme import Ink
 
 _SHORT = {"models": "Model", "hardware": "HW", "govern": "Gov"}
 _CONTACT = {"live": ("●", "ok"), "connecting": ("↻", "busy"), "lost": ("○", "fail")}

@@ -11,12 +11,12 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
 
-from mlops_tui.tui.text import middle
+from mlops_tui.tui.drawing.text import middle
 from mlops_tui.tui.widgets.curve import Curve, Shared
 
 if TYPE_CHECKING:
-    from mlops_tui.tui.plot import Level
-    from mlops_tui.tui.raster import Series
+    from mlops_tui.tui.drawing.plot import Level
+    from mlops_tui.tui.drawing.raster import Series
 
 _LEAST = (38, 9)
 """Cells below which a chart is too small to read."""
@@ -113,7 +113,7 @@ class Charts(Container):
     @property
     def part(self) -> tuple[int, int] | None:
         """The steps that are looked at, if that is not all of them; None over another axis."""
-        from mlops_tui.tui.plot import window
+        from mlops_tui.tui.drawing.plot import window
 
         charts = [chart for chart in self.charts if chart.display and chart.series]
         if self.shared.lens.part == 1 or not charts or charts[0].axis != "step":

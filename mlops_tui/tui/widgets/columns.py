@@ -10,8 +10,8 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input
 
+from mlops_tui.tui.drawing.text import line
 from mlops_tui.tui.keys import bindings
-from mlops_tui.tui.text import line
 from mlops_tui.tui.widgets.dialog import Plain
 from mlops_tui.tui.widgets.lines import Lines, Row
 

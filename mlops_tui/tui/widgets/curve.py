@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.strip import Strip
 
+from mlops_tui.tui.drawing.text import BLANK, join, line, strip
 from mlops_tui.tui.keys import bindings
-from mlops_tui.tui.text import BLANK, join, line, strip
 from mlops_tui.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from mlops_tui.tui.plot import Drawn, Level, Look
-    from mlops_tui.tui.raster import Series
+    from mlops_tui.tui.drawing.plot import Drawn, Level, Look
+    from mlops_tui.tui.drawing.raster import Series
 
 _SMOOTHING = (0.0, 0.6, 0.9)
 _SMALLEST = 1 / 256
@@ -85,7 +85,7 @@ class Curve(Panel):
     @property
     def look(self) -> Look:
         """How the chart is looked at now."""
-        from mlops_tui.tui.plot import Look
+        from mlops_tui.tui.drawing.plot import Look
 
         lens = self.shared.lens
         plain = bool(getattr(self.app, "ascii", False))
@@ -126,7 +126,7 @@ class Curve(Panel):
 
     def drawn(self) -> Drawn:
         """Return the chart, drawn for the room that it has."""
-        from mlops_tui.tui import plot
+        from mlops_tui.tui.drawing import plot
 
         if self._drawn is None or self._drawn.room != self.room:
             self._drawn = plot.draw(self.series, self.levels, self.look, *self.room)
@@ -135,7 +135,7 @@ class Curve(Panel):
     def again(self) -> None:
         """Draw anew, and say in the frame how it is looked at, or what stands under the crosshair."""
         self._drawn = None
-        from mlops_tui.tui import plot
+        from mlops_tui.tui.drawing import plot
 
         drawable = bool(self.series) and min(self.room) > 0
         self.figure = line((self.note(), "dim"))
@@ -185,7 +185,7 @@ class Curve(Panel):
 
     def _smallest(self) -> float:
         """Return the smallest share of the x axis that one can zoom to: down to single steps."""
-        from mlops_tui.tui.raster import span
+        from mlops_tui.tui.drawing.raster import span
 
         if self.axis != "step" or not self.series:
             return _SMALLEST

@@ -12,10 +12,10 @@ from textual.screen import ModalScreen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
 
-from mlops_tui.tui import clipboard
+from mlops_tui.tui.drawing.text import BLANK, Line, join, line, strip
+from mlops_tui.tui.drawing.theme import Ink
 from mlops_tui.tui.keys import bindings
-from mlops_tui.tui.text import BLANK, Line, join, line, strip
-from mlops_tui.tui.theme import Ink
+from mlops_tui.tui.terminal import clipboard
 
 
 class Dialog(ModalScreen[ScreenResultType]):

@@ -14,8 +14,8 @@ from textual.widgets import Input
 
 from mlops_tui.contracts import OPERATIONS
 from mlops_tui.core.errors import BadInput
-from mlops_tui.tui.door import command
-from mlops_tui.tui.text import BLANK, Line, cut, line, width, wrap
+from mlops_tui.tui.drawing.text import BLANK, Line, cut, line, width, wrap
+from mlops_tui.tui.news.door import command
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Plain, Prose
 from mlops_tui.tui.widgets.lines import Lines, Row
 

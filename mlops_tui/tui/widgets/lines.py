@@ -9,7 +9,7 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
-from mlops_tui.tui.text import BLANK, Line, line, plain, strip
+from mlops_tui.tui.drawing.text import BLANK, Line, line, plain, strip
 from mlops_tui.tui.widgets.panel import Panel
 
 

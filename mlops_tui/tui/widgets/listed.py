@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 from mlops_tui.core.errors import BadInput, MlopsError, NotFound
-from mlops_tui.tui.text import line
-from mlops_tui.tui.views import PAGE, Source, Window
+from mlops_tui.tui.drawing.text import line
+from mlops_tui.tui.news.views import PAGE, Source, Window
 from mlops_tui.tui.widgets.panel import Panel
 from mlops_tui.tui.work import start
 

@@ -10,8 +10,8 @@ from textual.widget import Widget
 
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.tui import keys
-from mlops_tui.tui.text import BLANK, Line, cut, line, strip, width, wrap
-from mlops_tui.tui.theme import Ink
+from mlops_tui.tui.drawing.text import BLANK, Line, cut, line, strip, width, wrap
+from mlops_tui.tui.drawing.theme import Ink
 
 
 class Panel(Widget, can_focus=True):

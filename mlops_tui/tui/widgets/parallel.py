@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 from textual.strip import Strip
 
-from mlops_tui.tui.text import BLANK, Line, join, line, strip
-from mlops_tui.tui.theme import MARKS
+from mlops_tui.tui.drawing.text import BLANK, Line, join, line, strip
+from mlops_tui.tui.drawing.theme import MARKS
 from mlops_tui.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from mlops_tui.tui.parallel import Axis, Ink, Limits, Pose, Stop
+    from mlops_tui.tui.drawing.parallel import Axis, Ink, Limits, Pose, Stop
 
 
 class Parallel(Panel):
@@ -28,7 +28,7 @@ class Parallel(Panel):
             self.panel = panel
 
     def __init__(self, title: str = "", hints: str = "", *, empty: str = "", ident: str | None = None) -> None:
-        from mlops_tui.tui.parallel import Pose
+        from mlops_tui.tui.drawing.parallel import Pose
 
         super().__init__(title, hints, empty=empty, ident=ident)
         self.axes: tuple[Axis, ...] = ()
@@ -47,7 +47,7 @@ class Parallel(Panel):
     @property
     def seen(self) -> list[Axis]:
         """The axes that there is room for: those around the cursor, and the metric's."""
-        from mlops_tui.tui import parallel
+        from mlops_tui.tui.drawing import parallel
 
         most = parallel.fits(self.room[0]) - 1
         return [*self.axes[:-1][self._first : self._first + most], *self.axes[-1:]]
@@ -61,7 +61,7 @@ class Parallel(Panel):
     @property
     def kept(self) -> int:
         """How many runs are within the ranges."""
-        from mlops_tui.tui import parallel
+        from mlops_tui.tui.drawing import parallel
 
         return int(parallel.inside(self.axes, self.pose.limits, self.runs).sum())
 
@@ -72,7 +72,7 @@ class Parallel(Panel):
 
     def show(self, axes: Sequence[Axis], runs: int) -> None:
         """Show axes with their values of so many runs; ranges of axes that are still there stay."""
-        from mlops_tui.tui.parallel import Pose
+        from mlops_tui.tui.drawing.parallel import Pose
 
         self.told, self.problem = True, None
         here = self.here.key if self.here and (self.has_focus or self.pose.limits) else ""
@@ -101,7 +101,7 @@ class Parallel(Panel):
 
     def drawn(self) -> list[Line]:
         """Return the rows, drawn for the room that there is; the lines only where they differ from before."""
-        from mlops_tui.tui import parallel
+        from mlops_tui.tui.drawing import parallel
 
         cells, rows = self.room[0], self._deep
         seen = self.seen
@@ -129,7 +129,7 @@ class Parallel(Panel):
 
     def _tell(self) -> None:
         """Say in the frame what is under the cursor, how many runs are within the ranges, and what the marks mean."""
-        from mlops_tui.tui import parallel
+        from mlops_tui.tui.drawing import parallel
 
         within = f"{self.kept:,} of {self.runs:,} runs" if self.pose.limits else f"{self.runs:,} runs"
         marks = [line((mark, f"series-{i}"), (f" {parallel.CLASSES[i]}", "dim")) for i, mark in enumerate(MARKS[:3])]

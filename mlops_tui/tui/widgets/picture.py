@@ -8,11 +8,11 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from mlops_tui.tui.text import BLANK, line, strip
+from mlops_tui.tui.drawing.text import BLANK, line, strip
 from mlops_tui.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from mlops_tui.tui.png import Pixels
+    from mlops_tui.tui.drawing.png import Pixels
 
 _SHADES = " ░▒▓█"
 

@@ -14,9 +14,9 @@ from mlops_tui.contracts import OPERATIONS, Change, Plan
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.ids import opaque, short
 from mlops_tui.core.printable import clean
-from mlops_tui.tui.cells import shortened
-from mlops_tui.tui.door import Door, command
-from mlops_tui.tui.text import Line, Part, grid, line, wrap
+from mlops_tui.tui.drawing.cells import shortened
+from mlops_tui.tui.drawing.text import Line, Part, grid, line, wrap
+from mlops_tui.tui.news.door import Door, command
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
 from mlops_tui.tui.widgets.problem import told
 from mlops_tui.tui.work import start

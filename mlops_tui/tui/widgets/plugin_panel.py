@@ -10,8 +10,8 @@ from textual.containers import Container, Horizontal
 
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import home
-from mlops_tui.tui.door import Door
-from mlops_tui.tui.text import Line, cut, line
+from mlops_tui.tui.drawing.text import Line, cut, line
+from mlops_tui.tui.news.door import Door
 from mlops_tui.tui.widgets.bars import Bar
 from mlops_tui.tui.widgets.lines import Lines
 from mlops_tui.tui.work import start

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.tui.text import Line, line, wrap
+from mlops_tui.tui.drawing.text import Line, line, wrap
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
 
 

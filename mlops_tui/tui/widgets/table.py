@@ -8,11 +8,11 @@ from typing import Any
 from textual import events
 from textual.strip import Strip
 
-from mlops_tui.tui import cells as cellar
-from mlops_tui.tui.columns import Columns
+from mlops_tui.tui.drawing import cells as cellar
+from mlops_tui.tui.drawing.columns import Columns
+from mlops_tui.tui.drawing.text import BLANK, Line, line, strip
 from mlops_tui.tui.keys import bindings
-from mlops_tui.tui.text import BLANK, Line, line, strip
-from mlops_tui.tui.views import Source
+from mlops_tui.tui.news.views import Source
 from mlops_tui.tui.widgets.listed import Listed, Said
 
 _AGES_S, _DRAWN = 10, 400

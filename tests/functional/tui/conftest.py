@@ -18,8 +18,8 @@ from mlops_tui.core.config import load
 from mlops_tui.core.errors import MlopsError, NotFound
 from mlops_tui.core.ids import uuid7
 from mlops_tui.tui.app import MlopsApp
-from mlops_tui.tui.hub import News
-from mlops_tui.tui.text import plain
+from mlops_tui.tui.drawing.text import plain
+from mlops_tui.tui.news.hub import News
 
 COLUMNS = [
     Column(name="id", label="id", kind="id"),
@@ -277,7 +277,7 @@ def written(monkeypatch):
     from pathlib import Path
 
     door = Written(Path(__file__).parents[2] / "snapshots" / "answers.json")
-    for module in ("core.clock", "tui.screens.home", "tui.screens.version"):
+    for module in ("core.clock", "tui.screens.home.mode", "tui.screens.models.version"):
         monkeypatch.setattr(f"mlops_tui.{module}.now_us", lambda: door.now)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

@@ -127,5 +127,6 @@ def test_a_bad_link_is_said_before_anything_is_painted(home, until):
 
 def test_the_start_imports_nothing_that_can_wait():
     heavy = ("numpy", "duckdb", "torch", "onnxruntime", "msgspec", "http.client", "mlops_tui.client")
-    code = f"import sys, mlops_tui.tui.app, mlops_tui.tui.screens.home; print([m for m in {heavy} if m in sys.modules])"
+    start = "import sys, mlops_tui.tui.app, mlops_tui.tui.screens.home.mode"
+    code = f"{start}; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60).strip() == "[]"

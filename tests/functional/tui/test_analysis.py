@@ -7,8 +7,8 @@ import pytest
 from mlops_tui.agent.ingest import Ingestor
 from mlops_tui.core.ids import uuid7
 from mlops_tui.spool.writer import Writer
-from mlops_tui.tui.screens.analysis import Analysis
-from mlops_tui.tui.screens.compare import Compare
+from mlops_tui.tui.screens.runs.analysis import Analysis
+from mlops_tui.tui.screens.runs.compare import Compare
 from mlops_tui.tui.widgets.parallel import Parallel
 from mlops_tui.tui.widgets.table import Table
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mlops_tui.tui import keys
-from mlops_tui.tui.plot import Look, draw
-from mlops_tui.tui.raster import series
-from mlops_tui.tui.text import plain as text_of
+from mlops_tui.tui.drawing.plot import Look, draw
+from mlops_tui.tui.drawing.raster import series
+from mlops_tui.tui.drawing.text import plain as text_of
 
 
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)], ids=str)

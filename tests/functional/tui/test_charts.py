@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.app import App
 
-from mlops_tui.tui.raster import series
-from mlops_tui.tui.theme import textual_themes
+from mlops_tui.tui.drawing.raster import series
+from mlops_tui.tui.drawing.theme import textual_themes
 from mlops_tui.tui.widgets.charts import Charts
 
 
@@ -77,7 +77,7 @@ async def test_charts_zoom_and_point_together(screen_text):
 
 
 async def test_one_zooms_down_to_single_steps_of_a_long_curve(open_app, scripted, settle):
-    from mlops_tui.tui.raster import series
+    from mlops_tui.tui.drawing.raster import series
     from mlops_tui.tui.widgets.curve import Curve
 
     async with open_app(scripted()) as (app, pilot):

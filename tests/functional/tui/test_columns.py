@@ -7,8 +7,8 @@ import pytest
 from mlops_tui.contracts.listing import Column, View
 from mlops_tui.contracts.run import Metric, Run
 from mlops_tui.tui import memory
-from mlops_tui.tui.cells import label
-from mlops_tui.tui.views import quoted
+from mlops_tui.tui.drawing.cells import label
+from mlops_tui.tui.news.views import quoted
 from mlops_tui.tui.widgets.columns import Checklist, ColumnChooser, ViewMenu
 from mlops_tui.tui.widgets.table import Table
 

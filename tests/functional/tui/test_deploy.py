@@ -6,8 +6,8 @@ import pytest
 from textual.widgets import Input
 
 from mlops_tui.core.errors import NotFound, Unreachable
-from mlops_tui.tui.screens.deployment import DeploymentScreen
-from mlops_tui.tui.screens.rollout import RolloutScreen
+from mlops_tui.tui.screens.deploy.deployment import DeploymentScreen
+from mlops_tui.tui.screens.deploy.rollout import RolloutScreen
 from mlops_tui.tui.widgets.charts import Charts
 from mlops_tui.tui.widgets.form import Form
 from mlops_tui.tui.widgets.lines import Lines

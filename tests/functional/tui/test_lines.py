@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.app import App
 
-from mlops_tui.tui.text import grid, line
-from mlops_tui.tui.theme import textual_themes
+from mlops_tui.tui.drawing.text import grid, line
+from mlops_tui.tui.drawing.theme import textual_themes
 from mlops_tui.tui.widgets.lines import Lines
 
 

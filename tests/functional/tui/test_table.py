@@ -6,8 +6,8 @@ import pytest
 from textual.app import App
 
 from mlops_tui.core.errors import NotFound, Unreachable
-from mlops_tui.tui.theme import textual_themes
-from mlops_tui.tui.views import PAGE
+from mlops_tui.tui.drawing.theme import textual_themes
+from mlops_tui.tui.news.views import PAGE
 from mlops_tui.tui.widgets.table import Table
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mlops_tui.contracts.run import CompareRow
-from mlops_tui.tui.screens.compare import beside, table
-from mlops_tui.tui.text import plain, width
+from mlops_tui.tui.drawing.text import plain, width
+from mlops_tui.tui.screens.runs.compare import beside, table
 
 VALUES = [0.3365, 0.337, 0.5090, 0.4940, 0.8055, 0.8034, 0.9568, 0.9596]
 

@@ -10,10 +10,10 @@ import pytest
 
 from mlops_tui.core.errors import BadInput
 from mlops_tui.sdk import media
-from mlops_tui.tui import png
-from mlops_tui.tui.contents import confusion, is_picture, writer_of
-from mlops_tui.tui.screens.artifact import pixels_of
-from mlops_tui.tui.text import plain
+from mlops_tui.tui.drawing import png
+from mlops_tui.tui.drawing.contents import confusion, is_picture, writer_of
+from mlops_tui.tui.drawing.text import plain
+from mlops_tui.tui.screens.runs.artifact import pixels_of
 from mlops_tui.tui.widgets.picture import fitted, shades
 
 

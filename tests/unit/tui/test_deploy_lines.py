@@ -9,8 +9,8 @@ import pytest
 from mlops_tui.contracts.deploy import Deployment, Revision
 from mlops_tui.contracts.load import CurvePoint, ServedCurves
 from mlops_tui.contracts.rollout import Check, Look, Rollout, RolloutEvent, StepShown
-from mlops_tui.tui.screens import deploy_lines, rollout_lines, served_charts
-from mlops_tui.tui.text import plain, width
+from mlops_tui.tui.drawing.text import plain, width
+from mlops_tui.tui.screens.deploy import deploy_lines, rollout_lines, served_charts
 
 
 def revision(no, role="stable", weight=100.0, **more):

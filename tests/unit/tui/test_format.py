@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mlops_tui.tui import format as fmt
+from mlops_tui.tui.drawing import format as fmt
 
 
 def test_memory_is_told_as_it_is_sold():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from mlops_tui.core.errors import Unreachable
-from mlops_tui.tui.hub import Hub, News
+from mlops_tui.tui.news.hub import Hub, News
 
 
 class Feed:

@@ -9,10 +9,10 @@ import pytest
 
 from mlops_tui.contracts.analysis import Trials
 from mlops_tui.store.search import parse
-from mlops_tui.tui import parallel
-from mlops_tui.tui.parallel import Axis, Limits, Pose
-from mlops_tui.tui.screens import analysis_lines as written
-from mlops_tui.tui.text import plain, width
+from mlops_tui.tui.drawing import parallel
+from mlops_tui.tui.drawing.parallel import Axis, Limits, Pose
+from mlops_tui.tui.drawing.text import plain, width
+from mlops_tui.tui.screens.runs import analysis_lines as written
 
 RATES = [f"{10.0**-i:g}" for i in range(8)]
 

@@ -8,12 +8,14 @@ import pytest
 
 from mlops_tui.contracts.listing import Column
 from mlops_tui.core.errors import BadInput
-from mlops_tui.tui import cells, clipboard, links, words
-from mlops_tui.tui.door import Event, command
-from mlops_tui.tui.screens.data import pressed
-from mlops_tui.tui.terminal import background, calm
-from mlops_tui.tui.text import plain
-from mlops_tui.tui.views import KEPT, PAGE, Pages
+from mlops_tui.tui import links
+from mlops_tui.tui.drawing import cells, words
+from mlops_tui.tui.drawing.text import plain
+from mlops_tui.tui.news.door import Event, command
+from mlops_tui.tui.news.views import KEPT, PAGE, Pages
+from mlops_tui.tui.screens.data.mode import pressed
+from mlops_tui.tui.terminal import clipboard
+from mlops_tui.tui.terminal.ask import background, calm
 from mlops_tui.tui.widgets.form import fields, request
 
 
@@ -173,7 +175,7 @@ def test_copy_without_tmux_is_the_terminal_alone(monkeypatch):
 
 @pytest.mark.parametrize(("row", "shown"), [(["drift-oip", ""], True), (["v1-v2", "v1"], False), (["a", "b"], True)])
 def test_an_id_gives_way_only_where_the_next_column_says_it_too(row, shown):
-    from mlops_tui.tui.columns import Columns
+    from mlops_tui.tui.drawing.columns import Columns
 
     columns = Columns()
     columns.fit([Column(name="id", label="id", kind="id"), Column(name="name", label="name")], [row], 40)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mlops_tui.contracts.run import Curve
-from mlops_tui.tui.plot import Look, draw, lasts, window, x_name
-from mlops_tui.tui.raster import Series, series, trend
-from mlops_tui.tui.screens.charts import series_of, spliced
-from mlops_tui.tui.text import plain
+from mlops_tui.tui.drawing.plot import Look, draw, lasts, window, x_name
+from mlops_tui.tui.drawing.raster import Series, series, trend
+from mlops_tui.tui.drawing.text import plain
+from mlops_tui.tui.screens.runs.charts import series_of, spliced
 
 
 def noisy(points=4000, spike=None):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mlops_tui.tui.raster import Series, bounds, columns, decades, dots, series, smooth, text, ticks
+from mlops_tui.tui.drawing.raster import Series, bounds, columns, decades, dots, series, smooth, text, ticks
 
 
 def made(y, x=None):

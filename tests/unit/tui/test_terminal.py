@@ -9,7 +9,7 @@ import sys
 
 _PROGRAM = """
 import time
-from mlops_tui.tui.terminal import leave_when_gone
+from mlops_tui.tui.terminal.ask import leave_when_gone
 leave_when_gone()
 print("here", flush=True)
 time.sleep(60)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlops_tui.tui.text import cut, grid, join, line, pad, plain, spread, strip, width, wrap
-from mlops_tui.tui.theme import Ink
+from mlops_tui.tui.drawing.text import cut, grid, join, line, pad, plain, spread, strip, width, wrap
+from mlops_tui.tui.drawing.theme import Ink
 
 
 def test_line_takes_strings_spans_and_lines():
@@ -58,7 +58,7 @@ def test_strip_tells_each_colour_once():
 
 
 def test_a_name_is_shortened_in_its_middle():
-    from mlops_tui.tui.text import middle
+    from mlops_tui.tui.drawing.text import middle
 
     assert middle("block0/layer4/weight", 20) == "block0/layer4/weight"
     for cells in (9, 10, 15, 19):

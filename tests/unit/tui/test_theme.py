@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlops_tui.tui.theme import ANSI_DARK, ANSI_LIGHT, DARK, LIGHT, MARKS, THEMES, Ink, choose, textual_themes
+from mlops_tui.tui.drawing.theme import ANSI_DARK, ANSI_LIGHT, DARK, LIGHT, MARKS, THEMES, Ink, choose, textual_themes
 
 
 def luminance(colour: str) -> float:

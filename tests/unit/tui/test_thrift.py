@@ -16,8 +16,8 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 
-from mlops_tui.tui.changed import cells_of, stretches
-from mlops_tui.tui.thrift import Shown
+from mlops_tui.tui.terminal.changed import cells_of, stretches
+from mlops_tui.tui.terminal.thrift import Shown
 
 WIDE, HIGH = 24, 4
 STYLES = [

@@ -1,0 +1,1 @@
+"""What screens know of the agent: calls, the feed of changes, lists in pages."""

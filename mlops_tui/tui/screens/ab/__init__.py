@@ -1,0 +1,1 @@
+"""A/B: tests on live traffic."""

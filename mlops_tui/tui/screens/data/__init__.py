@@ -1,0 +1,1 @@
+"""Data: data sets, one version whole, and features."""

@@ -1,0 +1,1 @@
+"""Deploy: environments, one deployment, one rollout, and the keys that steer traffic."""

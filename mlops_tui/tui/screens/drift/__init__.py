@@ -1,0 +1,1 @@
+"""Drift: watched features, alerts and what is proposed."""

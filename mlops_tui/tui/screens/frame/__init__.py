@@ -1,0 +1,1 @@
+"""What screens are made from: the three lines, lists with something beside them, pages of panels."""

@@ -1,0 +1,1 @@
+"""Govern: the audit trail, who may do what, plugins, events."""

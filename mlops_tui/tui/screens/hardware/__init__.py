@@ -1,0 +1,1 @@
+"""Hardware: machines, the queue of jobs, and what all of it used."""

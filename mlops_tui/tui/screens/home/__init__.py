@@ -1,0 +1,1 @@
+"""Home: what needs you, what runs, how the machine and the models are."""

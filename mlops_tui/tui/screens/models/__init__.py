@@ -1,0 +1,1 @@
+"""Models: names, their versions, and one version whole."""

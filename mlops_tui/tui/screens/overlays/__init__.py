@@ -1,0 +1,1 @@
+"""What opens over any screen: help, jump, logs, jobs."""

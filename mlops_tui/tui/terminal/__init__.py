@@ -1,0 +1,1 @@
+"""The terminal itself: what it is, what it is told of a paint, and the clipboard behind it."""
