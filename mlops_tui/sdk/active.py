@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from mlops_tui.spool.writer import Writer
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{32}")
 _open: list[Run] = []
+_begun: ContextVar[tuple[Run, ...]] = ContextVar("mlops_runs", default=())
+"""What this thread began or, of asyncio, this task and those that made it."""
 _mine: set[str] = set()
 
 
@@ -43,8 +47,8 @@ def start_run(
     """Start a run, or go on with one, and make it the active run. What is logged to a resumed run is appended.
 
     A process that a job started joins the run of ``MLOPS_RUN_ID``; its further runs are children of that one. Inside
-    a ``with`` block a new run is a child of the block's. A run of this thread that was neither entered nor ended, as
-    a notebook's cell leaves behind, ends as done.
+    a ``with`` block a new run is a child of the block's. A run of this thread (of asyncio: this task) that was
+    neither entered nor ended, as a notebook's cell leaves behind, ends as done.
 
     Git state, command line, environment, seeds and hardware are noted without being asked. Never raises.
 
@@ -95,8 +99,9 @@ def start_run(
     if joined and not member and (wanted or os.environ.get("MLOPS_ATTEMPT", "1") != "1"):
         writer.go_on(again.last_step(spool, owner))
     run = Run(writer, experiment=experiment, name=given["name"], member=member, on_end=_ended)
-    run.mark = mark
+    run.mark, run.place = mark, _place()
     _open.append(run)
+    _begun.set((*(one for one in _begun.get() if not one.ended), run))
     in_job = bool(os.environ.get("MLOPS_JOB_ID")) and owner == _given()
     if tee.wanted(console, in_job):
         tee.listen(run, active_run)
@@ -110,10 +115,9 @@ def start_run(
 
 
 def active_run() -> Run | None:
-    """Return the run that was started last and is not over: of this thread, else of any."""
+    """Return the run that was started last and is not over: of this thread or task, else of any."""
     if len(_open) > 1:
-        here = threading.get_ident()
-        return next((run for run in reversed(_open) if run.thread == here), _open[-1])
+        return next((run for run in reversed(_begun.get()) if not run.ended), _open[-1])
     return _open[0] if _open else None
 
 
@@ -150,11 +154,19 @@ def _whole(run: Run | str, otherwise: str, notices: Notices) -> str | None:
 
 
 def _make_room() -> str | None:
-    """End what this thread left behind, and return the id of the run whose block we are in."""
-    here = threading.get_ident()
-    for run in [run for run in _open if run.thread == here and not run.entered]:
+    """End what this thread or task left behind, and return the id of the run whose block we are in."""
+    here = _place()
+    for run in [run for run in _open if run.place == here and not run.entered]:
         run.end("done")
-    return next((run.id for run in reversed(_open) if run.thread == here), None)
+    return next((run.id for run in reversed(_begun.get()) if run.entered and not run.ended), None)
+
+
+def _place() -> tuple[int, int]:
+    """Return which thread runs, and which task of asyncio; a notebook's cells may be tasks, but go on with each other."""
+    task = None
+    if "asyncio" in sys.modules and "ipykernel" not in sys.modules:
+        task = facts.safely(sys.modules["asyncio"].current_task, otherwise=None)  # raises where no loop runs
+    return threading.get_ident(), id(task)
 
 
 def _ended(run: Run) -> None:
@@ -171,12 +183,16 @@ def _given() -> str:
 
 def _captured() -> dict[str, Any]:
     return {
-        "git": git_state(facts.code_folder()) or git_state(Path.cwd()),
+        "git": facts.safely(_git, otherwise={}),
         "env": facts.safely(facts.environment, otherwise={}),
         "hardware": facts.safely(facts.hardware, otherwise={}),
         "command": facts.safely(facts.command, otherwise=""),
         "actor": facts.safely(facts.actor, otherwise=""),
     }
+
+
+def _git() -> dict[str, Any]:
+    return git_state(facts.code_folder()) or git_state(Path.cwd())
 
 
 def _tags(tags: Any, notices: Notices) -> dict[Any, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from mlops_tui.core.ids import short
 from mlops_tui.sdk import console, exits, media
 from mlops_tui.sdk.facts import word
-from mlops_tui.spool.files import keep
+from mlops_tui.spool.files import keep, settle
 from mlops_tui.spool.text import logical_path
 from mlops_tui.spool.usage import Usage
 from mlops_tui.spool.writer import Writer
@@ -33,6 +33,7 @@ class Run:
         experiment: the experiment's name; empty for a run that was joined without saying one.
         name: the name, None to have one made.
         status: ``running``, then how it ended.
+        place: thread and task that began it.
         mark: where it is remembered as unfinished, for whoever resumes it.
         usage: what samples the processes of this run, if anybody here does.
     """
@@ -41,7 +42,7 @@ class Run:
         self, writer: Writer, *, experiment: str, name: str | None, member: bool, on_end: Callable[[Run], None]
     ) -> None:
         self.id, self.experiment, self.name = writer.owner, experiment, name
-        self.thread = threading.get_ident()
+        self.place = (0, 0)
         self.entered = False
         self._writer, self._member, self._on_end = writer, member, on_end
         self._pid = os.getpid()
@@ -103,8 +104,7 @@ class Run:
                 Default, the name of the file or folder; bytes need one.
         """
         with self._forgiving():
-            for logical, one in _sources(source, path):
-                self._keep(logical, one)
+            self._keep(_sources(source, path))
 
     def log_text(self, text: str, path: str) -> None:
         """Keep a text as a file."""
@@ -189,7 +189,7 @@ class Run:
 
     def _made(self, path: str, make: Callable[[], bytes], step: int | None = None) -> None:
         with self._forgiving():
-            self._keep(_named(media.stepped(path, step)), make())
+            self._keep([(media.stepped(path, step), make())])
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -201,10 +201,18 @@ class Run:
                 "artifact", f"an artifact could not be kept ({exits.verdict(error).error}); work goes on without it"
             )
 
-    def _keep(self, logical: str, source: Path | bytes) -> None:
-        file, size = keep(self._writer.folder, source)
-        if not self._writer.artifact(logical, file, size):
-            file.unlink(missing_ok=True)
+    def _keep(self, sources: Sequence[tuple[str, Path | bytes]]) -> None:
+        """Copy what can be copied, and tell of it when all of it is on disk."""
+        kept: list[tuple[str, Path, int]] = []
+        for name, source in sources:
+            with self._forgiving():
+                logical = _named(name)
+                kept.append((logical, *keep(self._writer.folder, source)))
+        if kept:
+            settle(self._writer.folder)
+        for n, (logical, file, size) in enumerate(kept, 1):
+            if not self._writer.artifact(logical, file, size, sync=n == len(kept)):
+                file.unlink(missing_ok=True)
 
     def __enter__(self) -> Run:
         self.entered = True
@@ -225,21 +233,21 @@ def _sources(source: str | os.PathLike[str] | bytes, path: str | None) -> list[t
     """Return the name and content of each artifact.
 
     Raises:
-        ValueError: there is no usable name.
+        ValueError: there is no name.
         TypeError: the source is neither a path nor bytes.
         OSError: it cannot be read.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         if path is None:
             raise ValueError("bytes need a path=")
-        return [(_named(path), bytes(source))]
+        return [(path, bytes(source))]
     file = Path(source)
     if path is None or path.endswith("/"):
         path = f"{path or ''}{file.absolute().name}"
     if file.is_dir():
         inside = [one for one in sorted(file.rglob("*")) if one.is_file()]
-        return [(_named(f"{path}/{one.relative_to(file).as_posix()}"), one) for one in inside]
-    return [(_named(path), file)]
+        return [(f"{path}/{one.relative_to(file).as_posix()}", one) for one in inside]
+    return [(path, file)]
 
 
 def _named(path: str) -> str:

@@ -57,7 +57,7 @@ class Appender:
                 try:
                     written = _write(self._fd, line)
                 except OSError as error:
-                    return self._failed(error)
+                    return self._elsewhere(line) if error.errno == errno.EBADF else self._failed(error)
                 if written == size:
                     self.dirty = True
                     return True
@@ -153,8 +153,13 @@ class Appender:
         keeper.wake()
         return True
 
+    def _elsewhere(self, line: bytes) -> bool:
+        """Go on in another file: somebody closed every descriptor, as daemons do."""
+        self._fd, self._ready, self._retry_at = -1, False, -math.inf
+        return self._append_slowly(line)
+
     def _failed(self, error: OSError) -> bool:
-        if error.errno == errno.EBADF:  # somebody closed every descriptor, as daemons do
+        if error.errno == errno.EBADF:
             self._fd, self._ready = -1, False
         self.dropped += 1
         self._say(error)

@@ -78,6 +78,8 @@ def _spool_file(owner: str, entry: os.DirEntry[str]) -> SpoolFile | None:
 def keep(folder: Path, source: Path | bytes) -> tuple[Path, int]:
     """Copy a file, or write bytes, into an owner's folder: whole and on disk, or not at all.
 
+    The name of the copy is on disk once :func:`settle` was called, for as many as were kept.
+
     Args:
         folder: the owner's folder in the spool.
         source: what to copy.
@@ -106,8 +108,20 @@ def keep(folder: Path, source: Path | bytes) -> tuple[Path, int]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
     return target, size
+
+
+def settle(folder: Path) -> None:
+    """Bring the names of what was kept in an owner's folder to disk.
+
+    Raises:
+        OSError: it cannot be done, or nothing was kept there.
+    """
+    fd = os.open(folder / KEPT, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def kept_file(spool: Path, owner: str, file: str) -> Path:
@@ -139,11 +153,3 @@ def remove(path: Path) -> None:
     for empty in (folder, folder.parent) if folder.name == KEPT else (folder / KEPT, folder):
         with suppress(OSError):  # not empty, or not there
             empty.rmdir()
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -158,12 +158,14 @@ class Writer:
         """Append a piece of program output; ``stream`` is ``out`` or ``err``."""
         return self._record("log", ts, l=text, o="err" if stream == "err" else "out")
 
-    def artifact(self, path: str, file: Path, size: int, ts: int | None = None) -> bool:
+    def artifact(self, path: str, file: Path, size: int, ts: int | None = None, *, sync: bool = True) -> bool:
         """Append that ``file`` (absolute, inside the spool folder) holds the artifact ``path`` of ``size`` bytes."""
-        return self._record("artifact", ts, sync=True, path=path, file=str(file), size=size)
+        return self._record("artifact", ts, sync=sync, path=path, file=str(file), size=size)
 
     def dataset(self, name: str, digest: str = "", context: str = "training", ts: int | None = None) -> bool:
         """Append that a data set version, e.g. ``census@3``, was used."""
+        if not name:
+            return self._file.drop("dataset", "a data set without a name was used; dropped")
         return self._record("data", ts, name=name, digest=digest, context=context)
 
     def label(self, request_id: str, row: int, y: float, ts: int | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -115,6 +116,23 @@ def test_artifacts_are_copies(events, tmp_path):
     for path in ("weights.bin", "onnx/weights.bin", "a/b.bin", "model/weights.bin"):
         assert kept_file(home().spool, run.id, kept[path].file).read_bytes() == b"first" and kept[path].size == 5
     assert Path(kept["note.txt"].file).read_bytes() == b"bytes"
+
+
+def test_of_a_folder_all_is_kept_that_can_be_and_the_disk_is_waited_for_once_a_file(
+    events, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "some").mkdir()
+    for name in ("a.txt", "line\nbreak", "z.txt"):
+        (tmp_path / "some" / name).write_text(name)
+    (tmp_path / "some" / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "some" / "no.sock").symlink_to("/proc/self/mem")  # a file, but it cannot be read
+    synced = []
+    with mlops.start_run("e") as run:
+        monkeypatch.setattr(os, "fsync", lambda fd, sync=os.fsync: synced.append(fd) or sync(fd))
+        run.log_artifact(tmp_path / "some")
+    assert [one.path for one in events().of("Artifact")] == ["some/a.txt", "some/z.txt"]
+    assert len(synced) == 3, "two files and their folder"
+    assert capsys.readouterr().err.count("could not be kept") == 1
 
 
 @pytest.mark.parametrize(
@@ -351,3 +369,44 @@ def test_a_fork_says_what_it_begins_with_and_counts_on(events, capfd):
     with mlops.start_run("e", fork_from="abc") as empty:
         assert empty.next_step == 0
     assert events(empty.id).start.run.fork == "" and "no whole run id" in capfd.readouterr().err
+
+
+def test_tasks_have_their_own_active_run_and_share_that_of_the_one_that_made_them(events):
+    """Found by two runs of one loop: one had the other's metrics, was its parent, or was ended by its start."""
+
+    async def helper(number: int) -> None:
+        mlops.log({"helped": number}, step=0)
+
+    async def work(number: int) -> None:
+        run = mlops.start_run(f"task{number}")
+        await meeting.wait()
+        mlops.log({"n": number}, step=0)
+        await asyncio.create_task(helper(number))
+        with mlops.start_run(f"block{number}") as block:
+            assert mlops.active_run() is block
+        run.end()
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(work(number)) for number in range(2)]
+        await asyncio.sleep(0)
+        meeting.set()
+        await asyncio.gather(*tasks)
+        mlops.log({"main": 1.0}, step=0)
+
+    meeting = asyncio.Event()
+    with mlops.start_run("main") as run:
+        asyncio.run(main())
+    starts = {events(owner.name).start.run.experiment: events(owner.name) for owner in home().spool.iterdir()}
+    for number in range(2):
+        assert starts[f"task{number}"].points == [("n", 0, float(number)), ("helped", 0, float(number))]
+        assert starts[f"task{number}"].start.run.parent == run.id
+    assert starts["main"].points == [("main", 0, 1.0)]
+
+
+def test_a_folder_that_is_gone_from_under_the_script_does_not_hurt(events, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with mlops.start_run("e") as run:
+        run.log({"a": 1}, step=0)
+    assert events().points == [("a", 0, 1.0)] and events().start.run.git == {}

@@ -413,12 +413,13 @@ def test_a_home_that_cannot_be_written_is_said_once_and_tried_again(tmp_path, mo
     assert capsys.readouterr().err.count("cannot write") == 1
 
 
-def test_after_somebody_closed_the_descriptor_a_new_file_is_begun(tmp_path, monkeypatch):
+def test_after_somebody_closed_the_descriptor_all_goes_on_in_a_new_file(tmp_path, capsys):
     writer = Writer(tmp_path, "r")
     os.close(writer._file._fd)
-    assert not writer.metrics({"a": 1.0}, 1)
-    writer._file._retry_at = 0
-    assert writer.metrics({"a": 1.0}, 2) and len(list(tmp_path.glob("*/*.jsonl"))) == 2
+    assert writer.metrics({"a": 1.0}, 1) and writer.metrics({"a": 1.0}, 2)
+    first, second = sorted(tmp_path.glob("*/*.jsonl"), key=lambda path: int(path.stem.rsplit("-", 1)[1]))
+    assert len(read_from(first).records) == 1 and read_from(second).points.step.tolist() == [1, 2]
+    assert writer.dropped == 0 and not capsys.readouterr().err
 
 
 def test_a_forked_child_has_its_own_file_and_cannot_end_the_run(tmp_path):
