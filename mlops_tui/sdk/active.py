@@ -162,7 +162,7 @@ def _make_room() -> str | None:
 
 
 def _place() -> tuple[int, int]:
-    """Return which thread runs, and which task of asyncio; a notebook's cells may be tasks, but go on with each other."""
+    """Return which thread runs, and which task of asyncio: but a notebook's cells go on with each other."""
     task = None
     if "asyncio" in sys.modules and "ipykernel" not in sys.modules:
         task = facts.safely(sys.modules["asyncio"].current_task, otherwise=None)  # raises where no loop runs

@@ -159,14 +159,26 @@ def writable(session: Session, at: Place, *, whole: bool = False) -> Place:
         return at
     if not at.path:
         raise BadInput("the path names no file", "", "give a path such as plots/roc.png")
-    parts = at.path.split("/")
-    above = ["/".join(parts[:n]) for n in range(1, len(parts))]
-    in_the_way: str | None = session.value(
-        """SELECT path FROM run_artifact WHERE run = ? AND (starts_with(path, ? || '/') OR path IN (SELECT unnest(?)))
-           LIMIT 1""",
-        [at.owner, at.path, above],
-    )
-    if in_the_way:
-        why = f"{in_the_way} is a file, not a folder" if in_the_way in above else "a folder lies there"
+    if other := _in_the_way(session, at.owner, at.path):
+        why = f"{other} is a file, not a folder" if len(other) < len(at.path) else "a folder lies there"
         raise Conflict(f"{at.path} cannot be put", why, "choose another path")
     return at
+
+
+def beside(session: Session, owner: str, path: str) -> str:
+    """Return where a file can lie that nobody may refuse any more: its path, with a ~ where another is in the way."""
+    while other := _in_the_way(session, owner, path):
+        path = f"{other}~{path[len(other) :]}" if len(other) < len(path) else f"{path}~"
+    return path
+
+
+def _in_the_way(session: Session, owner: str, path: str) -> str | None:
+    """Return a file that makes a folder of this path, or of one above it a file."""
+    parts = path.split("/")
+    above = ["/".join(parts[:n]) for n in range(1, len(parts))]
+    found: str | None = session.value(
+        """SELECT path FROM run_artifact WHERE run = ? AND (starts_with(path, ? || '/') OR path IN (SELECT unnest(?)))
+           LIMIT 1""",
+        [owner, path, above],
+    )
+    return found

@@ -18,12 +18,15 @@ from mlops_tui.spool import files
 from mlops_tui.spool.records import Artifact
 from mlops_tui.spool.text import logical_path
 from mlops_tui.store.session import Session
-from mlops_tui.tracking.artifacts.files import put_file
+from mlops_tui.tracking.artifacts.files import beside, put_file
 from mlops_tui.tracking.life.pending import unread
+from mlops_tui.tracking.runs.contents import put_tags
 from mlops_tui.tracking.runs.find import elsewhere
 
 log = logging.getLogger(__name__)
 refers("SELECT digest FROM run_artifact WHERE run NOT IN (SELECT unnest($gone::VARCHAR[]))")
+CONFLICT = "mlops.conflict.artifact."
+"""Tags that say where a file lies whose path was a folder already, or led through a file."""
 LEFT_S = 60.0
 """Seconds after which a kept file whose run is over, and whose spool is read, is nobody's."""
 
@@ -60,7 +63,10 @@ def artifacts(ctx: Context, owner: str, records: list[Artifact]) -> None:
         except (Refused, BadInput, NotFound) as error:
             _set_aside(ctx, owner, record, error)
         else:
-            put_file(ctx, owner, record.path, blob, record.t)
+            path = beside(ctx.session, owner, record.path)
+            if path != record.path:
+                put_tags(ctx, owner, [(record.t, {CONFLICT + record.path: path})])
+            put_file(ctx, owner, path, blob, record.t)
 
 
 @every(30.0, "tracking.leftovers")

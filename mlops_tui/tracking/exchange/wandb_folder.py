@@ -72,9 +72,9 @@ class WandbSource:
         return [wandb_run.points(one.place) for one in some]
 
     def files(self, one: Candidate) -> Iterator[SourceFile]:
-        """Yield the files of a run."""
-        for path in one.place:
-            yield from files_below(path.parent / "files")
+        """Yield the files of a run, of each path the one written last."""
+        found = {file.path: file for path in one.place for file in files_below(path.parent / "files")}
+        yield from found.values()
 
     def models(self) -> Iterable[FoundModel]:
         """W&B keeps its registry on its server."""

@@ -8,6 +8,9 @@ from mlops_tui.store.listing import Listing, lists
 from mlops_tui.tracking.runs.headline import LOWER_IS_BETTER_SQL
 from mlops_tui.tracking.search.keys import HIDDEN, run_field
 
+_NOW = "CASE WHEN r.status IN ('running', 'scheduled') THEN epoch_us(now()) END"
+"""Until when a run without an end goes on; of one that came from elsewhere without its end nobody knows how long."""
+
 lists(
     Listing(
         noun="run",
@@ -39,7 +42,7 @@ lists(
             "value": "r.value",
             "nan": "r.value IS NOT NULL AND NOT isfinite(r.value)",
             "started": "epoch_us(r.started)",
-            "duration": "coalesce(epoch_us(r.ended), epoch_us(now())) - epoch_us(r.started)",
+            "duration": f"coalesce(epoch_us(r.ended), {_NOW}) - epoch_us(r.started)",
             "params": "r.summary",
             "git": "left(r.git_sha, 8) || CASE WHEN r.git_dirty THEN '+' ELSE '' END",
             "actor": "r.actor",

@@ -51,6 +51,21 @@ def test_the_same_content_is_kept_once_and_a_path_means_its_newest_content(desk)
     assert desk.rows("SELECT count(*) FROM blob") == [(2,)]
 
 
+def test_a_path_is_a_file_or_a_folder_and_nothing_is_lost_when_it_is_said_to_be_both(desk):
+    """Found by an export: no file system, and no MLflow, has room for both."""
+    run = desk.run()
+    for path, content in (("a", b"1"), ("a/b", b"2"), ("c/d/e", b"3"), ("c", b"4"), ("c/d", b"5"), ("a/b", b"66")):
+        keep_one(run, path, content)
+    desk.take()
+    shown = desk.call("run.show", run="one")
+    assert {one.path: one.size for one in shown.artifacts} == {
+        "a": 1, "a~/b": 2, "c/d/e": 1, "c~": 1, "c/d~": 1
+    }  # fmt: skip
+    told = {key: value for key, value in shown.tags.items() if key.startswith("mlops.conflict")}
+    assert told == {f"mlops.conflict.artifact.{path}": to for path, to in
+                    (("a/b", "a~/b"), ("c", "c~"), ("c/d", "c/d~"))}  # fmt: skip
+
+
 def test_an_older_artifact_read_later_does_not_replace_a_newer_one(desk):
     owner = uuid7()
     (desk.spool / owner).mkdir(parents=True)

@@ -95,6 +95,10 @@ def test_runs_are_listed_filtered_and_sorted(desk):
     assert (row["name"], row["experiment"], row["metric"], row["git"]) == ("v2", "census", "auc", "3fe10000+")
     assert row["params"] == "lr=0.2 depth=3" and 0 < row["duration"] < 60_000_000
     assert [row[1] for row in desk.call("run.list", filter="params~lr=0.1").rows] == ["v1"]
+    lost = "UPDATE run SET status = 'lost', ended = NULL WHERE name = 'v1'"  # as imported without its end
+    desk.house.store.write(lambda session: session.execute(lost))
+    took = {row[1]: row[names.index("duration")] for row in desk.call("run.list").rows}
+    assert took == {"v1": None, "v2": row["duration"]}, "it does not go on and on"
     view = desk.call("view.open", noun="run", sort="name")
     assert [row[1] for row in desk.call("view.page", view=view.view).rows] == ["v1", "v2"]
 

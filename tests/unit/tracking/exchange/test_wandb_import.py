@@ -63,19 +63,25 @@ def test_runs_come_whole_and_once(bring, house):
 def test_a_run_that_was_killed_and_resumed_is_one_run(bring, house, tmp_path):
     whole = FIRST.read_bytes()
     before = tmp_path / "wandb" / "offline-run-20261126_080000-78wzwwqh"
-    before.mkdir(parents=True)
+    for folder, content in ((before, "old"), (tmp_path / "wandb" / FIRST.parent.name, "newer")):
+        (folder / "files").mkdir(parents=True)
+        (folder / "files" / "twice.txt").write_text(content)
     (before / FIRST.name).write_bytes(whole[: len(whole) // 2])
     told = bring(tmp_path)
     assert (told["runs"], told["new_runs"]) == (1, 1)
     read = house.read
     assert read(lambda s: s.row("SELECT status, error FROM run")) == ("lost", "it had not ended when it was imported")
     some = told["new_points"]
-    shutil.copytree(FIRST.parent, tmp_path / "wandb" / FIRST.parent.name)
+    shutil.copytree(FIRST.parent, tmp_path / "wandb" / FIRST.parent.name, dirs_exist_ok=True)
     again = bring(tmp_path)
     assert (again["runs"], again["new_runs"]) == (1, 0) and again["new_points"] > 0
     assert read(lambda s: s.value("SELECT status FROM run")) == "done"
     assert read(lambda s: s.value("SELECT n FROM series WHERE key = 'loss'")) == 120
     assert some + again["new_points"] == read(lambda s: s.value("SELECT count(*) FROM point"))
+    files = "SELECT path, size FROM run_artifact WHERE path = 'twice.txt'"
+    assert read(lambda s: s.rows(files)) == [("twice.txt", 5)], (
+        "a run of several folders has each file once, the newest"
+    )
 
 
 def test_what_is_no_run_file_and_what_is_damaged(bring, tmp_path):
