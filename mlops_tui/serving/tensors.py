@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,12 +55,16 @@ _U32 = struct.Struct("<I")
 
 
 class Tensor(NamedTuple):
-    """An input or output of a model: -1 stands for a free dimension, ``symbols`` for its name if it has one."""
+    """An input or output of a model: -1 stands for a free dimension, ``symbols`` for its name if it has one.
+
+    A ``nullable`` one takes words that are missing (None), as a column of a table may have.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     symbols: tuple[str | None, ...]
+    nullable: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -256,6 +260,10 @@ def to_json(array: Array) -> bytes:
 def to_binary(array: Array) -> bytes:
     """Return the values as raw little-endian bytes; strings each with their length before them."""
     if array.dtype.kind == "O":
-        parts = [str(value).encode() for value in array.ravel()]
-        return b"".join(_U32.pack(len(part)) + part for part in parts)
+        return strings([str(value).encode() for value in array.ravel()])
     return bytes(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+
+
+def strings(values: Iterable[bytes]) -> bytes:
+    """Return strings as the binary tensor data extension has them: each with its length before it."""
+    return b"".join(_U32.pack(len(value)) + value for value in values)

@@ -85,6 +85,8 @@ class Model:
     """Where features are looked up by key, when the deployment says so."""
     lane: Pool | None = None
     """Threads of its own, so that a model that hangs holds up none of the others that take long."""
+    params: Mapping[str, Tensor] = {}
+    """What a request may set besides its rows, by name; one value, or a list where the dimension is free."""
     refuses_nan = False
     platform = "onnxruntime_onnx"
     """What the protocol calls the engine."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_tui.serving.models.engine.shapes import PARAM
 from mlops_tui.serving.models.model import Feed, Model, Packed
 from mlops_tui.serving.models.remote import Remote
 from mlops_tui.serving.problem import Problem
@@ -31,7 +32,10 @@ class RemoteModel(Model):
         self._provider = about["provider"]
         self.platform = _PLATFORMS[engine]
         self._optional = frozenset(one["name"] for one in about["inputs"] if one["optional"])
-        self._describe([_tensor(one) for one in about["inputs"]], [_tensor(one) for one in about["outputs"]])
+        self.params = {one["name"].removeprefix(PARAM): _tensor(one) for one in about.get("params", ())}
+        self._describe(
+            [_tensor(one, engine == "pyfunc") for one in about["inputs"]], [_tensor(one) for one in about["outputs"]]
+        )
         shapes = [[1 if d < 0 else d for d in tensor.shape] for tensor in self.output_tensors]
         self._lay_out(shapes, {})
 
@@ -46,6 +50,9 @@ class RemoteModel(Model):
 
     def check(self, feed: Feed) -> int:
         """Return how many rows the tensors hold, if they are what the model takes; optional ones may be missing."""
+        if self.params:
+            beside = {tensor.name for tensor in self.params.values()}
+            feed = {name: array for name, array in feed.items() if name not in beside}
         if self._optional and any(name not in feed for name in self._optional):
             first = next(iter(feed.values()), None)
             rows = len(first) if first is not None and first.ndim else 0
@@ -82,11 +89,10 @@ class RemoteModel(Model):
         return np.zeros([rows if at == 0 and d < 0 else max(d, 1) for at, d in enumerate(tensor.shape)], tensor.dtype)
 
 
-def _tensor(said: Mapping[str, Any]) -> Tensor:
+def _tensor(said: Mapping[str, Any], nullable: bool = False) -> Tensor:
     shape = tuple(said["shape"])
-    return Tensor(
-        said["name"], said["datatype"], shape, tuple("n" if not at and d < 0 else None for at, d in enumerate(shape))
-    )
+    symbols = tuple("n" if not at and d < 0 else None for at, d in enumerate(shape))
+    return Tensor(said["name"], said["datatype"], shape, symbols, nullable)
 
 
 def _as(array: Array, tensor: Tensor) -> Array:

@@ -1,18 +1,21 @@
 """A folder of models, each of which can be loaded and unloaded while others answer.
 
+What is asked to be loaded is read from the folder again: a new model or version is found, a changed one is taken in.
 A model is a file (``NAME.onnx``, ``NAME.pt``, ``NAME.pt2``), the folder of an MLflow model, a bundle, or a folder with
 a folder a version (``NAME/1/model.onnx``), of which the highest number answers who asks for none.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+from blake3 import blake3
 
 from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
-from mlops_tui.serving.deployment import ROUTES, Generation, Revision, Routes, write_json
+from mlops_tui.serving.deployment import ROUTES, Generation, Model, Revision, Routes, write_json
 from mlops_tui.serving.models import bundle
 from mlops_tui.serving.models.sources import Source, find_model, named
 
@@ -37,16 +40,31 @@ class Shelf:
     """
 
     def __init__(self, path: Path, deployment: Path) -> None:
-        self._folder, self._generation = deployment, 1
-        self._known: _Loaded = {}
-        for entry in _entries(path):
-            name = named(entry.stem if entry.is_file() else entry.name)
-            if name in self._known:
-                raise BadInput(f"two models in {path} are called {name}", "", "rename one")
-            self._known[name] = _revisions(entry, name, sum(map(len, self._known.values())))
-        self._loaded: _Loaded = dict(self._known)
-        self._before = dict(self._loaded)
+        self._path, self._folder, self._generation = path, deployment, 1
+        self._numbers: dict[str, int] = {}
+        self._known: _Loaded = {name: self._read(entry, name) for name, entry in _by_name(path).items()}
+        self._loaded = dict(self._known)
+        self._before = (self._known, self._loaded)
         self.name = next(iter(self._known))
+
+    def _read(self, entry: Path, name: str) -> tuple[Revision, ...]:
+        """Return the versions of a model as they lie there now; each keeps its number."""
+        numbers = self._numbers
+        return _weighted(
+            Revision(ident, numbers.setdefault(ident, len(numbers) + 1), label, model)
+            for label, model in _places(entry)
+            for ident in [f"{name}/{label}"]
+        )
+
+    def _look(self, name: str) -> None:
+        """Know a model as it lies in the folder now; one that is gone from there is known as long as it is loaded."""
+        try:
+            entry = _by_name(self._path).get(name)
+            found = {name: self._read(entry, name)} if entry is not None else {}
+        except OSError as error:
+            raise BadInput(f"cannot read {name} in the repository", str(error)) from error
+        loaded = {one: some for one, some in self._known.items() if one != name or one in self._loaded}
+        self._known = {**loaded, **found}
 
     @property
     def source(self) -> Source:
@@ -65,27 +83,30 @@ class Shelf:
             NotFound: there is no such model or version.
             Conflict: it is the server's own, which stays.
         """
-        if name not in self._known:
+        self._before = (self._known, self._loaded)
+        if verb == "load":
+            self._look(name)
+        known = self._known.get(name, ())
+        if not known:
             raise NotFound(f"there is no model {name!r} in the repository", f"it has {', '.join(self._known)}")
-        chosen = [one for one in self._known[name] if version in ("", one.label)]
+        chosen = {one.label: one for one in known if version in ("", one.label)}
         if not chosen:
-            raise NotFound(
-                f"{name} has no version {version!r}", f"it has {', '.join(r.label for r in self._known[name])}"
-            )
-        kept = {one.label for one in self._loaded.get(name, ())}
-        meant = {one.label for one in chosen}
-        kept = kept | meant if verb == "load" else kept - meant
+            raise NotFound(f"{name} has no version {version!r}", f"it has {', '.join(one.label for one in known)}")
+        kept = {one.label: one for one in self._loaded.get(name, ()) if version and one.label not in chosen}
+        if verb == "load":
+            kept |= chosen
         if not kept and name == self.name:
             raise Conflict(f"{name} is the server's own model", "it answers /invocations and cannot be unloaded")
-        self._before = dict(self._loaded)
-        self._loaded.pop(name, None)
+        self._loaded = {one: some for one, some in self._loaded.items() if one != name}
         if kept:
-            self._loaded[name] = _weighted(one for one in self._known[name] if one.label in kept)
+            order = [one.label for one in known]
+            gone = [one for label, one in kept.items() if label not in order]
+            self._loaded[name] = _weighted([*gone, *(kept[label] for label in order if label in kept)])
         return self.write()
 
     def undo(self) -> None:
         """Go back to what was loaded before the last change: it was refused."""
-        self._loaded = dict(self._before)
+        self._known, self._loaded = self._before
         self.write()
 
     def write(self) -> Generation:
@@ -94,6 +115,21 @@ class Shelf:
         routes = self.routes()
         write_json(self._folder / ROUTES, msgspec.to_builtins(routes))
         return routes.at
+
+
+def _by_name(path: Path) -> dict[str, Path]:
+    """Return what in a folder is a model, by its name.
+
+    Raises:
+        BadInput: two have one name.
+    """
+    found: dict[str, Path] = {}
+    for entry in _entries(path):
+        name = named(entry.stem if entry.is_file() else entry.name)
+        if name in found:
+            raise BadInput(f"two models in {path} are called {name}", "", "rename one")
+        found[name] = entry
+    return found
 
 
 def _entries(path: Path) -> list[Path]:
@@ -117,19 +153,22 @@ def _versions(path: Path) -> dict[int, Path]:
     return found
 
 
-def _revisions(entry: Path, name: str, before: int) -> tuple[Revision, ...]:
+def _places(entry: Path) -> list[tuple[str, Model]]:
+    """Return the label of each version of a model, and where it lies, the oldest first."""
     if entry.is_dir() and bundle.is_bundle(entry):
-        made = list(bundle.read(entry).revisions)
+        made = bundle.read(entry).revisions
         if any(one.weight and one.role == "shadow" for one in made):
             raise Refused(f"{entry} has a shadow", "in a folder of models every revision answers for itself")
-        places = [(one.label, one.model) for one in made]
-    elif versions := (_versions(entry) if entry.is_dir() else {}):
-        places = [(str(number), find_model(versions[number])) for number in sorted(versions)]
-    else:
-        places = [("1", find_model(entry))]
-    return _weighted(
-        Revision(f"{name}/{label}", before + at, label, model) for at, (label, model) in enumerate(places, 1)
-    )
+        return [(one.label, one.model) for one in made]
+    versions = {str(number): place for number, place in sorted(_versions(entry).items())} if entry.is_dir() else {}
+    return [(label, _stamped(find_model(place))) for label, place in (versions or {"1": entry}).items()]
+
+
+def _stamped(model: Model) -> Model:
+    """Return a model with what changes when its files do: one that was loaded is told from one that replaced it."""
+    stats = [os.stat(part.file) for part in model.parts] or [os.stat(model.file)]
+    stamp = repr([(one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) for one in stats])
+    return msgspec.structs.replace(model, digest=blake3(f"{model.file} {stamp}".encode()).hexdigest()[:32])
 
 
 def _weighted(revisions: Iterable[Revision]) -> tuple[Revision, ...]:

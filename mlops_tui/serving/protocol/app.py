@@ -15,6 +15,7 @@ from mlops_tui import __version__
 from mlops_tui.serving.bodies import FEATURE_AGE, Envelope, packed
 from mlops_tui.serving.deployment import Deployment
 from mlops_tui.serving.models.lookup import Completed
+from mlops_tui.serving.models.model import Model
 from mlops_tui.serving.problem import JSON, Answer, Problem, safe
 from mlops_tui.serving.protocol.guard import Guard
 from mlops_tui.serving.protocol.oip import inference
@@ -81,7 +82,6 @@ class App:
             f"/v2/models/{deployment.name}/infer": infer,
             "/invocations": ("POST", partial(self.predictor.submit, Invocation, None)),
             "/v2": ("GET", self._server),
-            "/v2/": ("GET", self._server),
             "/v2/health/live": ("GET", lambda envelope, body: _json({"live": True})),
             "/v2/health/ready": ("GET", self._ready),
             "/ping": ("GET", self._ready),
@@ -184,7 +184,9 @@ class App:
         return asked
 
     def _resolve(self, path: str) -> _Endpoint:
-        parts = unquote(path).strip("/").split("/")
+        if known := self._fixed.get(path.rstrip("/")):
+            return known
+        parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts[:2] == ["v2", "repository"]:
             return self.repository.resolve(parts)
         if parts[:2] != ["v2", "models"] or len(parts) < 3:
@@ -241,6 +243,7 @@ class App:
                 "revision": arm.label,
                 "features": list(arm.model.features),
                 "traffic": _traffic(router),
+                **({"params": _params(arm.model)} if arm.model.params else {}),
                 **arm.model.condition,
             },
         }
@@ -259,6 +262,10 @@ def _traffic(router: Router) -> list[dict[str, Any]]:
 
 def _share(arm: Arm) -> dict[str, Any]:
     return {"revision": arm.label, "revision_id": arm.id, "role": arm.role, "weight": arm.weight}
+
+
+def _params(model: Model) -> list[dict[str, Any]]:
+    return [{**tensor.metadata(), "name": name} for name, tensor in model.params.items()]
 
 
 def _json(value: Any, status: int = 200) -> Answer:

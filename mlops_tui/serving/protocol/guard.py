@@ -50,7 +50,7 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None and not self._known(origin.partition(b"://")[2]):
             raise Problem("requests from foreign pages are refused", 403)
-        if self.tokens.asked and path not in _OPEN and not self._holds(headers.get(b"authorization", b"")):
+        if self.tokens.asked and path.rstrip("/") not in _OPEN and not self._holds(headers.get(b"authorization", b"")):
             raise Problem("a token is needed", 401, ((b"www-authenticate", b'Bearer realm="mlops"'),))
 
     def _known(self, host: bytes) -> bool:

@@ -5,6 +5,7 @@ Specification: https://github.com/kserve/open-inference-protocol; binary tensor 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from struct import Struct
 from typing import Any
@@ -15,6 +16,7 @@ import orjson
 from mlops_tui.serving.bodies import JSON_BODY, LENGTH, OCTETS, Envelope, checked_id, decoded
 from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.problem import Answer, Problem
+from mlops_tui.serving.protocol.cells import settings
 from mlops_tui.serving.tensors import Array, Rows, from_binary, from_json, to_binary, to_json
 from mlops_tui.serving.traffic.results import Results, Shared, Writer
 from mlops_tui.serving.traffic.routing import Arm
@@ -39,17 +41,11 @@ class _Output(msgspec.Struct):
     parameters: _Parameters | None = None
 
 
-class _Wishes(msgspec.Struct):
-    """The request's own parameters; toggles and stickiness look at others themselves."""
-
-    binary_data_output: bool | None = None
-
-
 class _Request(msgspec.Struct):
     inputs: list[_Input]
     outputs: list[_Output] | None = None
     id: str | None = None
-    parameters: _Wishes | None = None
+    parameters: dict[str, Any] | None = None
 
 
 class _SmallInput(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,6 +78,7 @@ class Inference(msgspec.Struct, eq=False, gc=False):
         binary: whether outputs are to come as binary tensors, each by its name where they differ.
         together: what answers it beside the others of a run, if it wants nothing special.
         rows: its only input, if that is rows of numbers.
+        params: what it says besides its inputs.
     """
 
     arrays: dict[str, Array]
@@ -90,6 +87,7 @@ class Inference(msgspec.Struct, eq=False, gc=False):
     binary: dict[str, bool] | bool = False
     together: Writer | None = None
     rows: Rows | None = None
+    params: Mapping[str, Any] = {}
 
     @property
     def tensors(self) -> dict[str, Array]:
@@ -106,8 +104,10 @@ class Inference(msgspec.Struct, eq=False, gc=False):
         """
         for output in self.wanted or ():
             model.position(output.name)
-        lookup = model.lookup
-        return self.tensors if lookup is None or lookup.key not in self.tensors else lookup.completed(self.tensors)
+        lookup, tensors = model.lookup, self.tensors
+        if lookup is not None and lookup.key in tensors:
+            return lookup.completed(tensors)
+        return {**tensors, **settings(model, self.params)} if self.params and model.params else tensors
 
     def first(self, name: str, model: Model) -> Any:
         """Return the first value of an input tensor, or of a column of the only one; None when there is none."""
@@ -188,8 +188,11 @@ def _any(envelope: Envelope, body: bytes) -> Inference:
         call.arrays[given.name], end = _tensor(given, body, end)
     if end != len(body):
         raise Problem(f"{len(body) - end} bytes are left over after the binary tensors")
-    every = request.parameters is not None and bool(request.parameters.binary_data_output)
-    call.binary = every
+    call.params = request.parameters or {}
+    every = call.params.get("binary_data_output")
+    if not isinstance(every, bool | None):
+        raise Problem("binary_data_output is true or false")
+    call.binary = every = bool(every)
     if request.outputs:
         call.binary = {output.name: _wants_binary(output, every) for output in request.outputs}
         if len(call.binary) < len(request.outputs):

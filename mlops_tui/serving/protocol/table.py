@@ -19,7 +19,8 @@ import orjson
 from mlops_tui.serving.bodies import CSV, JSON_BODY, Envelope, checked_id, decoded
 from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.problem import Answer, Headers, Problem, safe
-from mlops_tui.serving.tensors import DTYPES, Array, Tensor, flatten
+from mlops_tui.serving.protocol.cells import convert, settings
+from mlops_tui.serving.tensors import DTYPES, Array, Tensor
 from mlops_tui.serving.traffic.results import Results
 from mlops_tui.serving.traffic.routing import Arm
 
@@ -37,6 +38,7 @@ class _Body(msgspec.Struct):
     dataframe_records: list[dict[str, Any]] | None = None
     inputs: msgspec.Raw = _NOTHING
     instances: msgspec.Raw = _NOTHING
+    params: dict[str, Any] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Body)
@@ -76,6 +78,10 @@ class Invocation:
         Raises:
             Problem: a column is missing, a row is longer than another, or a value is of the wrong kind.
         """
+        rows, params = self._rows(model), self._body.params
+        return {**rows, **settings(model, params)} if params and model.params else rows
+
+    def _rows(self, model: Model) -> Feed:
         body = self._body
         if body.dataframe_split is not None:
             return _split(body.dataframe_split, model)
@@ -144,6 +150,8 @@ def _csv_cell(text: str) -> float | str | None:
         number = float(text)
     except ValueError:
         return text
+    if math.isnan(number):
+        return None
     return number if math.isfinite(number) else text
 
 
@@ -151,8 +159,13 @@ def _split(split: _Split, model: Model) -> Feed:
     columns = [str(name) for name in split.columns] if split.columns is not None else None
     if columns is not None and len(set(columns)) < len(columns):
         raise Problem("two columns have the same name")
-    if len(model.inputs) == 1 and (columns is None or not model.named or tuple(columns) == model.features):
-        return {model.inputs[0].name: _table(_array("data", split.data, model.inputs[0]), model.inputs[0])}
+    if len(model.inputs) == 1 and (
+        columns is None or tuple(columns) == model.features or not _by_names(columns, model)
+    ):
+        array = _array("data", split.data, model.inputs[0])
+        if columns is not None and array.size and array.ndim > 1 and array.shape[1] != len(columns):
+            raise Problem(f"every row must have {len(columns)} values")
+        return {model.inputs[0].name: _table(array, model.inputs[0])}
     if columns is None:
         raise Problem("the model takes several inputs: 'columns' must name them")
     rows = decoded(_rows, split.data)
@@ -166,10 +179,15 @@ def _records(records: list[dict[str, Any]], model: Model) -> Feed:
     if any(record.keys() != records[0].keys() for record in records):
         raise Problem("every record must have the same columns")
     values = {name: tuple(record[name] for record in records) for name in columns}
-    if len(model.inputs) == 1 and not model.named:
+    if len(model.inputs) == 1 and not _by_names(columns, model):
         rows = [list(record.values()) for record in records]
-        return {model.inputs[0].name: _table(_convert("data", rows, model.inputs[0]), model.inputs[0])}
+        return {model.inputs[0].name: _table(convert("data", rows, model.inputs[0]), model.inputs[0])}
     return _by_name(columns, values, model)
+
+
+def _by_names(columns: Sequence[str], model: Model) -> bool:
+    """Tell whether columns go by their names: the model knows them, or they are those that we gave its columns."""
+    return model.named or set(columns) == set(model.features)
 
 
 def _by_name(columns: list[str], values: Mapping[str, Sequence[Any]], model: Model) -> Feed:
@@ -181,9 +199,9 @@ def _by_name(columns: list[str], values: Mapping[str, Sequence[Any]], model: Mod
     if not values:
         raise Problem("the request has no rows")
     if len(model.inputs) > 1:
-        return {t.name: _table(_convert(t.name, list(values[t.name]), t), t) for t in model.inputs}
+        return {t.name: _table(convert(t.name, list(values[t.name]), t), t) for t in model.inputs}
     only = model.inputs[0]
-    return {only.name: _table(np.stack([_convert(name, list(values[name]), only) for name in wanted], axis=1), only)}
+    return {only.name: _table(np.stack([convert(name, list(values[name]), only) for name in wanted], axis=1), only)}
 
 
 def _given(name: str, values: list[Any]) -> Array:
@@ -209,7 +227,7 @@ def _tensors(raw: bytes, model: Model, by_row: bool) -> Feed:
     tensors = {t.name: t for t in model.inputs}
     if unknown := [name for name in given if name not in tensors]:
         raise Problem(f"unknown inputs {unknown[:10]}; the model takes {list(tensors)}")
-    return {name: _convert(name, values, tensors[name]) for name, values in given.items()}
+    return {name: convert(name, values, tensors[name]) for name, values in given.items()}
 
 
 def _table(array: Array, tensor: Tensor) -> Array:
@@ -231,33 +249,4 @@ def _array(name: str, raw: bytes | msgspec.Raw, tensor: Tensor) -> Array:
             raise Problem(f"{name!r}: a value is too large for {tensor.datatype}") from None
         except (msgspec.DecodeError, ValueError, RecursionError):
             pass
-    return _convert(name, decoded(_any, bytes(raw)), tensor)
-
-
-def _convert(name: str, values: Any, tensor: Tensor) -> Array:
-    """Return nested lists as an array of the tensor's type; a missing number is NaN where the type has one."""
-    dtype = DTYPES[tensor.datatype]
-    shape: list[int] = []
-    inner = values
-    while isinstance(inner, list):
-        shape.append(len(inner))
-        inner = inner[0] if inner else None
-    flat: list[Any] = []
-    try:
-        flatten(values, tuple(shape), flat)
-        with np.errstate(over="raise"):
-            return np.array([_cell(value, dtype.kind) for value in flat], dtype).reshape(shape)
-    except FloatingPointError:
-        raise Problem(f"{name!r}: a value is too large for {tensor.datatype}") from None
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise Problem(f"{name!r}: not a table of {tensor.datatype} ({error})") from error
-
-
-def _cell(value: Any, kind: str) -> Any:
-    if kind == "f" and (value is None or type(value) in (int, float, bool)):
-        return math.nan if value is None else float(value)
-    if kind in "iu" and (type(value) in (int, bool) or (type(value) is float and value.is_integer())):
-        return int(value)
-    if (kind == "b" and type(value) is bool) or (kind == "O" and type(value) is str):
-        return value
-    raise ValueError(f"{str(value)[:40]!r} does not fit")
+    return convert(name, decoded(_any, bytes(raw)), tensor)

@@ -1,4 +1,4 @@
-"""The messages of the Open Inference Protocol's gRPC service, made from a table when the first is needed.
+"""The messages of the protocol's gRPC service and of its model repository extension, made when the first is needed.
 
 They live in a pool of their own: a client in the same process may bring the same messages.
 """
@@ -10,7 +10,10 @@ from typing import Any
 
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
-METHODS = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
+METHODS = (
+    "ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer",
+    "RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload",
+)  # fmt: skip
 # Fields by message: name, number, type. ``*`` repeats, ``%`` is a map from strings, ``?`` one of a choice.
 _TABLE: dict[str, str] = {
     "InferParameter": "bool_param 1 ?bool, int64_param 2 ?int64, string_param 3 ?string, double_param 4 ?double, "
@@ -39,6 +42,17 @@ _TABLE: dict[str, str] = {
     "inputs 5 *InferInputTensor, outputs 6 *InferRequestedOutputTensor, raw_input_contents 7 *bytes",
     "ModelInferResponse": "model_name 1 string, model_version 2 string, id 3 string, parameters 4 %InferParameter, "
     "outputs 5 *InferOutputTensor, raw_output_contents 6 *bytes",
+    "RepositoryIndexRequest": "repository_name 1 string, ready 2 bool",
+    "ModelIndex": "name 1 string, version 2 string, state 3 string, reason 4 string",
+    "RepositoryIndexResponse": "models 1 *ModelIndex",
+    "ModelRepositoryParameter": "bool_param 1 ?bool, int64_param 2 ?int64, string_param 3 ?string, "
+    "bytes_param 4 ?bytes",
+    "RepositoryModelLoadRequest": "repository_name 1 string, model_name 2 string, "
+    "parameters 3 %ModelRepositoryParameter",
+    "RepositoryModelLoadResponse": "",
+    "RepositoryModelUnloadRequest": "repository_name 1 string, model_name 2 string, "
+    "parameters 3 %ModelRepositoryParameter",
+    "RepositoryModelUnloadResponse": "",
 }
 
 

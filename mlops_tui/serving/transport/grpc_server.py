@@ -12,12 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 import grpc
+import numpy as np
 import orjson
+from google.protobuf.message import DecodeError
 
 from mlops_tui.serving.bodies import FEATURE_AGE, LENGTH
 from mlops_tui.serving.deployment import Deployment
-from mlops_tui.serving.problem import Answer
-from mlops_tui.serving.tensors import DTYPES
+from mlops_tui.serving.problem import Answer, Problem
+from mlops_tui.serving.tensors import DTYPES, elements, strings, to_binary
 from mlops_tui.serving.traffic.call import Ticket
 from mlops_tui.serving.transport.front import Front
 from mlops_tui.serving.transport.grpc_messages import METHODS, SERVICE, messages
@@ -27,9 +29,11 @@ _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -42,14 +46,7 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 _MARGIN = 65_536
-
-
-class _Told(Exception):
-    """What goes back instead of an answer."""
-
-    def __init__(self, code: grpc.StatusCode, words: str) -> None:
-        super().__init__(words)
-        self.code, self.words = code, words
+_REPOSITORY = "/v2/repository"
 
 
 class GrpcServer:
@@ -67,7 +64,6 @@ class GrpcServer:
         calls = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._handler(name),
-                request_deserializer=messages()[f"{name}Request"].FromString,
                 response_serializer=messages()[f"{name}Response"].SerializeToString,
             )
             for name in METHODS
@@ -103,15 +99,15 @@ class GrpcServer:
             return grpc.ssl_server_credentials([pair], authority.read(), require_client_auth=True)
 
     def _handler(self, name: str) -> Any:
-        answer = getattr(self, f"_{name}")
+        answer, kind = getattr(self, f"_{name}"), messages()[f"{name}Request"]
 
-        async def handle(request: Any, context: Any) -> Any:
+        async def handle(data: bytes, context: Any) -> Any:
             headers = {key.encode(): _bytes(value) for key, value in context.invocation_metadata() or ()}
             headers = {b"host": b"localhost", **{k: v for k, v in headers.items() if k not in _FRAMING}}
             try:
-                return await answer(request, headers)
-            except _Told as told:
-                await context.abort(told.code, told.words)
+                return await answer(_read(kind, data), headers)
+            except Problem as problem:
+                await context.abort(_code(problem.status), problem.message)
 
         return handle
 
@@ -141,7 +137,24 @@ class GrpcServer:
         path = _path(request.model_name, request.model_version) + "/infer"
         return _response(_good(await self._ask(path, headers, head + body)))
 
+    async def _RepositoryIndex(self, request: Any, headers: dict[bytes, bytes]) -> Any:
+        answer = await self._ask(f"{_REPOSITORY}/index", headers, orjson.dumps({"ready": request.ready}))
+        return messages()["RepositoryIndexResponse"](models=orjson.loads(_good(answer).body))
+
+    async def _RepositoryModelLoad(self, request: Any, headers: dict[bytes, bytes]) -> Any:
+        await self._change(request, "load", headers)
+        return messages()["RepositoryModelLoadResponse"]()
+
+    async def _RepositoryModelUnload(self, request: Any, headers: dict[bytes, bytes]) -> Any:
+        await self._change(request, "unload", headers)
+        return messages()["RepositoryModelUnloadResponse"]()
+
     # How the application is asked.
+
+    async def _change(self, request: Any, verb: str, headers: Mapping[bytes, bytes]) -> None:
+        path = f"{_REPOSITORY}/models/{quote(request.model_name, safe='')}/{verb}"
+        # A client may send a model's bytes along; that it may not is said where the others are refused.
+        _good(await self._ask(path, headers, orjson.dumps({"parameters": _said(request)}, default=repr)))
 
     async def _ask(self, path: str, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
         app = self._front.app
@@ -195,10 +208,20 @@ def _path(model: str, version: str) -> str:
     return f"{path}/versions/{quote(version, safe='')}" if version else path
 
 
+def _read(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise Problem(f"this is no {kind.DESCRIPTOR.name}: {error}") from error
+
+
+def _code(status: int) -> grpc.StatusCode:
+    return _CODES.get(status, grpc.StatusCode.INTERNAL if status >= 500 else _CODES[400])
+
+
 def _good(answer: Answer) -> Answer:
     if answer.status != 200:
-        code = _CODES.get(answer.status, grpc.StatusCode.INTERNAL if answer.status >= 500 else _CODES[400])
-        raise _Told(code, str(orjson.loads(answer.body).get("error", "not ready")))
+        raise Problem(str(orjson.loads(answer.body).get("error", "not ready")), answer.status)
     return answer
 
 
@@ -206,17 +229,19 @@ def _words(request: Any) -> tuple[bytes, bytes]:
     """Return a request's JSON and binary tensors as REST has them."""
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
-        raise _Told(_CODES[400], f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs")
-    inputs = []
-    for number, given in enumerate(request.inputs):
-        tensor: dict[str, Any] = {"name": given.name, "datatype": given.datatype, "shape": list(given.shape)}
-        if raw:
-            if given.HasField("contents"):
-                raise _Told(_CODES[400], f"input {given.name!r} has both contents and raw_input_contents")
-            tensor["parameters"] = {"binary_data_size": len(raw[number])}
-        else:
-            tensor["data"] = _contents(given)
-        inputs.append(tensor)
+        raise Problem(f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs")
+    if raw and (both := next((one.name for one in request.inputs if one.HasField("contents")), None)) is not None:
+        raise Problem(f"input {both!r} has both contents and raw_input_contents")
+    raw = raw or [_packed(given) for given in request.inputs]
+    inputs = [
+        {
+            "name": given.name,
+            "datatype": given.datatype,
+            "shape": list(given.shape),
+            "parameters": {"binary_data_size": len(blob)},
+        }
+        for given, blob in zip(request.inputs, raw, strict=True)
+    ]
     said: dict[str, Any] = {"inputs": inputs, "parameters": {**_said(request), "binary_data_output": True}}
     if request.id:
         said["id"] = request.id
@@ -237,27 +262,23 @@ def _output(output: Any) -> dict[str, Any]:
     return {"name": output.name, "parameters": asked} if asked else {"name": output.name}
 
 
-def _contents(given: Any) -> list[Any]:
+def _packed(given: Any) -> bytes:
+    """Return the typed contents of an input as raw ones."""
     field = _CONTENTS.get(given.datatype)
     if field is None:
         known = "raw_input_contents must carry it" if given.datatype in DTYPES else "there is no such datatype"
-        raise _Told(_CODES[400], f"input {given.name!r}: {given.datatype!r}: {known}")
+        raise Problem(f"input {given.name!r}: {given.datatype!r}: {known}")
     values = getattr(given.contents, field)
     if sum(len(value) for _, value in given.contents.ListFields()) > len(values):
-        raise _Told(_CODES[400], f"input {given.name!r}: {given.datatype} belongs into {field}")
-    if field != "bytes_contents":
-        return _finite(given.name, list(values))
+        raise Problem(f"input {given.name!r}: {given.datatype} belongs into {field}")
+    if len(values) != elements(given.name, given.shape):
+        raise Problem(f"input {given.name!r}: {len(values)} values for shape {list(given.shape)}")
+    if field == "bytes_contents":
+        return strings(values)
     try:
-        return [value.decode() for value in values]
-    except UnicodeDecodeError as error:
-        raise _Told(_CODES[400], f"input {given.name!r}: not UTF-8 ({error})") from error
-
-
-def _finite(name: str, values: list[Any]) -> list[Any]:
-    """JSON has neither NaN nor infinity; raw contents have."""
-    if any(isinstance(value, float) and value - value != 0 for value in values):
-        raise _Told(_CODES[400], f"input {name!r}: NaN and infinity go into raw_input_contents")
-    return values
+        return to_binary(np.array(list(values), DTYPES[given.datatype]))
+    except OverflowError as error:
+        raise Problem(f"input {given.name!r}: not {given.datatype} ({error})") from error
 
 
 def _response(answer: Answer) -> Any:

@@ -28,6 +28,7 @@ signature:
   inputs: '[{"type": "tensor", "name": "X", "tensor-spec": {"dtype": "float32", "shape": [-1, 4]}}]'
   outputs: '[{"type": "tensor", "name": "label", "tensor-spec": {"dtype": "int64", "shape": [-1]}},
     {"type": "tensor", "name": "score", "tensor-spec": {"dtype": "float32", "shape": [-1, 1]}}]'
+  params: '[{"name": "bias", "default": 1000.0, "shape": null, "type": "double"}]'
 """
 HOSTILE = """
 import ctypes, time
@@ -45,7 +46,7 @@ class Model:
             time.sleep(60)
         if what == 999:
             raise ValueError("it does not like this row")
-        score = x.sum(axis=1, keepdims=True) + 1000
+        score = x.sum(axis=1, keepdims=True) + params["bias"]
         return {"label": (score[:, 0] > 0).astype(np.int64), "score": score.astype(np.float32)}
 
 def _load_pyfunc(path):
@@ -250,10 +251,9 @@ def test_a_model_that_breaks_its_process_harms_nobody_else(make, kit, hostile):
     server.routes(1, server.revision(1, kit.linear(0.0)), canary)
     server.start()
 
-    def ask(value, version="/versions/v2"):
-        status, _, body = server.call(
-            "POST", f"/v2/models/employment{version}/infer", kit.request([[value, 0, 0, 0]])
-        )  # fmt: skip
+    def ask(value, version="/versions/v2", **parameters):
+        request = {**kit.request([[value, 0, 0, 0]]), "parameters": parameters}
+        status, _, body = server.call("POST", f"/v2/models/employment{version}/infer", request)
         said = json.loads(body)
         return status, said["outputs"][1]["data"][0] if status == 200 else said["error"]
 
@@ -263,6 +263,7 @@ def test_a_model_that_breaks_its_process_harms_nobody_else(make, kit, hostile):
         return (status, found) == (200, 1001.0)
 
     assert ask(1) == (200, 1001.0) and ask(1, "") == (200, 1.0)
+    assert ask(1, bias=5) == (200, 6.0) and ask(1, bias="x") == (400, "'bias': not FP64 ('x' does not fit)")
     status, told = ask(999)
     assert status == 500 and "it does not like this row" in told
     status, told = ask(777)

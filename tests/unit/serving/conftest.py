@@ -111,8 +111,8 @@ class Bench:
         self.app = App(self.deployment, self.counters, self.slot, self.log)
         self.models: dict[bytes, Model] = {}
 
-    def arm(self, no: int, data: bytes, weight: float = 100.0, role: str = "stable") -> Arm:
-        model = self.models.setdefault(data, Model(data))
+    def arm(self, no: int, data: bytes | Model, weight: float = 100.0, role: str = "stable") -> Arm:
+        model = data if isinstance(data, Model) else self.models.setdefault(data, Model(data))
         revision = Revision(f"rev-{no}", no, f"v{no}", ModelRef("f"), weight, role)
         return Arm("m", revision, model, no, self.log.stream(model.features, model.outputs))
 

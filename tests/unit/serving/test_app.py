@@ -207,6 +207,7 @@ BAD_TABLES: list[tuple[str, Any]] = [
     ("split without data", {"dataframe_split": {"columns": NAMES}}),
     ("missing column", {"dataframe_split": {"columns": ["age", "hours", "x"], "data": [[1, 2, 3]]}}),
     ("column twice", {"dataframe_split": {"columns": ["age", "age", "hours"], "data": [[1, 2, 3]]}}),
+    ("params no object", {"inputs": [[1, 2, 3]], "params": 5}),
     ("ragged", {"dataframe_split": {"columns": NAMES, "data": [[1, 2, 3], [1, 2]]}}),
     ("ragged by name", {"dataframe_split": {"columns": NAMES[::-1], "data": [[1, 2, 3], [1, 2]]}}),
     ("words", {"dataframe_split": {"columns": NAMES, "data": [["1", 2, 3]]}}),

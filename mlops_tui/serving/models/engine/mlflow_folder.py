@@ -56,6 +56,20 @@ def signature_of(folder: Path) -> dict[str, Any] | None:
     return {"inputs": inputs, "outputs": outputs} if inputs else None
 
 
+def params_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the params of a signature as name, dtype (empty: none that a tensor has) and whether it is a list."""
+    said = (card_of(folder).get("signature") or {}).get("params")
+    found = (json.loads(said) if isinstance(said, str) else said) or []
+    return [
+        {
+            "name": one["name"],
+            "dtype": kind if isinstance(kind := one["type"], str) else "",
+            "list": bool(one.get("shape")),
+        }
+        for one in found
+    ]
+
+
 def tensor_based(specs: list[dict[str, Any]]) -> bool:
     """Tell whether specs are tensors, not columns of a table."""
     return bool(specs) and all(one["tensor"] for one in specs)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .mlflow_folder import card_of, check_requirements, signature_of, tensor_based
-from .shapes import Spec, listed, spec_of
+from .mlflow_folder import card_of, check_requirements, params_of, signature_of, tensor_based
+from .shapes import PARAM, Spec, listed, param_of, spec_of
 from .wire import Array
 
 _PLAIN = "predictions"
@@ -37,6 +37,7 @@ class PyfuncModel:
         self._tensors = tensor_based(said["inputs"])
         self._alone = self._tensors and len(self.inputs) == 1
         self._dates = [one["name"] for one in said["inputs"] if one["dtype"] == "datetime"]
+        self.params = [one for said_ in params_of(path) if (one := param_of(said_)) is not None]
         outputs = [spec_of(one) for one in said["outputs"]]
         self._names = [one.name if one.name != "input" else _PLAIN for one in outputs]
         self.outputs = self._tried(
@@ -46,11 +47,16 @@ class PyfuncModel:
 
     def about(self) -> dict[str, Any]:
         """Return what it takes and gives, and where it runs."""
-        return {"inputs": listed(self.inputs), "outputs": listed(self.outputs), "provider": "cpu"}
+        sides = {"inputs": self.inputs, "outputs": self.outputs, "params": self.params}
+        return {**{side: listed(specs) for side, specs in sides.items()}, "provider": "cpu"}
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output by its name."""
-        return self._named(self._model.predict(self._given(tensors)))
+        given = [(one, tensors[one.name].tolist()) for one in self.params if one.name in tensors]
+        if not given:
+            return self._named(self._model.predict(self._given(tensors)))
+        params = {one.name.removeprefix(PARAM): values if one.shape == (-1,) else values[0] for one, values in given}
+        return self._named(self._model.predict(self._given(tensors), params=params))
 
     def _given(self, tensors: Mapping[str, Array]) -> Any:
         if self._alone:

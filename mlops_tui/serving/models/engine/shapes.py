@@ -16,6 +16,9 @@ _WORDS = {
     "string": TEXT, "str": TEXT, "object": TEXT, "datetime": TEXT, "binary": TEXT,
 }  # fmt: skip
 
+PARAM = "params."
+"""Begins the name of what is no tensor of rows, but sets how a model runs: MLflow's params travel beside its inputs."""
+
 
 class Spec(NamedTuple):
     """A tensor; ``optional`` ones may be left out."""
@@ -51,6 +54,12 @@ def spec_of(said: dict[str, Any]) -> Spec:
         raise ValueError(f"{said['name']!r} is of type {kind}, which no tensor has")
     shape = tuple(d if isinstance(d, int) else -1 for d in said.get("shape") or (-1,))
     return Spec(str(said["name"]), found, shape, bool(said.get("optional", False)))
+
+
+def param_of(said: dict[str, Any]) -> Spec | None:
+    """Return the spec of a param, a list if its dimension is free; None for what no tensor holds."""
+    kind = _WORDS.get(said["dtype"])
+    return None if kind is None else Spec(PARAM + said["name"], kind, (-1,) if said["list"] else (1,), True)
 
 
 def listed(specs: Sequence[Spec]) -> list[dict[str, Any]]:

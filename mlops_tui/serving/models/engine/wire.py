@@ -19,7 +19,8 @@ DTYPES = {
     "INT32": "i4", "INT64": "i8", "FP16": "f2", "FP32": "f4", "FP64": "f8",
 }  # fmt: skip
 TEXT = "BYTES"
-"""Strings: each with its length before it, four bytes little-endian."""
+"""Strings: each with its length before it, four bytes little-endian; one that is missing has a length and no bytes."""
+_MISSING = 0xFFFF_FFFF
 
 _NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
 
@@ -86,14 +87,25 @@ def _plain(array: Array, code: str) -> memoryview:
 
 
 def _text(array: Array) -> bytes:
-    parts = [str(value).encode("utf-8", "replace") for value in array.ravel().tolist()]
-    return b"".join(LENGTH.pack(len(part)) + part for part in parts)
+    return b"".join(map(_word, array.ravel().tolist()))
+
+
+def _word(value: Any) -> bytes:
+    if value is None:
+        return LENGTH.pack(_MISSING)
+    text = str(value).encode("utf-8", "replace")
+    return LENGTH.pack(len(text)) + text
 
 
 def _strings(data: bytearray) -> Array:
-    found, at = [], 0
+    found: list[str | None] = []
+    at = 0
     while at < len(data):
         size = LENGTH.unpack_from(data, at)[0]
+        if size == _MISSING:
+            found.append(None)
+            at += 4
+            continue
         found.append(data[at + 4 : at + 4 + size].decode())
         at += 4 + size
     return np.array(found, np.object_)

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.serving.models.engine.mlflow_folder import check_requirements, signature_of
-from mlops_tui.serving.models.engine.shapes import Spec, spec_of
+from mlops_tui.serving.models.engine.mlflow_folder import check_requirements, params_of, signature_of
+from mlops_tui.serving.models.engine.shapes import Spec, param_of, spec_of
 from mlops_tui.serving.models.sources import find_source
 
 
@@ -32,6 +32,19 @@ def test_columns_and_tensors_become_inputs(folder):
     tensors = [{"type": "tensor", "name": "x", "tensor-spec": {"dtype": "float32", "shape": [-1, 28, 28]}}]
     assert spec_of(signature_of(folder(tensors))["inputs"][0]) == Spec("x", "FP32", (-1, 28, 28))
     assert signature_of(folder()) is None
+
+
+def test_params_are_one_value_or_a_list_and_what_no_tensor_holds_is_left_out(folder):
+    said = [
+        {"name": "k", "type": "double", "shape": None}, {"name": "stop", "type": "string", "shape": [-1]},
+        {"name": "deep", "type": {"a": "b"}, "shape": None},
+    ]  # fmt: skip
+    place = folder([{"type": "double", "name": "age"}])
+    assert params_of(place) == []
+    (place / "MLmodel").write_text(f"signature:\n  params: {json.dumps(json.dumps(said))}\n")
+    assert [param_of(one) for one in params_of(place)] == [
+        Spec("params.k", "FP64", (1,), True), Spec("params.stop", "BYTES", (-1,), True), None
+    ]  # fmt: skip
 
 
 def test_a_column_that_no_tensor_holds_is_refused(folder):

@@ -1,0 +1,114 @@
+"""Columns of ``/invocations`` by name or by position, words that are missing, and what a request sets besides rows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlops_tui.serving.models.remote_model import RemoteModel
+
+ABOUT = {
+    "inputs": [
+        {"name": "age", "datatype": "FP64", "shape": [-1], "optional": False},
+        {"name": "job", "datatype": "BYTES", "shape": [-1], "optional": True},
+    ],
+    "outputs": [{"name": "predictions", "datatype": "FP64", "shape": [-1]}],
+    "params": [
+        {"name": "params.k", "datatype": "FP64", "shape": [1], "optional": True},
+        {"name": "params.add", "datatype": "INT64", "shape": [-1], "optional": True},
+    ],
+    "provider": "cpu",
+}
+
+
+class Engine:
+    """Answers in place of a model's process, and keeps what it was given."""
+
+    def run(self, feed: Any) -> Any:
+        self.given = {name: array.tolist() for name, array in feed.items()}
+        return {"predictions": feed["age"] * self.given.get("params.k", [1.0])[0]}
+
+
+@pytest.fixture
+def engine(bench: Any) -> Engine:
+    made = Engine()
+    bench.route(bench.arm(1, RemoteModel("pyfunc", ABOUT, made)))  # type: ignore[arg-type]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("columns", "score"), [(["a", "b", "c"], 6.0), (["X_2", "X_1", "X_0"], 6.0), (["a", "b"], None), (["a"], None)]
+)
+def test_every_value_of_a_row_has_a_name(bench: Any, onnx_models: Any, columns: list[str], score: float | None) -> None:
+    bench.route(bench.arm(1, onnx_models.summing()))
+    answer = bench.ask("/invocations", {"dataframe_split": {"columns": columns, "data": [[1, 2, 3]]}})
+    assert answer.status == (400 if score is None else 200), answer.body
+    if score is not None:
+        assert json.loads(answer.body)["predictions"]["score"] == [[score]]
+
+
+@pytest.mark.parametrize("shape", ["split", "records"])
+def test_names_that_we_gave_the_columns_are_names(bench: Any, onnx_models: Any, shape: str) -> None:
+    arm = bench.arm(1, onnx_models.summing())
+    bench.route(arm)
+    assert arm.model.features == ("X_0", "X_1", "X_2")
+    table = {
+        "split": {"columns": ["X_2", "X_0", "X_1"], "data": [[3, 1, 2]]},
+        "records": [{"X_2": 3, "X_0": 1, "X_1": 2}],
+    }
+    asked = {f"dataframe_{shape}": table[shape]}
+    given = arm.model.feature_bytes  # what the log would keep tells in which order they came
+    seen: list[Any] = []
+    arm.model.feature_bytes = lambda feed, rows: seen.append(feed["X"].tolist()) or given(feed, rows)
+    assert bench.ask("/invocations", asked).status == 200
+    assert seen == [[[1.0, 2.0, 3.0]]]
+
+
+def test_nan_in_csv_is_a_value_that_is_missing(bench: Any, engine: Engine) -> None:
+    assert bench.ask("/invocations", b"age,job\nnan,a\n1,\n", content_type="text/csv").status == 200
+    assert np.isnan(engine.given["age"][0]) and engine.given["job"] == ["a", None]
+
+
+def test_a_word_may_be_missing_where_the_model_takes_a_table(bench: Any, onnx_models: Any, engine: Engine) -> None:
+    body = {"dataframe_records": [{"age": 1, "job": None}, {"age": None, "job": "b"}]}
+    assert bench.ask("/invocations", body).status == 200 and engine.given["job"] == [None, "b"]
+    bench.route(bench.arm(2, onnx_models.mixed()))
+    body = {"dataframe_records": [{"age": 1, "hours": 2, "job": None}]}
+    assert bench.ask("/invocations", body).status == 400
+
+
+@pytest.mark.parametrize("protocol", ["/invocations", "/v2/models/m/infer"])
+def test_a_request_sets_the_params_that_a_model_has(bench: Any, engine: Engine, protocol: str) -> None:
+    tensor = {"name": "age", "datatype": "FP64", "shape": [2], "data": [1, 2]}
+    rows, word = (
+        ({"inputs": {"age": [1, 2]}}, "params") if protocol == "/invocations" else ({"inputs": [tensor]}, "parameters")
+    )
+    assert bench.ask(protocol, {**rows, word: {"k": 3, "add": [1, 2], "user": "u-1"}}).status == 200
+    assert engine.given == {"age": [1.0, 2.0], "params.k": [3.0], "params.add": [1, 2]}
+    assert bench.ask(protocol, {**rows, word: {"user": "u-1"}}).status == 200 and list(engine.given) == ["age"]
+    for bad in ({"k": "x"}, {"k": [1]}, {"add": 1}, {"add": [1.5]}, {"add": [None]}):
+        answer = bench.ask(protocol, {**rows, word: bad})
+        assert answer.status == 400 and "error" in json.loads(answer.body), bad
+
+
+def test_metadata_names_the_params(bench: Any, engine: Engine) -> None:
+    said = json.loads(bench.ask("/v2/models/m", method="GET").body)["parameters"]["params"]
+    assert said == [
+        {"name": "k", "datatype": "FP64", "shape": [1]}, {"name": "add", "datatype": "INT64", "shape": [-1]}
+    ]  # fmt: skip
+
+
+def test_a_slash_at_the_end_means_nothing_and_an_encoded_one_is_part_of_a_name(
+    make_bench: Any, onnx_models: Any
+) -> None:
+    bench = make_bench(token="t")
+    bench.route(bench.arm(1, onnx_models.summing()))
+    key = {"authorization": "Bearer t"}
+    for path in ("/v2", "/v2/health/live", "/v2/models/m", "/v2/models/m/ready", "/version"):
+        assert bench.ask(path, method="GET", **key).status == bench.ask(path + "/", method="GET", **key).status == 200
+    assert bench.ask("/v2/health/ready/", method="GET").status != 401
+    assert bench.ask("/v2/models/m%2Fready", method="GET", **key).status == 404
+    assert bench.ask("/v2/models/%6d/ready", method="GET", **key).status == 200
