@@ -26,7 +26,7 @@ from mlops_tui.spool.text import logical_path
 from mlops_tui.tracking.exchange import digest
 from mlops_tui.tracking.exchange.mlflow_database import MlflowDatabase, mlflow_tags
 from mlops_tui.tracking.exchange.mlflow_facts import OWN
-from mlops_tui.tracking.exchange.parquet import ParquetTables
+from mlops_tui.tracking.exchange.parquet import TABLES, ParquetTables
 from mlops_tui.tracking.exchange.source import NO_POINTS, Points
 from mlops_tui.tracking.exchange.target import UNFINISHED, check_target
 
@@ -54,7 +54,6 @@ class Export:
         self._database.experiments(rest.experiments)
         self._parquet.add_rows(
             "experiment",
-            ("id", "number", "name", "note", "created_us", "deleted"),
             [(one.source_id, one.number, one.name, one.note, one.created, one.deleted) for one in rest.experiments],
         )
         for runs, points in self._pages():
@@ -102,36 +101,17 @@ class Export:
 
     def _tables(self, runs: list[FoundRun], points: list[Points]) -> None:
         table = self._parquet.add_rows
-        facts = (
-            "id",
-            "experiment",
-            "name",
-            "status",
-            "parent",
-            "kind",
-            "actor",
-            "host",
-            "command",
-            "git_sha",
-            "note",
-            "error",
-        )
-        self._parquet.add(
+        table(
             "run",
-            {name: [getattr(run, name) for run in runs] for name in facts}
-            | {"started_us": [run.started for run in runs], "ended_us": [run.ended for run in runs]}
-            | {"deleted": [run.deleted for run in runs], "digest": [self._digests[run.id] for run in runs]},
+            [
+                (*(getattr(run, name) for name in TABLES["run"] if name != "digest"), self._digests[run.id])
+                for run in runs
+            ],
         )
-        table("param", ("run", "key", "value"), [(run.id, *pair) for run in runs for pair in run.params.items()])
-        table("tag", ("run", "key", "value"), [(run.id, *pair) for run in runs for pair in run.tags.items()])
-        table(
-            "artifact", ("run", "path", "digest", "size"),
-            [(run.id, one.path, one.digest, one.size) for run in runs for one in run.files],
-        )  # fmt: skip
-        table(
-            "dataset", ("run", "name", "digest", "context"),
-            [(run.id, one.name, one.digest, one.context) for run in runs for one in run.data],
-        )  # fmt: skip
+        table("param", [(run.id, *pair) for run in runs for pair in run.params.items()])
+        table("tag", [(run.id, *pair) for run in runs for pair in run.tags.items()])
+        table("artifact", [(run.id, one.path, one.digest, one.size) for run in runs for one in run.files])
+        table("dataset", [(run.id, one.name, one.digest, one.context) for run in runs for one in run.data])
         owner = np.repeat(np.array([run.id for run in runs]), [len(part.which) for part in points])
         filled = [part for part in points if len(part.which)]
         if filled:
@@ -141,7 +121,7 @@ class Export:
                     "run": owner,
                     "key": np.concatenate([np.array(part.names)[part.which] for part in filled]),
                     "step": np.concatenate([part.step for part in filled]),
-                    "ts_us": np.concatenate([part.ts for part in filled]),
+                    "ts": np.concatenate([part.ts for part in filled]),
                     "value": np.concatenate([part.value for part in filled]),
                 },
             )
@@ -151,9 +131,9 @@ class Export:
             self._database.logged(one)
             if self._with_files:
                 self._files(self._database.logged_folder(one), one.files)
-        names = ("id", "name", "experiment", "status", "run", "kind", "created_us", "deleted")
-        rows = [tuple(getattr(one, name.removesuffix("_us")) for name in names) for one in models]
-        self._parquet.add_rows("logged_model", names, rows)
+        self._parquet.add_rows(
+            "logged_model", [tuple(getattr(one, name) for name in TABLES["logged_model"]) for one in models]
+        )
         self._counts["logged_models"] = len(models)
 
     def _models(self) -> None:
@@ -172,8 +152,7 @@ class Export:
                 rows.append(
                     (model.name, one.version, one.source, one.run, one.stage, shown, one.description, one.created)
                 )
-        names = ("model", "version", "source", "run", "stage", "aliases", "description", "created_us")
-        self._parquet.add_rows("model_version", names, rows)
+        self._parquet.add_rows("model_version", rows)
         self._counts["models"], self._counts["versions"] = len(models), len(rows)
 
     def _files(self, folder: Path, some: list[FoundFile]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,30 @@ from mlops_tui.store.engine import CATALOG
 from mlops_tui.store.session import Session
 
 
+def _columns(said: str) -> dict[str, str]:
+    """Return the columns of a table with their types; what says none is text."""
+    return {name: kind or "VARCHAR" for name, _, kind in (word.partition(":") for word in said.split())}
+
+
+TABLES = {
+    "experiment": _columns("id number:BIGINT name note created:TIMESTAMP deleted:BOOLEAN"),
+    "run": _columns(
+        "id experiment name status parent kind actor host command git_sha note error"
+        " started:TIMESTAMP ended:TIMESTAMP deleted:BOOLEAN digest"
+    ),
+    "param": _columns("run key value"),
+    "tag": _columns("run key value"),
+    "metric": _columns("run key step:BIGINT ts:TIMESTAMP value:DOUBLE"),
+    "artifact": _columns("run path digest size:BIGINT"),
+    "dataset": _columns("run name digest context"),
+    "logged_model": _columns("id name experiment status run kind created:TIMESTAMP deleted:BOOLEAN"),
+    "model_version": _columns("model version:BIGINT source run stage aliases description created:TIMESTAMP"),
+}
+"""Every table has all its parts of these types, whatever is missing in some, and one part when it has no rows."""
+
+
 class ParquetTables:
-    """Writes ``FOLDER/TABLE/part-00001.parquet`` and on. Times are given in µs under keys that end in ``_us``."""
+    """Writes ``FOLDER/TABLE/part-00001.parquet`` and on. Times are given in µs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._parts = folder, Counter[str]()
@@ -25,26 +47,30 @@ class ParquetTables:
 
     def add(self, table: str, columns: Mapping[str, Any]) -> None:
         """Write equally long columns as the next part of a table; none when they are empty."""
-        if not columns or not len(next(iter(columns.values()))):
+        if not len(next(iter(columns.values()))):
             return
+        kinds = TABLES[table]
+        given = {f"{name}_us" if kind == "TIMESTAMP" else name: columns[name] for name, kind in kinds.items()}
+        with self._session.incoming(given) as found:
+            self._write(table, found, "FROM incoming")
+
+    def _write(self, table: str, found: Sequence[str], source: str) -> None:
         self._parts[table] += 1
         folder = self._folder / table
         folder.mkdir(parents=True, exist_ok=True)
         path = str(folder / f"part-{self._parts[table]:05}.parquet").replace("'", "''")
-        with self._session.incoming(columns) as wanted:
-            listed = ", ".join(
-                f'{sql} AS "{key.removesuffix("_us")}"' for sql, key in zip(wanted, columns, strict=True)
-            )
-            self._session.execute(
-                f"COPY (SELECT {listed} FROM incoming) TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
-            )
+        kinds = TABLES[table].items()
+        listed = ", ".join(f'CAST({sql} AS {kind}) AS "{name}"' for sql, (name, kind) in zip(found, kinds, strict=True))
+        self._session.execute(f"COPY (SELECT {listed} {source}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
 
-    def add_rows(self, table: str, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        """Write rows as the next part of a table."""
+    def add_rows(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        """Write rows, their columns in the table's order, as the next part of a table."""
         if rows:
-            self.add(table, dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+            self.add(table, dict(zip(TABLES[table], map(list, zip(*rows, strict=True)), strict=True)))
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Write the tables that have no rows, and let go of the engine."""
+        for table in TABLES.keys() - self._parts.keys():
+            self._write(table, ["NULL"] * len(TABLES[table]), "LIMIT 0")
         self._session.close()
         self._connection.close()

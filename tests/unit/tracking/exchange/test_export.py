@@ -17,6 +17,7 @@ from mlops_tui.core.ids import uuid7
 from mlops_tui.door.context import Caller
 from mlops_tui.door.perform import Wish, perform
 from mlops_tui.tracking.exchange import export_worker, worker
+from mlops_tui.tracking.exchange.parquet import TABLES, ParquetTables
 
 RUN = uuid7()
 
@@ -75,6 +76,20 @@ def test_duckdb_and_sqlite_read_what_was_written(native, export, tmp_path):
     # two points of one millisecond with one value are one point to MLflow
     assert db.execute("SELECT count(*) FROM metrics WHERE key = 'loss'").fetchone()[0] == 21
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["digest"] == told["digest"]
+
+
+def test_every_table_is_there_and_its_parts_have_the_same_types(tmp_path):
+    """Found with parents that came in the second page only: DuckDB takes the first part's types for all."""
+    tables = ParquetTables(tmp_path)
+    for value in (None, "text", None):
+        row = dict.fromkeys(TABLES["run"]) | {"id": "r", "parent": value, "ended": value and 5}
+        tables.add_rows("run", [tuple(row.values())])
+    tables.close()
+    asked = "SELECT parent, epoch_us(ended) FROM '{}/run/*.parquet' ORDER BY ALL"
+    assert duckdb.sql(asked.format(tmp_path)).fetchall() == [("text", 5), (None, None), (None, None)]
+    for name, columns in TABLES.items():
+        empty = duckdb.sql(f"SELECT * FROM '{tmp_path}/{name}/*.parquet'")
+        assert dict(zip(empty.columns, map(str, empty.types), strict=True)) == columns
 
 
 def test_importing_it_again_adds_nothing_and_gives_the_same_digest(native, export, bring, tmp_path):
