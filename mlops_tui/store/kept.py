@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from mlops_tui.store.search.hot import Changes
+from mlops_tui.store.search.changes import Changes
 
 if TYPE_CHECKING:
     from mlops_tui.store.session import Params, Session

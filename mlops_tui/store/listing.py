@@ -26,6 +26,7 @@ from mlops_tui.store.search import (
     parse,
     parse_order,
 )
+from mlops_tui.store.search.rows import Question, Wrap, asked, plain, texts
 from mlops_tui.store.session import Session
 
 _DELETED = "deleted"
@@ -75,13 +76,18 @@ class Listing:
             BadInput: the filter, the order or a column cannot be read.
         """
         extra = self.more(session, request.columns)
-        condition, params = self.condition(session, tenant, request.filter)
-        order = self._order(session, request.sort)
+
+        def page(wrap: Wrap, source: str) -> Question:
+            condition, params = self.condition(session, tenant, request.filter, wrap=wrap)
+            order = self._order(session, request.sort, wrap)
+            first = order.first(self.id, source, condition, request.limit, request.offset)
+            return first, [*order.params, *params]
+
         # Ids first, the rest for the page alone: counting meanwhile costs nearly nothing, counting again costs as much.
-        first = order.first(self.id, self.rows_from(), condition, request.limit, request.offset)
-        found = session.rows(first, [*order.params, *params])
+        found = texts(session.rows(*asked(session, self.rows_from(), page)))
         total = found[0][1] if found else 0
         if request.offset and not found:
+            condition, params = self.condition(session, tenant, request.filter)
             total = session.value(f"SELECT count(*) FROM {self.rows_from()} WHERE {condition}", params)
         rows = self.page(session, [row[0] for row in found], extra)
         return Table(noun=self.noun, columns=[*self.columns, *(one.column for one in extra)], rows=rows, total=total)
@@ -116,14 +122,18 @@ class Listing:
         Raises:
             BadInput: filter, order or token cannot be read.
         """
-        condition, params = self.condition(session, tenant, filter)
-        by = self._order(session, order)
-        if token:
-            past, places = by.after(by.keyset(token))
-            condition, params = f"{condition} AND ({past})", [*params, *places]
-        rows = session.rows(by.first(self.id, self.rows_from(), condition, limit + 1), [*by.params, *params])
+
+        def page(wrap: Wrap, source: str) -> Question:
+            condition, params = self.condition(session, tenant, filter, wrap=wrap)
+            by = self._order(session, order, wrap)
+            if token:
+                past, places = by.after(by.keyset(token))
+                condition, params = f"{condition} AND ({past})", [*params, *places]
+            return by.first(self.id, source, condition, limit + 1), [*by.params, *params]
+
+        rows = texts(session.rows(*asked(session, self.rows_from(), page)))
         more = len(rows) > limit
-        return [row[0] for row in rows[:limit]], by.token(rows[limit - 1][2:]) if more else ""
+        return [row[0] for row in rows[:limit]], self._order(session, order).token(rows[limit - 1][2:]) if more else ""
 
     def page(
         self, session: Session, ids: list[Any], extra: Sequence[Extra | Course] = (), places: Sequence[int] = ()
@@ -171,10 +181,12 @@ class Listing:
         """SQL of the id: the first column."""
         return self.expressions[self.columns[0].name]
 
-    def condition(self, session: Session, tenant: str, filter: str, within: str = "") -> tuple[str, list[Any]]:
-        """Return the WHERE clause of the rows that a tenant sees, with its parameters."""
+    def condition(
+        self, session: Session, tenant: str, filter: str, within: str = "", wrap: Wrap = plain
+    ) -> tuple[str, list[Any]]:
+        """Return the WHERE clause of the rows that a tenant sees, with its parameters; see :func:`asked`."""
         queries = [parse(text) for text in (within, filter) if text]
-        made = [compile_query(query, Keys(self, session), session) for query in queries]
+        made = [compile_query(query, wrap(Keys(self, session))) for query in queries]
         parts = [f"({self.where})", *(f"({one.sql})" for one in made)]
         if self.deleted and not any(_speaks_of_deleted(query) for query in queries):
             parts.append(f"{self.deleted} IS NULL")
@@ -184,8 +196,8 @@ class Listing:
             params = [*params, tenant]
         return " AND ".join(parts), params
 
-    def _order(self, session: Session, sort: str) -> Order:
-        return compile_order(parse_order(sort or self.sort), Keys(self, session), self.ties or (self.id,), session)
+    def _order(self, session: Session, sort: str, wrap: Wrap = plain) -> Order:
+        return compile_order(parse_order(sort or self.sort), wrap(Keys(self, session)), self.ties or (self.id,))
 
 
 def _speaks_of_deleted(query: Query) -> bool:

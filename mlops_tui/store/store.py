@@ -20,7 +20,8 @@ from mlops_tui.store.engine import CATALOG, StoreGone, disk_failure, open_databa
 from mlops_tui.store.kept import Kept
 from mlops_tui.store.migrate import migrate
 from mlops_tui.store.readers import Readers
-from mlops_tui.store.search.hot import Changes, Hot, Reading
+from mlops_tui.store.search.changes import Changes
+from mlops_tui.store.search.hot import Hot, Reading
 from mlops_tui.store.session import Session
 
 T = TypeVar("T")
@@ -77,7 +78,8 @@ class Store:
         try:
             session = self._reader()
             with self.readers.reading(), self._alarms.within(limit_s, session.cursor.interrupt):
-                session.hot, session.kept = Reading(self.hot), self.kept.begin()
+                session.kept = self.kept.begin()
+                session.hot = Reading(self.hot, session.kept.seen)
                 session.execute("BEGIN TRANSACTION READ ONLY")
                 try:
                     yield session

@@ -127,7 +127,8 @@ class Rename:
 
     def apply(self, ctx: Context, request: contract.RenameExperiment, plan: Plan) -> Done:
         """Rename it."""
-        ctx.session.execute("UPDATE experiment SET name = ? WHERE id = ?", [request.name, plan.data["id"]])
+        one = plan.data["id"]
+        ctx.session.change("experiment", [one], "UPDATE experiment SET name = ? WHERE id = ?", [request.name, one])
         return _done(ctx, plan, "renamed")
 
 
@@ -188,11 +189,10 @@ class Delete:
 
     def apply(self, ctx: Context, request: contract.OneExperiment, plan: Plan) -> Done:
         """Hide them, all at one moment, which tells them from runs that were deleted before."""
-        at = [ctx.now, plan.data["id"]]
-        ctx.session.execute("UPDATE experiment SET deleted = make_timestamp(?) WHERE id = ?", at)
-        ctx.session.execute(
-            "UPDATE run SET deleted = make_timestamp(?) WHERE experiment_id = ? AND deleted IS NULL", at
-        )
+        one, at = plan.data["id"], [ctx.now, plan.data["id"]]
+        ctx.session.change("experiment", [one], "UPDATE experiment SET deleted = make_timestamp(?) WHERE id = ?", at)
+        hide = "UPDATE run SET deleted = make_timestamp(?) WHERE experiment_id = ? AND deleted IS NULL"
+        ctx.session.change("run", _runs(ctx, one), hide, at)
         return _done(ctx, plan, "deleted")
 
 
@@ -216,11 +216,15 @@ class Restore:
 
     def apply(self, ctx: Context, request: contract.OneExperiment, plan: Plan) -> Done:
         """Show them."""
-        ctx.session.execute(
-            "UPDATE run SET deleted = NULL WHERE experiment_id = ? AND deleted IS NOT NULL", [plan.data["id"]]
-        )
-        ctx.session.execute("UPDATE experiment SET deleted = NULL WHERE id = ?", [plan.data["id"]])
+        one = plan.data["id"]
+        show = "UPDATE run SET deleted = NULL WHERE experiment_id = ? AND deleted IS NOT NULL"
+        ctx.session.change("run", _runs(ctx, one), show, [one])
+        ctx.session.change("experiment", [one], "UPDATE experiment SET deleted = NULL WHERE id = ?", [one])
         return _done(ctx, plan, "restored")
+
+
+def _runs(ctx: Context, experiment: str) -> list[str]:
+    return ctx.session.column("SELECT id FROM run WHERE experiment_id = ?", [experiment])
 
 
 def _free(ctx: Context, name: str) -> None:
@@ -247,6 +251,7 @@ def _plan(verb: str, row: dict[str, Any], text: str, changes: list[Change], word
 
 
 def _done(ctx: Context, plan: Plan, action: str) -> Done:
-    ctx.session.execute("UPDATE experiment SET updated = make_timestamp(?) WHERE id = ?", [ctx.now, plan.data["id"]])
+    one, now = plan.data["id"], "UPDATE experiment SET updated = make_timestamp(?) WHERE id = ?"
+    ctx.session.change("experiment", [one], now, [ctx.now, one])
     ctx.emit("experiment", plan.data["id"], action, plan.text, plan.object)
     return Done(object=plan.object, text=plan.text)

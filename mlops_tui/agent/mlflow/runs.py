@@ -14,12 +14,13 @@ from mlops_tui.agent.mlflow.pages import wrong_size
 from mlops_tui.agent.mlflow.router import Call, route
 from mlops_tui.agent.peers import environment_of
 from mlops_tui.contracts import run as contract
-from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order, sheets
+from mlops_tui.store.search import Field, compile_order, compile_query, parse, parse_order, rows, sheets
 from mlops_tui.tracking.runs.contents import NAME, NOTE, UNNAMED
 from mlops_tui.tracking.runs.find import row_of
 from mlops_tui.tracking.search.keys import RUN
 
 USER = "mlflow.user"
+_TIES = ("epoch_us(r.started) DESC", "r.id")
 _WIRE_ID = "replace(r.id, '-', '')"
 _PLACE = "coalesce(nullif(e.place, ''), 'mlflow-artifacts:/' || e.number)"
 _PATH = f"split_part({_PLACE}, '?', 1)"
@@ -206,19 +207,20 @@ def search(call: Call, ask: Search) -> dict[str, Any]:
     call.journal.drain()
     with call.reading("run:read") as session:
         sheets.prepare(session)
-        condition = compile_query(query, entity, session)
-        order = compile_order(clauses, entity, ["epoch_us(r.started) DESC", "r.id"], session)
-        past, places = order.after(order.keyset(ask.page_token)) if ask.page_token else ("true", [])
-        source = "run r JOIN experiment e ON e.id = r.experiment_id"
-        asked = f"""r.tenant = ? AND {stage} AND e.number IN (SELECT unnest(?::BIGINT[]))
-                    AND ({condition.sql}) AND ({past})"""
-        rows = session.kept_rows(
-            order.first("r.id", source, asked, size + 1),
-            [*order.params, call.caller.tenant, numbers, *condition.params, *places],
-        )
-        runs = runs_json.encoded(session, [row[0] for row in rows[:size]])
+        order = compile_order(clauses, entity, _TIES)
+
+        def question(wrap: rows.Wrap, source: str) -> rows.Question:
+            condition, by = compile_query(query, wrap(entity)), compile_order(clauses, wrap(entity), _TIES)
+            past, places = by.after(by.keyset(ask.page_token)) if ask.page_token else ("true", [])
+            where = f"""r.tenant = ? AND {stage} AND e.number IN (SELECT unnest(?::BIGINT[]))
+                        AND ({condition.sql}) AND ({past})"""
+            params = [*by.params, call.caller.tenant, numbers, *condition.params, *places]
+            return by.first("r.id", source, where, size + 1), params
+
+        here = rows.texts(session.kept_rows(*rows.asked(session, rows.SOURCE, question)))
+        runs = runs_json.encoded(session, [row[0] for row in here[:size]])
     page: dict[str, Any] = {"runs": runs} if runs else {}
-    return page | ({"next_page_token": order.token(rows[size - 1][2:])} if len(rows) > size else {})
+    return page | ({"next_page_token": order.token(here[size - 1][2:])} if len(here) > size else {})
 
 
 def _job(call: Call, pid: int) -> str:

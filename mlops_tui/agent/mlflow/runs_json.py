@@ -20,11 +20,7 @@ CONTEXT = "mlflow.data.context"
 STATUS = {"done": "FINISHED", "failed": "FAILED", "killed": "KILLED", "lost": "KILLED", "running": "RUNNING"}
 """What MLflow calls our states; one that it has no word for is shown in capitals."""
 
-_INFO = """
-SELECT r.id, r.name, r.status, r.actor, r.note, epoch_us(r.started) AS started, epoch_us(r.ended) AS ended,
-       r.deleted IS NOT NULL AS deleted, e.number, e.place
-FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id IN (SELECT unnest(?))
-"""
+_EXPERIMENTS = "SELECT id, number, place FROM experiment WHERE id IN (SELECT unnest(?))"
 
 
 def whole(session: Session, runs: list[str]) -> list[dict[str, Any]]:
@@ -45,18 +41,20 @@ def encoded(session: Session, runs: list[str]) -> list[msgspec.Raw]:
 def _bodies(session: Session, runs: list[str]) -> dict[str, dict[str, Any]]:
     if not runs:
         return {}
-    rows = {row["id"]: row for row in session.dicts(_INFO, [runs])}
-    metrics, params, tags = _metrics(session, runs), _pairs(sheets.params_of(session, runs)), _tags(session, runs, rows)
+    facts = sheets.facts_of(session, runs)
+    experiments = session.dicts(_EXPERIMENTS, [list({one.experiment for one in facts.values()})])
+    infos = _infos(facts, {row["id"]: row for row in experiments})
+    metrics, params, tags = _metrics(session, runs), _pairs(sheets.params_of(session, runs)), _tags(session, facts)
     data, (read, made) = _datasets(session, runs), _models(session, runs)
     return {
         run: {
-            "info": _info(rows[run]),
+            "info": infos[run],
             "data": _said(metrics=metrics[run], params=params[run], tags=tags[run]),
             "inputs": _said(dataset_inputs=data[run], model_inputs=read[run]),
             "outputs": _said(model_outputs=made[run]),
         }
         for run in runs
-        if run in rows
+        if run in infos
     }
 
 
@@ -65,21 +63,28 @@ def _said(**lists: list[Any]) -> dict[str, list[Any]]:
     return {name: one for name, one in lists.items() if one}
 
 
-def _info(row: dict[str, Any]) -> dict[str, Any]:
-    run = wire_id(row["id"])
+def _infos(facts: dict[str, sheets.Facts], experiments: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        run: _info(wire_id(run), one, experiments[one.experiment])
+        for run, one in facts.items()
+        if one.experiment in experiments
+    }
+
+
+def _info(run: str, facts: sheets.Facts, experiment: dict[str, Any]) -> dict[str, Any]:
     info = {
         "run_id": run,
         "run_uuid": run,
-        "run_name": row["name"],
-        "experiment_id": str(row["number"]),
-        "user_id": row["actor"],
-        "status": STATUS.get(row["status"], row["status"].upper()),
-        "start_time": row["started"] // 1000,
-        "artifact_uri": below(place_of(row), f"{run}/artifacts"),
-        "lifecycle_stage": "deleted" if row["deleted"] else "active",
+        "run_name": facts.name,
+        "experiment_id": str(experiment["number"]),
+        "user_id": facts.actor,
+        "status": STATUS.get(facts.status, facts.status.upper()),
+        "start_time": facts.started // 1000,
+        "artifact_uri": below(place_of(experiment), f"{run}/artifacts"),
+        "lifecycle_stage": "active" if facts.deleted is None else "deleted",
     }
-    if row["ended"] is not None:
-        info["end_time"] = row["ended"] // 1000
+    if facts.ended is not None:
+        info["end_time"] = facts.ended // 1000
     return info
 
 
@@ -103,14 +108,14 @@ def _pairs(found: sheets.Pairs) -> dict[str, list[dict[str, str]]]:
     return {run: [{"key": key, "value": value} for key, value in pairs] for run, pairs in found.items()}
 
 
-def _tags(session: Session, runs: list[str], rows: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, str]]]:
+def _tags(session: Session, facts: dict[str, sheets.Facts]) -> dict[str, list[dict[str, str]]]:
     """Return tags; name and note, which people change elsewhere too, are shown as they are now."""
-    found = _pairs(sheets.tags_of(session, runs))
-    for run, row in rows.items():
-        named = all(one["key"] != UNNAMED for one in found[run])
-        said = {**({NAME: row["name"]} if named else {}), **({NOTE: row["note"]} if row["note"] else {})}
+    found = _pairs(sheets.tags_of(session, list(facts)))
+    for run, one in facts.items():
+        named = all(tag["key"] != UNNAMED for tag in found[run])
+        said = {**({NAME: one.name} if named else {}), **({NOTE: one.note} if one.note else {})}
         found[run] = [
-            *(one for one in found[run] if one["key"] not in (NAME, NOTE, UNNAMED)),
+            *(tag for tag in found[run] if tag["key"] not in (NAME, NOTE, UNNAMED)),
             *({"key": key, "value": value} for key, value in said.items()),
         ]
     return found

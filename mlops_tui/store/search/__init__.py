@@ -6,21 +6,21 @@ People type ``status:done auc>0.9 (lr:1e-4..1e-2 or ~resnet) started>-7d``; MLfl
 For a list of ours::
 
     query = parse("status:done loss.min<0.1")                # BadInput with a caret when it cannot be read
-    sql, params = compile_query(query, resolver, session)    # a WHERE clause and its parameters
+    sql, params = compile_query(query, resolver)             # a WHERE clause and its parameters
 
 For the wire (``runs/search``, ``experiments/search`` …), where MLflow's rules hold::
 
     query = parse(filter_string, "mlflow")
-    sql, params = compile_query(query, entity, session)      # entity: an Entity, see mlflow.py
-    order = compile_order(parse_order(order_by, "mlflow"), entity, ["epoch_us(r.started) DESC", "r.id"], session)
+    sql, params = compile_query(query, entity)               # entity: an Entity, see mlflow.py
+    order = compile_order(parse_order(order_by, "mlflow"), entity, ["epoch_us(r.started) DESC", "r.id"])
     f"SELECT … FROM run r {order.joins} WHERE {sql} ORDER BY {order.by}", [*order.params, *params]
 
 A resolver says what a key is: a :class:`Field`. Its values stand in the searched row (``Field("r.name")``) or in a
 narrow table (``Field("value", table="param", owner="run", where="key = ?", params=(key,))``), which is asked by a
 semi-join. Runs have theirs in ``mlops_tui.tracking.search.keys``.
 
-Given the session that will ask, the SQL asks hot tables in memory where there are many rows; what a page shows comes
-from :mod:`.sheets`, which are made ready first. Pages go on by keysets: ``order.token(row)`` and ``order.after(…)``.
+Many runs are searched in a table in memory, by way of :func:`.rows.asked`; what a page shows comes from :mod:`.sheets`,
+which are made ready first. Pages go on by keysets: ``order.token(row)`` and ``order.after(…)``.
 """
 
 from __future__ import annotations

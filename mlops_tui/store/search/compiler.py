@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mlops_tui.store.search import values
 from mlops_tui.store.search.tree import And, Compare, Key, Node, Not, Or, Query, Value, Word, wrong
-
-if TYPE_CHECKING:
-    from mlops_tui.store.session import Session
 
 TEXT_ENOUGH = 12
 """Columns that an error names before it says that there are more."""
@@ -37,7 +34,7 @@ class Field(NamedTuple):
         where: condition that chooses the key's rows of the narrow table.
         params: parameters of ``where``.
         many: an object may have several rows in the narrow table, so that nothing can be sorted by it.
-        match: what ``owner`` is matched with, ``{}`` being the id of the row that is searched; default, that id.
+        there: of a value that stands in the row, but is a key's: the expression that is not NULL where the row has it.
         source: what the key turned out to be, for the resolver's own checks.
     """
 
@@ -49,7 +46,7 @@ class Field(NamedTuple):
     where: str = "true"
     params: tuple[Any, ...] = ()
     many: bool = False
-    match: str = "{}"
+    there: str = ""
     source: str = ""
 
 
@@ -73,18 +70,17 @@ class Resolver(Protocol):
         """Refuse a comparison that the dialect does not have."""
 
 
-def compile_query(query: Query, resolver: Resolver, session: Session | None = None) -> Condition:
+def compile_query(query: Query, resolver: Resolver) -> Condition:
     """Turn a filter that was read into SQL.
 
     Args:
         query: the filter.
         resolver: knows the keys.
-        session: where the SQL will be asked, so that hot columns are used; see :mod:`.hot`.
 
     Raises:
         BadInput: an unknown key, or a value that does not fit it, with a caret under the place.
     """
-    return _Compiler(query, resolver, session).node(query.root)
+    return _Compiler(query, resolver).node(query.root)
 
 
 def field_of(query: Query, key: Key, resolver: Resolver, what: str = "filter") -> Field:
@@ -107,14 +103,9 @@ def field_of(query: Query, key: Key, resolver: Resolver, what: str = "filter") -
     raise wrong(query.text, key.at, f"{why}{'.' if mlflows else ';'} {hint}", query.dialect, what)
 
 
-def warmed(field: Field, session: Session | None) -> Field:
-    """Return a field that asks its hot column, where the session has some."""
-    return session.hot.warm(field) if session and session.hot and field.table else field
-
-
 class _Compiler:
-    def __init__(self, query: Query, resolver: Resolver, session: Session | None) -> None:
-        self.query, self.resolver, self.session = query, resolver, session
+    def __init__(self, query: Query, resolver: Resolver) -> None:
+        self.query, self.resolver = query, resolver
 
     def node(self, node: Node) -> Condition:
         match node:
@@ -137,15 +128,14 @@ class _Compiler:
     def compare(self, node: Compare) -> Condition:
         field = field_of(self.query, node.key, self.resolver)
         self.resolver.check(self.query, node, field)
-        field = warmed(field, self.session)
         if node.op == "null":
             return self.presence(node, field)
         test = self.test(node, field)
         return self.among(field, Condition(f"NOT ({test.sql})", test.params) if node.negated else test)
 
     def presence(self, node: Compare, field: Field) -> Condition:
-        if field.table:
-            found = self.among(field, Condition("true", []))
+        if field.table or field.there:
+            found = self.among(field, Condition("true" if field.table else f"{field.there} IS NOT NULL", []))
             return found if node.negated else Condition(f"NOT ({found.sql})", found.params)
         empty = f"{field.sql} IS NULL"
         if field.kind == "text" and self.query.dialect == "mlops":
@@ -156,8 +146,7 @@ class _Compiler:
         """Ask for the objects one of whose rows in the key's narrow table passes the test."""
         if not field.table:
             return test
-        match = field.match.format(self.resolver.id)
-        sql = f"{match} IN (SELECT {field.owner} FROM {field.table} WHERE {field.where} AND ({test.sql}))"
+        sql = f"{self.resolver.id} IN (SELECT {field.owner} FROM {field.table} WHERE {field.where} AND ({test.sql}))"
         return Condition(sql, [*field.params, *test.params])
 
     def test(self, node: Compare, field: Field) -> Condition:

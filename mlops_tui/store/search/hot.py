@@ -1,9 +1,8 @@
 """Hot tables: what is searched and shown again and again, in memory beside the store.
 
-A narrow table holds every key of every run, so that one key's values lie scattered over all of it; of two million rows
-a condition reads them all. Its hot column holds that key alone, by a 64-bit hash of the run's id: the same question,
-asked of a twentieth. What a page shows is the other way round: all keys of a hundred runs. For that a hot sheet holds
-all rows of a run as one JSON text. Where few rows are, nothing is kept.
+What a search of many runs compares and sorts by lies scattered over tables with a row a run and key: hot rows hold it
+side by side, a row a run; see :mod:`.rows`. What a page shows is all keys of a hundred runs: a hot sheet holds all rows
+of a run in a table as one JSON text; see :mod:`.sheets`. Where few rows are, nothing is kept.
 
 Nobody waits for a hot table: a thread makes it, and until then the store answers. What was committed and acknowledged
 is always in the answer: each commit says whose rows it touched, and a table is brought up to date before it is used.
@@ -14,14 +13,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mlops_tui.store.engine import HOT
-from mlops_tui.store.search.compiler import Field
+from mlops_tui.store.search.changes import Changes
+from mlops_tui.store.search.source import ROWS, SHEET, SHEETS, Column, Source, rows, sheet
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,112 +30,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FEW = 200_000
-"""Rows of a narrow table below which it is asked itself."""
+"""Rows of a narrow table below which it is asked itself; of runs, a twentieth."""
 ROWS_A_MB, SHEET_ROWS_A_MB = 10_000, 5_000
 """Rows that are kept for each MB that the database may use: of all hot tables, and of a narrow table in sheets. That is
 about a third of it."""
+MOST_COLUMNS = 24
+"""Columns of hot rows; those that were asked for last."""
 KEPT_S = 60.0
 """How long a table that was replaced stays for those who may still ask it, in s."""
 AT_ONCE = 5_000
 """Owners up to which a table is mended; above, it is made anew."""
 AGAIN_S = 30.0
 """Seconds after which a table may be made once more, and after a failure."""
-_COLUMNS = {
-    ("series", "scope = 'run' AND key = ?"): ("owner", {"last": "last", "low": "low, high, n"}),
-    ("param", "key = ?"): ("run", {"value": "value, num"}),
-    ("tag", "key = ?"): ("object", {"value": "value"}),
-}
-"""Of each narrow table: the column that names the object, and the columns that are kept together."""
-_LAST = """coalesce('"' || last::VARCHAR || '"', 'null'), last_step, epoch_us(last_ts), n"""
-_SHEETS = {
-    "series": ("owner", f"to_json(key), {_LAST}", "scope = 'run'"),
-    "param": ("run", "to_json(key), to_json(value)", "true"),
-    "tag": ("object", "to_json(key), to_json(value)", "true"),
-}
-"""Of each narrow table: who has a row, what a sheet has of it as JSON (a figure as text: it may be NaN), which rows."""
-
-
-class Changes:
-    """Whose rows each commit touched, by table; a short memory, shared by all threads."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._commits = 0
-        self._at: dict[str, int] = {}
-        self._log: dict[str, deque[tuple[int, frozenset[str] | None]]] = {}
-
-    def commit(self, touched: Mapping[str, set[str] | None]) -> None:
-        """Note a transaction that was committed: owners by table, None where anything may have changed."""
-        with self._guard:
-            self._commits += 1
-            for table, owners in touched.items():
-                self._at[table] = self._at.get(table, 0) + 1
-                entry = (self._at[table], None if owners is None else frozenset(owners))
-                self._log.setdefault(table, deque(maxlen=2000)).append(entry)
-
-    def now(self) -> tuple[int, dict[str, int]]:
-        """Return how many commits there were, and how many of them touched each table."""
-        with self._guard:
-            return self._commits, dict(self._at)
-
-    def at(self, table: str) -> int:
-        """Return how many commits touched a table."""
-        with self._guard:
-            return self._at.get(table, 0)
-
-    def since(self, table: str, at: int) -> set[str] | None:
-        """Return whose rows changed after ``at``, or None when that is not known."""
-        with self._guard:
-            if (now := self._at.get(table, 0)) == at:
-                return set()
-            news = [entry for entry in self._log.get(table, ()) if entry[0] > at]
-        owners = [entry[1] for entry in news]
-        if len(news) != now - at or any(one is None for one in owners):
-            return None
-        return set().union(*(one for one in owners if one is not None))
-
-
-class Source(NamedTuple):
-    """What a hot table is made of: its narrow table, what part of it, the column of the object, and the SELECT.
-
-    In ``select``, ``%s`` stands for a further condition.
-    """
-
-    table: str
-    part: tuple[str, ...]
-    owner: str
-    select: str
-    params: tuple[str, ...] = ()
-
-
-def column(asked: Field) -> Source | None:
-    """Return the hot column that answers what a field asks, or None where there is none of its kind."""
-    if (known := _COLUMNS.get((asked.table, asked.where))) is None or len(asked.params) != 1:
-        return None
-    owner, parts = known
-    part = next((part for part, columns in parts.items() if asked.sql in columns.split(", ")), "value")
-    select = f"SELECT hash({owner}) AS h, {parts[part]} FROM store.{asked.table} WHERE {asked.where} AND %s"
-    key = str(asked.params[0])
-    return Source(asked.table, (part, key), owner, select, (key,))
-
-
-def sheet(table: str) -> Source:
-    """Return the hot sheets of a narrow table."""
-    owner, columns, where = _SHEETS[table]
-    select = f"""
-        SELECT hash({owner}) AS h, '[' || string_agg('[' || concat_ws(',', {columns}) || ']', ',') || ']' AS sheet
-        FROM store.{table} WHERE {where} AND %s GROUP BY 1"""
-    return Source(table, ("sheet",), owner, select)
+LITERALS = 1_000
+"""Objects whose sheets are looked for by their index: by numbers in the statement, of which it takes 2,048."""
 
 
 @dataclass
 class Kept:
-    """A hot table: its name, the commit it is as new as, its place in time, and its size."""
+    """A hot table: its name, the commits of each table it is as new as, its place in time, and its size."""
 
     name: str
-    at: int
+    at: dict[str, int]
     stamp: int
-    rows: int
+    rows: float
 
 
 @dataclass
@@ -157,39 +75,49 @@ class Hot:
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _maker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "hot"))
     _kept: OrderedDict[Source, Kept] = field(default_factory=OrderedDict)
-    _begun: dict[Source, float] = field(default_factory=dict)
+    _begun: dict[tuple[str, ...], tuple[Source, float, float]] = field(default_factory=dict)
+    _recent: OrderedDict[Column, None] = field(default_factory=OrderedDict)
     _retired: list[tuple[float, str]] = field(default_factory=list)
     _sizes: dict[str, int] = field(default_factory=dict)
     _sized: float = -1e9
 
-    def fresh(self, source: Source, seen: int | None) -> str | None:
-        """Return the name of a hot table that is up to date; None where there is none yet, or none is kept.
+    def sheet(self, table: str, seen: int | None) -> str | None:
+        """Return the name of a table's sheets, up to date; None where there are none yet, or none are kept.
 
         Args:
-            source: what it is made of.
+            table: one with sheets.
             seen: the stamp up to which the transaction sees hot tables; None, it sees all.
         """
-        most = self.memory_mb * (SHEET_ROWS_A_MB if source.part == ("sheet",) else 4 * ROWS_A_MB)
+        source = sheet(table)
         with self._guard:
-            if not self.few <= self._size(source.table) <= most:
+            if not self._least(source) <= self._size(table) <= self.memory_mb * SHEET_ROWS_A_MB / source.weight:
                 return None
-            found = self._kept.get(source)
-            if found is not None:
-                if seen is not None and found.stamp > seen:
-                    return None
-                at, owners = self.changes.at(source.table), self.changes.since(source.table, found.at)
-                if owners is not None and len(owners) <= AT_ONCE:
-                    if owners and seen is not None:
-                        return None  # it would be mended, but not for this transaction
-                    if owners:
-                        self._mend(source, found, list(owners))
-                    found.at = at
-                    self._kept.move_to_end(source)
-                    return f"{HOT}.{found.name}"
-            if time.monotonic() - self._begun.get(source, -1e9) > AGAIN_S:
-                self._begun[source] = time.monotonic()
-                self._maker.submit(self._make, source)
-            return None
+            found = self._fresh(source, seen)
+            return f"{HOT}.{found.name}" if found else None
+
+    def rows(self, needed: Collection[Column], seen: int | None, began: Mapping[str, int]) -> str | None:
+        """Return the name of rows that have these columns, as new as a transaction and no newer; or None.
+
+        Args:
+            needed: the columns.
+            seen: see :meth:`sheet`.
+            began: how many commits had touched each table when the transaction began. It may have read the store since,
+                where it does not see runs that came later.
+        """
+        with self._guard:
+            runs = self._size("run")
+            most = min(MOST_COLUMNS, int(2 * self.memory_mb * ROWS_A_MB / max(1, runs)) - 4)
+            if runs < self.few // 20 or len(needed) > most:
+                return None
+            for one in needed:
+                self._recent[one] = None
+                self._recent.move_to_end(one)
+            while len(self._recent) > most:
+                self._recent.popitem(last=False)
+            names = {one.name for one in needed}
+            have = (one for one in self._kept if one.part[0] == ROWS and names.issubset(one.part))
+            found = self._fresh(next(have, None) or rows(self._recent), seen)
+            return f"{HOT}.{found.name}" if found and all(at == began.get(t, 0) for t, at in found.at.items()) else None
 
     def settle(self) -> None:
         """Wait until what was asked for is made."""
@@ -199,35 +127,87 @@ class Hot:
         """End the thread."""
         self._maker.shutdown(cancel_futures=True)
 
-    def _make(self, source: Source) -> None:
+    def _fresh(self, source: Source, seen: int | None) -> Kept | None:
+        if (found := self._kept.get(source)) is not None:
+            if seen is not None and found.stamp > seen:
+                return None
+            at, owners = self._news(source, found.at)
+            if owners is not None and len(owners) <= AT_ONCE:
+                if owners and seen is not None:
+                    return None  # it would be mended, but not for this transaction
+                if not owners or self._mend(source, found, list(owners)):
+                    found.at = at
+                    self._kept.move_to_end(source)
+                    return found
+        self._ask(source)
+        return None
+
+    def _news(self, source: Source, since: Mapping[str, int]) -> tuple[dict[str, int], set[str] | None]:
+        """Return how many commits touched each table, and whose rows have changed; None when it may be anybody's."""
+        at = {table: self.changes.at(table) for table in source.tables}
+        touched: set[str] = set()
+        for table in source.tables:
+            if (owners := self.changes.since(table, since[table])) is None:
+                return at, None
+            if table == "experiment" and owners:
+                sql = "SELECT id FROM store.run WHERE experiment_id IN (SELECT unnest(?::VARCHAR[]))"
+                with self.connection.cursor() as cursor:
+                    owners = {run for (run,) in cursor.execute(sql, [list(owners)]).fetchall()}
+            touched |= owners
+        return at, touched
+
+    def _ask(self, source: Source) -> None:
+        """Have a table made, unless that was just tried; rows with more columns may follow sooner."""
+        key = source.part[:1] if source.part[0] == ROWS else source.part
+        same, began, took = self._begun.get(key, (None, -1e9, 0.0))
+        if time.monotonic() - began > (AGAIN_S if same == source else 2 * took):
+            self._begun[key] = source, time.monotonic(), AGAIN_S
+            self._maker.submit(self._make, source, key)
+
+    def _make(self, source: Source, key: tuple[str, ...]) -> None:
+        began = time.monotonic()
         try:
-            at = self.changes.at(source.table)  # before the rows are read: what comes meanwhile is brought once more
+            at = {table: self.changes.at(table) for table in source.tables}
+            # … before the rows are read: what comes meanwhile is brought once more.
             with self._guard:
                 self.stamp += 1
                 name = f"c{self.stamp}"
             with self.connection.cursor() as cursor:
-                cursor.execute(f"CREATE TABLE {HOT}.{name} AS {source.select % 'true'}", source.params)
-                rows = cursor.execute(f"SELECT count(*) FROM {HOT}.{name}").fetchall()[0][0]
+                sql, params = source.asked()
+                cursor.execute(f"CREATE TABLE {HOT}.{name} AS {sql}", params)
+                if source.part[0] == SHEET:  # a scan reads the beginning of every text
+                    cursor.execute(f"CREATE INDEX {name}_h ON {HOT}.{name} (h)")
+                count = cursor.execute(f"SELECT count(*) FROM {HOT}.{name}").fetchall()[0][0]
             with self._guard:
                 self.stamp += 1  # whoever has asked a hot table by now does not see it
-                if source.part == ("sheet",):
-                    rows = max(rows, self._size(source.table))
-                if (old := self._kept.pop(source, None)) is not None:
-                    self._retire(old)
-                self._kept[source] = Kept(name, at, self.stamp, rows)
+                if source.part[0] != ROWS:
+                    count = max(count, self._size(source.tables[0]))
+                for old in [one for one in self._kept if one.part[: len(key)] == key]:
+                    self._retire(self._kept.pop(old))
+                self._kept[source] = Kept(name, at, self.stamp, count * source.weight)
                 self._make_room()
         except Exception as error:
             # Most likely there is no memory for it; the store itself answers as well.
-            log.warning("nothing hot of %s %s: %s", source.table, " ".join(source.part), error)
+            log.warning("nothing hot of %s %s: %s", source.tables[0], " ".join(source.part), _first_line(error))
+        finally:
+            with self._guard:
+                self._begun[key] = source, began, time.monotonic() - began
 
-    def _mend(self, source: Source, kept: Kept, owners: list[str]) -> None:
+    def _mend(self, source: Source, kept: Kept, owners: list[str]) -> bool:
+        """Bring a table up to date; one that cannot be is kept no longer."""
         table = f"{HOT}.{kept.name}"
-        fresh = source.select % f"{source.owner} IN (SELECT unnest(?::VARCHAR[]))"
-        with self.connection.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(f"DELETE FROM {table} WHERE h IN (SELECT hash(unnest(?::VARCHAR[])))", [owners])
-            cursor.execute(f"INSERT INTO {table} {fresh}", [*source.params, owners])
-            cursor.execute("COMMIT")
+        try:
+            sql, params = source.asked(owners)
+            with self.connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute(f"DELETE FROM {table} WHERE h IN (SELECT hash(unnest(?::VARCHAR[])))", [owners])
+                cursor.execute(f"INSERT INTO {table} {sql}", params)
+                cursor.execute("COMMIT")
+        except Exception as error:
+            log.warning("%s could not be mended: %s", " ".join(source.part), _first_line(error))
+            self._retire(self._kept.pop(source))
+            return False
+        return True
 
     def _retire(self, kept: Kept) -> None:
         self._retired.append((time.monotonic(), kept.name))
@@ -235,13 +215,16 @@ class Hot:
     def _make_room(self) -> None:
         while sum(one.rows for one in self._kept.values()) > self.memory_mb * ROWS_A_MB and len(self._kept) > 1:
             source, old = self._kept.popitem(last=False)
-            self._begun.pop(source, None)
+            self._begun.pop(source.part, None)
             self._retire(old)
         now = time.monotonic()
         with self.connection.cursor() as cursor:
             for _, name in [one for one in self._retired if now - one[0] > KEPT_S]:
                 cursor.execute(f"DROP TABLE IF EXISTS {HOT}.{name}")
         self._retired = [one for one in self._retired if now - one[0] <= KEPT_S]
+
+    def _least(self, source: Source) -> int:
+        return self.few // 20 if source.tables[0] == "run" else self.few
 
     def _size(self, table: str) -> int:
         """Return about how many rows a table has, as of some seconds ago."""
@@ -253,41 +236,52 @@ class Hot:
         return self._sizes.get(table, 0)
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
 class Reading:
     """What one transaction sees of the hot tables: those that were there when it first asked one, as they were."""
 
-    def __init__(self, hot: Hot) -> None:
+    def __init__(self, hot: Hot, began: Mapping[str, int]) -> None:
         self._hot = hot
+        self._began = began
         self._seen: int | None = None
-        self._found: dict[Source, str] = {}
+        self._sheets: dict[str, str] = {}
+        self._hashes: dict[str, int] = {}
 
     def asked(self, sql: str) -> None:
         """Note a statement that is about to be asked."""
         if self._seen is None and f" {HOT}.c" in sql:
             self._seen = self._hot.stamp
 
-    def warm(self, asked: Field) -> Field:
-        """Return a field that asks the hot column of its key; the field itself where there is none."""
-        if (source := column(asked)) is None or (name := self._name(source)) is None:
-            return asked
-        return asked._replace(table=name, owner="h", where="true", params=(), match="hash({})")
+    def rows(self, needed: Collection[Column]) -> str | None:
+        """Return the name of hot rows with these columns; None where the store has to answer."""
+        return self._hot.rows(needed, self._seen, self._began)
 
     def prepare(self) -> None:
         """Bring the sheets up to date before the transaction asks anything hot; afterwards it would not see it."""
-        for table in _SHEETS:
-            self._name(sheet(table))
+        for table in SHEETS:
+            self._sheet(table)
 
     def sheets(self, session: Session, table: str, ids: Sequence[str]) -> dict[str, str] | None:
-        """Return the rows that objects have in a narrow table, each object's as a JSON list; None where none are kept.
+        """Return the rows that objects have in a table, each object's as a JSON list; None where none are kept.
 
         An object that has no rows has no sheet.
         """
-        if (name := self._name(sheet(table))) is None:
+        if (name := self._sheet(table)) is None:
             return None
-        sql = f"SELECT o.id, d.sheet FROM (SELECT unnest(?::VARCHAR[]) AS id) o JOIN {name} d ON d.h = hash(o.id)"
-        return dict(session.rows(sql, [list(ids)]))
+        if len(ids) > LITERALS:
+            sql = f"SELECT o.id, d.sheet FROM (SELECT unnest(?::VARCHAR[]) AS id) o JOIN {name} d ON d.h = hash(o.id)"
+            return dict(session.rows(sql, [list(ids)]))
+        if missing := [one for one in ids if one not in self._hashes]:
+            sql = "SELECT id, hash(id) FROM (SELECT unnest(?::VARCHAR[]) AS id)"
+            self._hashes.update(session.rows(sql, [missing]))
+        wanted = ", ".join(str(self._hashes[one]) for one in ids)
+        found = dict(session.rows(f"SELECT h, sheet FROM {name} WHERE h IN ({wanted})")) if ids else {}
+        return {one: found[h] for one in ids if (h := self._hashes[one]) in found}
 
-    def _name(self, source: Source) -> str | None:
-        if (name := self._found.get(source)) is None and (name := self._hot.fresh(source, self._seen)) is not None:
-            self._found[source] = name
+    def _sheet(self, table: str) -> str | None:
+        if (name := self._sheets.get(table)) is None and (name := self._hot.sheet(table, self._seen)) is not None:
+            self._sheets[table] = name
         return name

@@ -6,17 +6,14 @@ import base64
 import re
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.store.search.compiler import Field, Resolver, field_of, warmed
+from mlops_tui.store.search.compiler import Field, Resolver, field_of
 from mlops_tui.store.search.parser import read_key
 from mlops_tui.store.search.tree import And, Key, Query, wrong
-
-if TYPE_CHECKING:
-    from mlops_tui.store.session import Session
 
 _DIRECTION = re.compile(r"\s+(asc|desc)\s*$", re.IGNORECASE)
 
@@ -135,16 +132,13 @@ def parse_order(clauses: Sequence[str] | str, dialect: str = "mlops") -> list[By
     return found
 
 
-def compile_order(
-    order: Sequence[By], resolver: Resolver, ties: Sequence[str], session: Session | None = None
-) -> Order:
+def compile_order(order: Sequence[By], resolver: Resolver, ties: Sequence[str]) -> Order:
     """Turn an order into SQL: values first, then NaN, then what has none, whichever direction; then the ties.
 
     Args:
         order: from :func:`parse_order`.
         resolver: knows the keys.
         ties: expressions that decide between equals, those that go down with `` DESC`` behind them.
-        session: where the SQL will be asked, so that hot columns are used.
 
     Raises:
         BadInput: there is no such key.
@@ -158,7 +152,6 @@ def compile_order(
         if field in seen:  # the same key by another of its names
             raise wrong(by.query.text, by.key.at, _TWICE.format(by.key.raw), by.query.dialect, "order")
         seen.append(field)
-        field = warmed(field, session)
         if field.many:
             why = f"a row may have several values of {by.key.raw!r}"
             raise wrong(by.query.text, by.key.at, why, by.query.dialect, "order")
@@ -185,9 +178,7 @@ def bring(name: str, field: Field, wanted: Sequence[str], resolver: Resolver) ->
         return "", list(wanted)
     columns = ", ".join(f"{sql} AS v{i}" for i, sql in enumerate(wanted))
     inside = f"SELECT {field.owner} AS owner, {columns} FROM {field.table} WHERE {field.where}"
-    return f"LEFT JOIN ({inside}) {name} ON {name}.owner = {field.match.format(resolver.id)}", [
-        f"{name}.v{i}" for i in range(len(wanted))
-    ]
+    return f"LEFT JOIN ({inside}) {name} ON {name}.owner = {resolver.id}", [f"{name}.v{i}" for i in range(len(wanted))]
 
 
 def _split(text: str) -> list[str]:

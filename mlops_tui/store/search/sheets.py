@@ -22,6 +22,22 @@ class Latest(msgspec.Struct, array_like=True, gc=False):
     n: int
 
 
+class Facts(msgspec.Struct, array_like=True, gc=False):
+    """What a run's own row says: ``experiment`` by its id, times in µs."""
+
+    name: str
+    status: str
+    actor: str
+    host: str
+    git: str
+    note: str
+    experiment: str
+    started: int
+    ended: int | None
+    deleted: int | None
+
+
+_FACTS = msgspec.json.Decoder(list[Facts])
 _PAIRS = msgspec.json.Decoder(list[tuple[str, str]])
 _LATEST = msgspec.json.Decoder(list[Latest], strict=False)
 
@@ -50,6 +66,13 @@ def metrics_of(session: Session, runs: Sequence[str]) -> dict[str, list[Latest]]
              WHERE scope = 'run' AND owner IN (SELECT unnest(?))"""
     found = _of(session, "series", runs, _LATEST, sql, Latest)
     return {run: sorted(mine, key=lambda one: one.key) for run, mine in found.items()}
+
+
+def facts_of(session: Session, runs: Sequence[str]) -> dict[str, Facts]:
+    """Return what is said of runs by run; one that is not there is left out."""
+    sql = """SELECT id, name, status, actor, host, git_sha, note, experiment_id, epoch_us(started), epoch_us(ended),
+                    epoch_us(deleted) FROM run WHERE id IN (SELECT unnest(?))"""
+    return {run: found[0] for run, found in _of(session, "run", runs, _FACTS, sql, Facts).items() if found}
 
 
 def _pair(key: str, value: str) -> tuple[str, str]:

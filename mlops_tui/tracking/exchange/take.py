@@ -130,7 +130,9 @@ def _insert(ctx: Context, runs: list[FoundRun], places: dict[str, str]) -> None:
 
 def _update(ctx: Context, run: FoundRun) -> None:
     """Bring a run that came from elsewhere up to date; what people did with it here stays."""
-    ctx.session.execute(
+    ctx.session.change(
+        "run",
+        [run.id],
         "UPDATE run SET status = ?, ended = make_timestamp(?), error = ?, name = ? WHERE id = ?",
         [run.status, run.ended, run.error, run.name, run.id],
     )
@@ -146,10 +148,12 @@ def _headlines(session: Session, ids: list[str], series: list[tuple[int, str]]) 
     best = {ids[index]: found for index, names in keys.items() if (found := headline(names))}
     if best:
         with session.incoming({"run": list(best), "metric": list(best.values())}):
-            session.execute(
+            session.change(
+                "run",
+                best,
                 """UPDATE run SET metric = s.key, value = s.last, value_step = s.last_step
                    FROM incoming i JOIN series s ON s.scope = 'run' AND s.owner = i.run AND s.key = i.metric
-                   WHERE run.id = i.run"""
+                   WHERE run.id = i.run""",
             )
 
 

@@ -107,10 +107,11 @@ class Update:
         after = {one.field: one.after for one in plan.changes}
         run = plan.data["id"]
         if after.get("status") in ("running", "scheduled"):
-            ctx.session.execute("UPDATE run SET ended = NULL, resumed = make_timestamp(?) WHERE id = ?", [ctx.now, run])
+            again = "UPDATE run SET ended = NULL, resumed = make_timestamp(?) WHERE id = ?"
+            ctx.session.change("run", [run], again, [ctx.now, run])
         for field, value in after.items():
             place = "make_timestamp(?)" if field == "ended" else "?"
-            ctx.session.execute(f"UPDATE run SET {field} = {place} WHERE id = ?", [value, run])
+            ctx.session.change("run", [run], f"UPDATE run SET {field} = {place} WHERE id = ?", [value, run])
         if request.name:
             named(ctx, run)
         if after:

@@ -36,7 +36,8 @@ class Note:
 
     def apply(self, ctx: Context, request: contract.NoteRequest, plan: Plan) -> Done:
         """Write it."""
-        ctx.session.execute("UPDATE run SET note = ? WHERE id IN (SELECT unnest(?))", [request.text, plan.data["ids"]])
+        ids = plan.data["ids"]
+        ctx.session.change("run", ids, "UPDATE run SET note = ? WHERE id IN (SELECT unnest(?))", [request.text, ids])
         return _done(ctx, plan, "noted")
 
 
@@ -91,9 +92,8 @@ class Delete:
 
     def apply(self, ctx: Context, request: contract.DeleteRun, plan: Plan) -> Done:
         """Hide them."""
-        ctx.session.execute(
-            "UPDATE run SET deleted = make_timestamp(?) WHERE id IN (SELECT unnest(?))", [ctx.now, plan.data["ids"]]
-        )
+        ids, hide = plan.data["ids"], "UPDATE run SET deleted = make_timestamp(?) WHERE id IN (SELECT unnest(?))"
+        ctx.session.change("run", ids, hide, [ctx.now, ids])
         return _done(ctx, plan, "deleted")
 
 
@@ -111,7 +111,8 @@ class Restore:
 
     def apply(self, ctx: Context, request: contract.RestoreRun, plan: Plan) -> Done:
         """Show them."""
-        ctx.session.execute("UPDATE run SET deleted = NULL WHERE id IN (SELECT unnest(?))", [plan.data["ids"]])
+        ids = plan.data["ids"]
+        ctx.session.change("run", ids, "UPDATE run SET deleted = NULL WHERE id IN (SELECT unnest(?))", [ids])
         return _done(ctx, plan, "restored")
 
 

@@ -20,12 +20,6 @@ from mlops_tui.tracking.search import wide
 
 MOST_BYTES = 200_000_000
 
-_FACTS = """
-SELECT r.id, r.name, e.name AS experiment, r.status, epoch_us(r.started) AS started, epoch_us(r.ended) AS ended,
-       r.actor, r.host, r.git_sha AS git, r.note
-FROM run r JOIN experiment e ON e.id = r.experiment_id WHERE r.id IN (SELECT unnest(?))
-"""
-
 
 @implements(contract.search, limit_s=30)
 def search(ctx: Context, request: contract.SearchRuns) -> contract.FoundRuns:
@@ -88,16 +82,28 @@ def whole(session: Session, ids: Sequence[str]) -> list[contract.FoundRun]:
     """Return runs in this order with their parameters, last metrics and tags, each by key."""
     if not ids:
         return []
-    params, tags, metrics = (
-        sheets.params_of(session, ids),
-        sheets.tags_of(session, ids),
-        sheets.metrics_of(session, ids),
-    )
-    facts = {row["id"]: row for row in session.dicts(_FACTS, [list(ids)])}
+    facts, params, tags = sheets.facts_of(session, ids), sheets.params_of(session, ids), sheets.tags_of(session, ids)
+    metrics = sheets.metrics_of(session, ids)
+    experiments = [list({one.experiment for one in facts.values()})]
+    names = dict(session.rows("SELECT id, name FROM experiment WHERE id IN (SELECT unnest(?))", experiments))
     return [
-        contract.FoundRun(**facts[run], params=dict(params[run]), tags=dict(tags[run]), metrics=_worded(metrics[run]))
+        contract.FoundRun(
+            id=run,
+            name=one.name,
+            experiment=names[one.experiment],
+            status=one.status,
+            started=one.started,
+            ended=one.ended,
+            actor=one.actor,
+            host=one.host,
+            git=one.git,
+            note=one.note,
+            params=dict(params[run]),
+            tags=dict(tags[run]),
+            metrics=_worded(metrics[run]),
+        )
         for run in ids
-        if run in facts
+        if (one := facts.get(run)) and one.experiment in names
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlops_tui.contracts.listing import Column
 from mlops_tui.store import series
 from mlops_tui.store.listing import Listing, lists
+from mlops_tui.store.search.rows import SOURCE
 from mlops_tui.tracking.runs.headline import LOWER_IS_BETTER_SQL
 from mlops_tui.tracking.search.keys import HIDDEN, run_field
 
@@ -14,7 +15,7 @@ _NOW = "CASE WHEN r.status IN ('running', 'scheduled') THEN epoch_us(now()) END"
 lists(
     Listing(
         noun="run",
-        source="run r JOIN experiment e ON e.id = r.experiment_id",
+        source=SOURCE,
         place="r.rowid",
         columns=[
             Column(name="id", label="id", kind="id"),
