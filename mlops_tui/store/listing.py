@@ -53,6 +53,7 @@ class Listing:
         curves: the courses of a metric for some ids, for ``metrics.KEY.curve`` as a column.
         place: SQL of where the database has the row, ``r.rowid``: a page of a held list finds neighbours by it without
             a look at every id. Places change now and then; what is not found there is looked for by its id.
+        words: by column, what others call its values: MLflow's FINISHED is our done.
     """
 
     noun: str
@@ -68,6 +69,7 @@ class Listing:
     other: Callable[[Session, Key], Field | None] = lambda _session, _key: None
     curves: Callable[[Session, str, list[Any]], dict[Any, list[float | None]]] | None = None
     place: str = ""
+    words: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def select(self, session: Session, tenant: str, request: List) -> Table:
         """Return a page and the total.
@@ -216,12 +218,16 @@ class Keys:
         names = [key.raw, *([key.name] if key.scope == "attribute" else [])]
         for name in [] if key.figure else names:
             if name in self.kinds:
-                return Field(self.listing.expressions[name], self.kinds[name])
+                words = self.listing.words.get(name, {})
+                return Field(self.listing.expressions[name], self.kinds[name], words=words)
             if name in self.listing.hidden:
                 return self.listing.hidden[name]
         if self.listing.deleted and key.raw == _DELETED:
             return Field(f"{self.listing.deleted} IS NOT NULL", "flag")
-        return self.listing.other(self.session, key)
+        if found := self.listing.other(self.session, key):
+            return found
+        labelled = next((column for column in self.listing.columns if column.label == key.raw), None)
+        return Field(self.listing.expressions[labelled.name], labelled.kind) if labelled else None
 
     def words(self) -> Sequence[str]:
         plain = (column.name for column in self.listing.columns if column.kind in ("text", "id", "status"))

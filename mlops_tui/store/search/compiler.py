@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple, Protocol
 
@@ -36,6 +36,7 @@ class Field(NamedTuple):
         many: an object may have several rows in the narrow table, so that nothing can be sorted by it.
         there: of a value that stands in the row, but is a key's: the expression that is not NULL where the row has it.
         source: what the key turned out to be, for the resolver's own checks.
+        words: of a text, what others call one or several of its values.
     """
 
     sql: str
@@ -48,6 +49,7 @@ class Field(NamedTuple):
     many: bool = False
     there: str = ""
     source: str = ""
+    words: Mapping[str, Sequence[str]] = {}
 
 
 class Resolver(Protocol):
@@ -166,7 +168,7 @@ class _Compiler:
     def any(self, field: Field, node: Compare) -> Condition:
         """Ask whether one of several values or ranges fits."""
         if field.kind in _TEXTS and not field.number:
-            return Condition(f"{field.sql} IN ({', '.join('?' * len(node.values))})", [v.text for v in node.values])
+            return _among(field, [value.text for value in node.values])
         tests = [self.range(field, value) if node.op == ":" else self.one(field, "=", value) for value in node.values]
         return Condition(" OR ".join(f"({test.sql})" for test in tests), [p for test in tests for p in test.params])
 
@@ -194,6 +196,8 @@ class _Compiler:
             if (number := values.number(value.text, field.kind)) is None:
                 raise self.query.wrong(value.at, f"{value.text!r} is not a number")
             return _number(field.sql, op, number)
+        if value.text in field.words and op in ("=", "!="):
+            return _among(field, [value.text], "NOT IN" if op == "!=" else "IN")
         number = None if value.quoted or not field.number else values.number(value.text, "")
         if number is None:
             return Condition(f"{field.sql} {op} ?", [value.text])
@@ -221,6 +225,11 @@ class _Compiler:
                 return Condition(f"{field.sql} {'>=' if op == '>' else '<'} ?", [end])
             case _:
                 return Condition(f"{field.sql} {op} ?", [begin])
+
+
+def _among(field: Field, said: Sequence[str], op: str = "IN") -> Condition:
+    meant = [one for text in said for one in field.words.get(text, (text,))]
+    return Condition(f"{field.sql} {op} ({', '.join('?' * len(meant))})", meant)
 
 
 def _number(sql: str, op: str, number: float) -> Condition:

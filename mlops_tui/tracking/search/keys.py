@@ -27,6 +27,12 @@ STATUS = """CASE r.status WHEN 'done' THEN 'FINISHED' WHEN 'failed' THEN 'FAILED
 WHEN 'scheduled' THEN 'SCHEDULED' ELSE 'KILLED' END"""
 """A run's status in MLflow's words; what was lost or preempted is killed for its clients."""
 
+MLFLOW_STATUS = {
+    **{"FINISHED": ("done",), "FAILED": ("failed",), "RUNNING": ("running",), "SCHEDULED": ("scheduled",)},
+    "KILLED": ("killed", "lost"),
+}
+"""The same the other way round, for people who are used to them."""
+
 _SHARED = {
     "run_id": Field("r.id", "id"),
     "run_name": Field("r.name"),

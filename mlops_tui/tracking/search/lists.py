@@ -7,7 +7,7 @@ from mlops_tui.store import series
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.search.rows import SOURCE
 from mlops_tui.tracking.runs.headline import LOWER_IS_BETTER_SQL
-from mlops_tui.tracking.search.keys import HIDDEN, run_field
+from mlops_tui.tracking.search.keys import HIDDEN, MLFLOW_STATUS, run_field
 
 _NOW = "CASE WHEN r.status IN ('running', 'scheduled') THEN epoch_us(now()) END"
 """Until when a run without an end goes on; of one that came from elsewhere without its end nobody knows how long."""
@@ -56,6 +56,7 @@ lists(
         deleted="r.deleted",
         ties=("epoch_us(r.started) DESC", "r.id"),
         hidden=HIDDEN,
+        words={"status": MLFLOW_STATUS},
         other=run_field,
         curves=lambda session, key, runs: series.courses(session, "run", key, runs),
     )

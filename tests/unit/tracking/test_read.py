@@ -99,6 +99,9 @@ def test_runs_are_listed_filtered_and_sorted(desk):
     desk.house.store.write(lambda session: session.execute(lost))
     took = {row[1]: row[names.index("duration")] for row in desk.call("run.list").rows}
     assert took == {"v1": None, "v2": row["duration"]}, "it does not go on and on"
+    same = ("status = 'KILLED'", "attributes.status != 'FINISHED'", "status in ('KILLED', 'FAILED')", "took is null")
+    for asked in same:  # MLflow's words, a label
+        assert [row[1] for row in desk.call("run.list", filter=asked).rows] == ["v1"]
     view = desk.call("view.open", noun="run", sort="name")
     assert [row[1] for row in desk.call("view.page", view=view.view).rows] == ["v1", "v2"]
 
