@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -28,12 +29,12 @@ def line(*parts: Part) -> Line:
             spans.append((clean(part[0]), str(part[1])))
         else:
             spans.extend(part)
-    return tuple(span for span in spans if span[0])
+    return tuple([span for span in spans if span[0]])
 
 
 def width(of: Line) -> int:
     """Return how many cells a line takes."""
-    return sum(cell_len(text) for text, _ in of)
+    return sum([len(text) if text.isascii() else cell_len(text) for text, _ in of])
 
 
 def plain(of: Line) -> str:
@@ -76,13 +77,14 @@ def middle(text: str, cells: int) -> str:
 
 def pad(of: Line, cells: int, align: str = "left") -> Line:
     """Bring a line to exactly ``cells``: cut it, or fill it on the side that ``align`` leaves free."""
-    short = cut(of, cells)
-    missing = cells - width(short)
+    missing = cells - width(of)
+    if missing < 0:
+        of = cut(of, cells)
+        missing = cells - width(of)
     if missing <= 0:
-        return short
-    if align == "right":
-        return ((" " * missing, "text"), *short)
-    return (*short, (" " * missing, "text"))
+        return of
+    blank = (" " * missing, "text")
+    return (blank, *of) if align == "right" else (*of, blank)
 
 
 def spread(left: Line, right: Line, cells: int, gap: int = 2) -> Line:
@@ -164,6 +166,11 @@ def strip(of: Line, ink: Ink, ground: str = "surface", cells: int | None = None)
 
     Blanks show no colour of their own, so they join their neighbour: the terminal is told each colour once.
     """
+    return _strip(of, ink, ground, cells)
+
+
+@lru_cache(maxsize=1024)
+def _strip(of: Line, ink: Ink, ground: str, cells: int | None) -> Strip:
     exact = of if cells is None else pad(of, cells)
     runs: list[list[str]] = []
     for text, token in exact:

@@ -4,34 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import compress, count, pairwise
+from operator import itemgetter, ne
+from typing import NamedTuple
 
 from rich.cells import split_graphemes
+from rich.color import Color, ColorSystem
 from rich.style import Style
 from textual.strip import Strip
 
 _COLOUR, _MOVE = 18, 9
 """Bytes that a change of colour costs, and to go elsewhere in the line."""
 
-Cell = tuple[str, Style | None]
+
+class Look(NamedTuple):
+    """How a terminal is told of a style: its attributes, its ink, its ground, and where it leads."""
+
+    attributes: str
+    ink: str
+    ground: str
+    link: str = ""
 
 
-def cells_of(strip: Strip) -> list[Cell]:
+PLAIN = Look("", "39", "49")
+"""The terminal's own ink on its own ground."""
+Cell = tuple[str, Look]
+text_of, look_of = itemgetter(0), itemgetter(1)
+
+
+def cells_of(strip: Strip, system: ColorSystem = ColorSystem.TRUECOLOR) -> list[Cell]:
     """Return a strip cell by cell; of a wide character the second cell has no text."""
-    return [(cell, style) for text, style, _ in strip for cell in _cells(text)]
+    cells: list[Cell] = []
+    for text, style, _ in strip:
+        look = _look(style, system)
+        cells += [(cell, look) for cell in (text if text.isascii() and text.isprintable() else _cells(text))]
+    return cells
 
 
 @lru_cache(maxsize=16_384)
 def _cells(text: str) -> Sequence[str]:
     """Return a text cell by cell; an accent, or what joins pictures, stands in the cell of what it belongs to."""
-    if text.isascii() and text.isprintable():
-        return text
     spans, _ = split_graphemes(text)
     return [cell for start, end, width in spans if width for cell in (text[start:end], *[""] * (width - 1))]
 
 
+@lru_cache(maxsize=4096)
+def _look(style: Style | None, system: ColorSystem) -> Look:
+    if style is None:
+        return PLAIN
+    ink, ground = _colour(style.color, system, True), _colour(style.bgcolor, system, False)
+    plain = Strip.render_ansi(Style.combine([style, Style(color="default", bgcolor="default")]), ColorSystem.STANDARD)
+    return Look(plain.removesuffix("39;49").rstrip(";"), ink, ground, style.link or "")
+
+
+def _colour(colour: Color | None, system: ColorSystem, foreground: bool) -> str:
+    if colour is None:
+        return PLAIN.ink if foreground else PLAIN.ground
+    return ";".join(colour.downgrade(system).get_ansi_codes(foreground))
+
+
 def stretches(old: Sequence[Cell | None], new: Sequence[Cell]) -> list[tuple[int, int]]:
-    """Return where two lines of the same width differ, as first cells and lengths; None is what nobody knows.
+    """Return where two lines of the same width differ, as first cells and ends; None is what nobody knows.
 
     Cells that are alike between two that differ belong to the stretch where it is cheaper to tell them once more. No
     stretch begins or ends within a wide character. Where letters are of several code points all is told: terminals
@@ -39,15 +72,18 @@ def stretches(old: Sequence[Cell | None], new: Sequence[Cell]) -> list[tuple[int
     """
     if old == new:
         return []
-    if any(len(cell) > 1 for cell, _ in new):
+    if max(map(len, map(text_of, new))) > 1:
         return [(0, len(new))]
-    found: list[tuple[int, int]] = []
-    for x in [x for x, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]:
-        if found and (x <= (end := sum(found[-1])) or _cost(new[end - 1 : x + 1]) < _MOVE):
-            found[-1] = (found[-1][0], max(end, x + 1) - found[-1][0])
+    differing = compress(count(), map(ne, old, new))
+    first = next(differing)
+    found = [[first, first + 1]]
+    for x in differing:
+        end = found[-1][1]
+        if x == end or (x - end < _MOVE and _cost(new[end - 1 : x + 1]) < _MOVE):
+            found[-1][1] = x + 1
         else:
-            found.append((x, 1))
-    return [_whole(new, start, start + count) for start, count in found]
+            found.append([x, x + 1])
+    return [_whole(new, *one) for one in found]
 
 
 def _whole(cells: Sequence[Cell], start: int, end: int) -> tuple[int, int]:
@@ -55,11 +91,11 @@ def _whole(cells: Sequence[Cell], start: int, end: int) -> tuple[int, int]:
         start -= 1
     while end < len(cells) and not cells[end][0]:
         end += 1
-    return start, end - start
+    return start, end
 
 
 def _cost(cells: Sequence[Cell]) -> int:
     """Return about how many bytes the cells between the first and the last cost."""
-    changes = sum(one[1] is not other[1] for one, other in pairwise(cells))
-    lasting = cells[0][1] is not cells[-1][1]
-    return len(cells) - 2 + _COLOUR * (changes - lasting)
+    looks = [look for _, look in cells]
+    changes = sum(one != other for one, other in pairwise(looks))
+    return len(cells) - 2 + _COLOUR * (changes - (looks[0] != looks[-1]))

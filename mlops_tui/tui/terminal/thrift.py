@@ -2,26 +2,35 @@
 
 Textual draws a stretch of a line from the left edge of its widget on, and tells every run of one colour both its
 colours and their end. Over ssh that is most of what a key costs; here a colour lasts until another one comes.
+What did not change is not even looked at: of a paint of two rows, widgets are asked for two rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
-from rich.color import Color, ColorSystem
+from rich.color import ColorSystem
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.style import Style
-from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, LayoutUpdate
+from textual.geometry import Region
 from textual.strip import Strip
 
-from mlops_tui.tui.terminal.changed import Cell, cells_of, stretches
-
-_DEFAULT = ("39", "49")
-"""The codes of the terminal's own ink and ground."""
+from mlops_tui.tui.terminal.changed import PLAIN, Cell, Look, cells_of, look_of, stretches, text_of
 
 Piece = tuple[int, int, Strip]
+
+
+class Looker(Compositor):
+    """Asks widgets for those of their lines that a paint shows; Textual asks whatever lies in the same container."""
+
+    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        crop = crop or self.size.region
+        lines = Region(0, crop.y, self.size.width, crop.height)
+        for widget, (region, clip) in self.visible_widgets.items():
+            seen = clip.intersection(lines)
+            if (part := region.intersection(seen)) and part.overlaps(crop):
+                yield region, seen, widget.render_lines(part.translate(-region.offset))
 
 
 class Shown:
@@ -53,18 +62,18 @@ class Shown:
         self.forget()
         return update
 
-    def changed(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """Yield what of some pieces is not on the terminal yet; from now on it is."""
+    def changed(self, pieces: Iterator[Piece], system: ColorSystem) -> Iterator[tuple[int, int, list[Cell]]]:
+        """Yield what of some pieces is not on the terminal yet, as places and cells; from now on it is."""
         for x, y, strip in pieces:
             line = self._lines.setdefault(y, [None] * self._size[0])
-            cells = cells_of(strip)
-            there = line[x : x + strip.cell_length]
+            cells = cells_of(strip, system)
+            there = line[x : x + len(cells)]
             if len(there) == len(cells):
-                for start, count in stretches(there, cells):
-                    yield x + start, y, strip.crop(start, start + count)
+                for start, end in stretches(there, cells):
+                    yield x + start, y, cells[start:end]
                 line[x : x + len(cells)] = cells
             else:  # it reaches over the edge of the terminal: nobody knows what that shows of it
-                yield x, y, strip
+                yield x, y, cells
                 line[x:] = [None] * len(line[x:])
 
 
@@ -80,11 +89,10 @@ class Thrifty(CompositorUpdate):
 
     def render_segments(self, console: Console) -> str:
         """Return what is sent to the terminal."""
-        pen = _Pen(console._color_system or ColorSystem.TRUECOLOR)
+        pen = _Pen()
         pieces = _chops(self._update) if isinstance(self._update, ChopsUpdate) else _lines(self._update)
-        for x, y, strip in self._shown.changed(pieces):
-            pen.move(x, y)
-            pen.draw(strip)
+        for x, y, cells in self._shown.changed(pieces, console._color_system or ColorSystem.TRUECOLOR):
+            pen.draw(x, y, cells)
         return pen.end()
 
 
@@ -105,72 +113,38 @@ def _lines(update: LayoutUpdate) -> Iterator[Piece]:
             x += strip.cell_length
 
 
-class _Sgr(NamedTuple):
-    """The codes of a style: its attributes, its ink and its ground."""
-
-    attributes: str
-    ink: str
-    ground: str
-
-
 class _Pen:
-    """Writes text at places, and remembers where it stands and which colours are on."""
+    """Writes cells at places, and remembers where it stands and which colours are on."""
 
-    def __init__(self, system: ColorSystem) -> None:
-        self._system = system
+    def __init__(self) -> None:
         self._out: list[str] = []
         self._at = (-1, -1)
-        self._on: _Sgr | None = None
+        self._on = PLAIN
 
-    def move(self, x: int, y: int) -> None:
-        """Go to a place, unless it is where the last text ended."""
+    def draw(self, x: int, y: int, cells: list[Cell]) -> None:
+        """Write cells at a place; the pen goes there, unless it is where the last ones ended."""
         if self._at != (x, y):
             self._out.append(f"\x1b[{y + 1};{x + 1}H")
-            self._at = (x, y)
+        for look, alike in groupby(cells, look_of):
+            self._turn(look)
+            self._out += map(text_of, alike)
+        self._at = (x + len(cells), y)
 
-    def draw(self, strip: Strip) -> None:
-        """Write a strip where the pen stands."""
-        for text, style, _ in strip:
-            if not text:
-                continue
-            if style is None or style._link:
-                self._off()
-                self._out.append(text if style is None else Strip.render_style(style, text, self._system))
-            else:
-                self._turn(_codes(style, self._system))
-                self._out.append(text)
-        self._at = (self._at[0] + strip.cell_length, self._at[1])
-
-    def _turn(self, wanted: _Sgr) -> None:
+    def _turn(self, wanted: Look) -> None:
         on = self._on
         if on == wanted:
             return
-        if on is None or on.attributes != wanted.attributes:
-            codes = [*(["0"] if on is not None else []), *(one for one in wanted if one not in ("", *_DEFAULT))]
-        else:
-            codes = [new for old, new in zip(on[1:], wanted[1:], strict=True) if old != new]
-        self._out.append(f"\x1b[{';'.join(codes)}m" if codes else "")
+        if on.link != wanted.link:
+            self._out.append(f"\x1b]8;;{wanted.link}\x1b\\")
+        codes = []
+        if (on.attributes and on.attributes != wanted.attributes) or wanted == PLAIN:
+            on, codes = PLAIN, ["0"]
+        codes += [new for old, new in zip(on[:3], wanted[:3], strict=True) if old != new]
+        if codes:
+            self._out.append(f"\x1b[{';'.join(codes)}m")
         self._on = wanted
-
-    def _off(self) -> None:
-        if self._on is not None:
-            self._out.append("\x1b[0m")
-            self._on = None
 
     def end(self) -> str:
         """Return all that was written, with no colour left on."""
-        self._off()
+        self._turn(PLAIN)
         return "".join(self._out)
-
-
-@lru_cache(maxsize=4096)
-def _codes(style: Style, system: ColorSystem) -> _Sgr:
-    ink, ground = _colour(style.color, system, True), _colour(style.bgcolor, system, False)
-    plain = Strip.render_ansi(Style.combine([style, Style(color="default", bgcolor="default")]), ColorSystem.STANDARD)
-    return _Sgr(plain.removesuffix("39;49").rstrip(";"), ink, ground)
-
-
-def _colour(colour: Color | None, system: ColorSystem, foreground: bool) -> str:
-    if colour is None:
-        return _DEFAULT[not foreground]
-    return ";".join(colour.downgrade(system).get_ansi_codes(foreground))

@@ -56,7 +56,8 @@ class Panel(Widget, can_focus=True):
     @property
     def room(self) -> tuple[int, int]:
         """Cells inside the frame that scroll: width and height."""
-        return max(0, self.size.width - 4), max(0, self.size.height - 2 - self.head)
+        width, height = self.size
+        return max(0, width - 4), max(0, height - 2 - self.head)
 
     @property
     def head(self) -> int:

@@ -60,7 +60,7 @@ class Table(Listed):
         super().__init__(title, hints, empty=empty, ident=ident)
         self.source, self.sort, self._first_sort = source, sort, sort
         self.shape = Columns()
-        self._strips: dict[int, tuple[tuple[Any, ...], list[Any], Strip]] = {}
+        self._lines: dict[int, tuple[tuple[Any, ...], list[Any], Line]] = {}
 
     # What is shown
 
@@ -97,20 +97,20 @@ class Table(Listed):
         if row is None:
             self.want(index)
             return strip(line(("  ·", "faint")), self.ink, self._ground(index), cells)
-        return self._drawn(index, row, cells)
+        return strip(self._line(index, row), self.ink, self._ground(index), cells)
 
-    def _drawn(self, index: int, row: list[Any], cells: int) -> Strip:
-        """Return a row's strip; scrolling by one line draws one row and takes the others from here."""
-        ground, chosen, age = self._ground(index), row[0] in self.selected, int(time.monotonic() / _AGES_S)
-        key = (ground, chosen, self.pinned, age, self.app.theme)
-        kept = self._strips.get(index)
+    def _line(self, index: int, row: list[Any]) -> Line:
+        """Return a row's line; it is kept while what it says stays the same, wherever the cursor is."""
+        mark = "● " if row[0] in self.selected else "★ " if row[0] == self.pinned else "  "
+        key = (mark, bool(self.stale), int(time.monotonic() / _AGES_S))
+        kept = self._lines.get(index)
         if kept is not None and kept[0] == key and kept[1] is row:
             return kept[2]
-        spans = self.shape.row(row, "● " if chosen else "★ " if row[0] == self.pinned else "  ")
-        drawn = strip(tuple((text, "faint") for text, _ in spans) if self.stale else spans, self.ink, ground, cells)
-        if len(self._strips) > _DRAWN:
-            self._strips.clear()
-        self._strips[index] = (key, row, drawn)
+        spans = self.shape.row(row, mark)
+        drawn = tuple((text, "faint") for text, _ in spans) if self.stale else spans
+        if len(self._lines) > _DRAWN:
+            self._lines.clear()
+        self._lines[index] = (key, row, drawn)
         return drawn
 
     def pointer(self, y: int) -> Line:
@@ -132,10 +132,6 @@ class Table(Listed):
             return strip(line(("reading …", "faint")) if y == 0 else BLANK, self.ink, cells=cells)
         return super()._inside(y, cells)
 
-    def watch_stale(self) -> None:
-        """Draw every row in its other colour."""
-        self._strips.clear()
-
     def paint(self, index: int) -> None:
         """Paint one row again, if it is seen."""
         if 0 <= index - self.top < self.room[1]:
@@ -143,7 +139,7 @@ class Table(Listed):
 
     def measure(self) -> None:
         """Lay the columns out for the rows that are seen now."""
-        self._strips.clear()
+        self._lines.clear()
         before = self.shape.widths
         sample = [row for i in range(self.top, self.top + _SAMPLE) if (row := self.row(i))]
         sample += [self.pinned_row] if self.pinned_row else []
@@ -179,7 +175,7 @@ class Table(Listed):
     def action_aside(self, by: int) -> None:
         """Mark the column to the side, and bring it into sight."""
         self.shape.mark(by)
-        self._strips.clear()
+        self._lines.clear()
         self.refresh()
 
     def action_open(self) -> None:

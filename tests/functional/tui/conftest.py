@@ -169,7 +169,7 @@ async def settle(pilot, seconds=0.1):
 
 def _busy(app):
     """Return whether a worker is at work, or a screen that is seen has yet to hear of something."""
-    if any(one.is_running and one.group != "hub" for one in app.workers):
+    if any(one.is_running and one.group != "hub" for one in app.workers) or getattr(app.screen, "rest", None):
         return True
     if (hub := getattr(app, "hub", None)) is None or hub.paused or hub.contact.state != "live":
         return False

@@ -133,8 +133,8 @@ def test_fragments_of_a_line_join_and_a_stretch_that_lies_in_two_is_told_in_both
     ("old", "new", "found"),
     [
         ("a", "b   b", [(0, 5)]),
-        ("a", "b" + " " * 20 + "b", [(0, 1), (21, 1)]),
-        ("日本", "日木", [(2, 2)]),
+        ("a", "b" + " " * 20 + "b", [(0, 1), (21, 22)]),
+        ("日本", "日木", [(2, 4)]),
         ("日本", "日本", []),
         ("日", "ab", [(0, 2)]),
         ("e\u0301", "e\u0301", []),
@@ -163,3 +163,11 @@ def test_a_paint_over_the_edge_of_a_terminal_that_became_narrower_is_sent_whole(
 def test_sixteen_colours_stay_sixteen():
     told = sent(full([line(random.Random(1))] * HIGH), "standard")
     assert "38;2" not in told and "48;2" not in told
+
+
+def test_a_link_is_opened_and_closed_where_its_letters_are():
+    style = Style(color="red", link="https://example.org")
+    strip = Strip([Segment("see "), Segment("there", style), Segment(" now")])
+    told = sent(LayoutUpdate([[strip]], Region(0, 0, WIDE, 1)))
+    lead = "\x1b]8;;https://example.org\x1b\\"
+    assert told == f"\x1b[1;1Hsee {lead}\x1b[31mthere\x1b]8;;\x1b\\\x1b[0m now"

@@ -15,6 +15,7 @@ from mlops_tui.core.errors import MlopsError
 from mlops_tui.tui import keys, memory
 from mlops_tui.tui.news.door import Door
 from mlops_tui.tui.news.hub import News
+from mlops_tui.tui.terminal.thrift import Looker
 from mlops_tui.tui.widgets.bars import KeyLine, ModeLine, Notice, TopLine
 from mlops_tui.tui.widgets.curve import Curve
 from mlops_tui.tui.widgets.lines import Lines
@@ -54,6 +55,7 @@ class Face(Screen[None], inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
+        self._compositor = Looker()  # in the place of Textual's own
         self.sides = (True, True)
         self._waiting: News | None = None
         self._had_focus: Panel | None = None

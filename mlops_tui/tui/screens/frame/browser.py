@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any, ClassVar
+
+from textual.timer import Timer
 
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.tui.news.door import command
@@ -56,6 +58,9 @@ class Browser(Face):
     LISTS: ClassVar[dict[str, str]] = {}
     """The id of each table, and the noun that it lists."""
 
+    rest: Timer | None = None
+    """Runs while the cursor moves; when it has rested long enough, what is under it is shown."""
+
     def table(self, name: str) -> Table:
         """Return a table by its id."""
         return self.query_one(f"#{name}", Table)
@@ -107,11 +112,18 @@ class Browser(Face):
         """Read what the panels beside the lists show."""
 
     def on_table_moved(self, event: Table.Moved) -> None:
-        """Show what is under the cursor, once it rests."""
-        start(self, self._soon, event.table, group="preview", replace=True)
+        """Show what is under the cursor, once it rests; until then a key costs no work beside the screen."""
+        event.stop()
+        if self.rest is not None:
+            self.rest.stop()
+        self.workers.cancel_group(self, "preview")
+        self.rest = self.set_timer(_PAUSE_S, partial(self._follow, event.table))
 
-    async def _soon(self, table: Table) -> None:
-        await asyncio.sleep(_PAUSE_S)
+    def _follow(self, table: Listed) -> None:
+        self.rest = None
+        start(self, self._rested, table, group="preview", replace=True)
+
+    async def _rested(self, table: Table) -> None:
         try:
             await self.moved(table)
         except MlopsError as problem:
