@@ -18,6 +18,9 @@ from mlops_tui.deploy.rollout import rollouts
 from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
 from mlops_tui.serving.deployment import CAUSES, SHORTEST_S
+from mlops_tui.serving.models.engine.shapes import spec_of
+from mlops_tui.serving.tensors import Tensor
+from mlops_tui.serving.traffic.rescue import constants
 from mlops_tui.store.session import Session
 
 ROLE = "fallback"
@@ -104,7 +107,7 @@ class SetFallback:
         row = find_deployment(ctx.session, ctx.tenant, request.deployment)
         _refuse_moving(ctx, row)
         before, labels = current(ctx.session, row["id"]), labels_of(ctx.session, row["id"])
-        wanted = Wanted(Fallback()) if request.remove else _asked(ctx, labels, request)
+        wanted = Wanted(Fallback()) if request.remove else _asked(ctx, row["id"], request)
         name, said = f"deploy:{row['name']}", wanted.text(labels)
         return Plan(
             operation="deploy.fallback",
@@ -155,13 +158,20 @@ def keep(ctx: Context, deployment: str, wanted: Wanted | None) -> None:
 
 
 def wanted(
-    ctx: Context, labels: Mapping[int, str], to: str, on: tuple[str, ...], timeout_s: float | None, last: Any
+    ctx: Context,
+    deployment: str,
+    new: Sequence[Mapping[str, Any]],
+    to: str,
+    on: tuple[str, ...],
+    timeout_s: float | None,
+    last: Any,
 ) -> Wanted:
     """Return a fallback that somebody asks for.
 
     Args:
         ctx: the call.
-        labels: of the deployment's revisions by number.
+        deployment: whose.
+        new: versions that are about to come in, besides those that are served.
         to: one of them, or a version; empty: the stable revision.
         on: causes.
         timeout_s: how long a run may take.
@@ -170,9 +180,9 @@ def wanted(
     Raises:
         NotFound: there is no such revision or version.
         Refused: our servers cannot run the version.
-        BadInput: the time is too short, or the constant is no object.
+        BadInput: the time is too short, or the constant does not fit the outputs of a version.
     """
-    version = None
+    version, labels = None, labels_of(ctx.session, deployment)
     if to and to not in labels.values():
         version = resolve_version(ctx.session, ctx.tenant, to)
         refuse_unservable(version)
@@ -184,18 +194,44 @@ def wanted(
         )
     if last is not None and (not isinstance(last, dict) or not last):
         raise BadInput("the last resort is no object", "it has a value for every output", """such as {"score": 0.5}""")
+    if last is not None:
+        for row in (*_served(ctx.session, deployment), *new, *([version] if version else [])):
+            _refuse_unfit(last, row)
     no = next((one for one, known in labels.items() if known == to), None)
     return Wanted(Fallback(to=no, on=on, timeout_s=timeout_s, last_resort=last), version)
 
 
-def _asked(ctx: Context, labels: Mapping[int, str], request: contract.SetFallback) -> Wanted:
+def _served(session: Session, deployment: str) -> list[dict[str, Any]]:
+    """Return the versions that answer now: a constant stands in for each of them."""
+    now = traffic.current(session, deployment)
+    known = session.dicts(
+        """SELECT r.no, v.*, m.name AS model FROM revision r
+           JOIN model_version v ON v.id = r.version_id JOIN model m ON m.id = v.model_id WHERE r.deployment_id = ?""",
+        [deployment],
+    )
+    return [row for row in known if now is not None and row["no"] in [share.no for share in now.split.shares]]
+
+
+def _refuse_unfit(last: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    """Refuse a constant that the servers could not give in place of a version; of Python models they know alone."""
+    outputs = msgspec.json.decode(row["signature"]).get("outputs", ()) if row["format"] == "onnx" else ()
+    try:
+        specs = [spec_of(one) for one in outputs]
+        constants(last, [Tensor(one.name, one.datatype, one.shape, (None,) * len(one.shape)) for one in specs])
+    except ValueError:  # a type that no tensor has: the servers say what they think of it
+        return
+    except BadInput as error:
+        raise BadInput(f"{label(dict(row))}: {error.what}", error.why, error.fix) from error
+
+
+def _asked(ctx: Context, deployment: str, request: contract.SetFallback) -> Wanted:
     on = tuple(request.on) or CAUSES
     if unknown := [one for one in on if one not in CAUSES]:
         raise BadInput(f"there is no cause {unknown[0]!r}", "", "one of: " + ", ".join(CAUSES))
     limit = request.timeout_ms / 1000 if request.timeout_ms else None
     if "timeout" in request.on and limit is None:
         raise BadInput("a fallback on timeout needs the time", "", "--timeout-ms 50")
-    return wanted(ctx, labels, request.revision, on, limit, _constant(request.last_resort))
+    return wanted(ctx, deployment, (), request.revision, on, limit, _constant(request.last_resort))
 
 
 def _constant(text: str) -> Any:

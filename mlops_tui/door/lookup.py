@@ -8,6 +8,9 @@ from typing import Any
 from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.store.session import Session
 
+_COMMANDS = {"deployment": "deploy"}
+"""Nouns whose command has another name."""
+
 
 def by_name_or_id(
     session: Session, noun: str, table: str, typed: str, tenant: str, *, newest: str, where: str = "true"
@@ -44,7 +47,8 @@ def by_name_or_id(
             return fits[0]
         if fits:
             raise BadInput(f"{typed!r} fits several: {_some(fits)}", "", "type more of the id")
-    raise NotFound(f"there is no {noun} {typed!r}", "", f"mlops {noun} list shows them")
+    command = _COMMANDS.get(noun, noun)
+    raise NotFound(f"there is no {noun} {typed!r}", "", f"mlops {command} list shows them")
 
 
 def _some(rows: Sequence[dict[str, Any]]) -> str:

@@ -57,9 +57,10 @@ class Stage:
 
     # Models and deployments.
 
-    def model(self, name="census", versions=1, features=("age", "hours"), form="onnx", run=None):
+    def model(self, name="census", versions=1, features=("age", "hours"), form="onnx", run=None, outputs=()):
         """Insert a model with so many versions."""
-        signature = {"metadata": {"mlops.features": msgspec.json.encode(list(features)).decode()}}
+        known = msgspec.json.encode(list(features)).decode()
+        signature = {"metadata": {"mlops.features": known}, "outputs": list(outputs)}
 
         def write(session):
             model = uuid7()

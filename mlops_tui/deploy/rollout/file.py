@@ -70,13 +70,22 @@ def _composed(text: str) -> yaml.Node:
 
 
 def _plain(node: yaml.Node) -> Any:
-    """Return what a node holds; keys are words, also ``on``, which YAML takes for a yes."""
+    """Return what a node holds; keys are words, also ``on``, which YAML takes for a yes.
+
+    Raises:
+        BadInput: a part has a key twice, of which one would go unheard.
+    """
     pending = [node]
     while pending:
         one = pending.pop()
         if isinstance(one, yaml.MappingNode):
+            before: dict[Any, int] = {}
             for key, value in one.value:
-                key.tag = "tag:yaml.org,2002:str"
+                if key.value in before:
+                    raise BadInput(
+                        f"line {_line(key)}: {key.value!r} stands in line {before[key.value]} already", "", SEE
+                    )
+                key.tag, before[str(key.value)] = "tag:yaml.org,2002:str", _line(key)
                 pending.append(value)
         elif isinstance(one, yaml.SequenceNode):
             pending += one.value

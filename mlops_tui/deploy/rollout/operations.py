@@ -68,7 +68,7 @@ class StartRollout:
             spec, deployment=row["name"], model=label(version), digest=spec.digest or version["digest"]
         )
         labels = labels_of(ctx.session, row["id"])
-        before, spare = labels[stable], _fallback(ctx, labels, spec)
+        before, spare = labels[stable], _fallback(ctx, row["id"], version, spec)
         return Plan(
             operation="rollout.start",
             object=f"deploy:{row['name']}",
@@ -124,13 +124,13 @@ def _gated(
     return spec, [told] if why else []
 
 
-def _fallback(ctx: Context, labels: Mapping[int, str], spec: Spec) -> fallback.Wanted | None:
+def _fallback(ctx: Context, deployment: str, version: dict[str, Any], spec: Spec) -> fallback.Wanted | None:
     """Return the fallback that a rollout brings, if it brings one; it holds with its first change of the traffic."""
     part = spec.fallback
     if part is None:
         return None
     limit = seconds(part.timeout) if part.timeout is not None else None
-    return fallback.wanted(ctx, labels, part.to, part.on, limit, part.last_resort)
+    return fallback.wanted(ctx, deployment, [version], part.to, part.on, limit, part.last_resort)
 
 
 def _falls(name: str, labels: Mapping[int, str], spare: fallback.Wanted | None) -> list[Change]:

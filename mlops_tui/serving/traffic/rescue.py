@@ -9,7 +9,7 @@ the loop cannot be cut short: by the probe at loading it is shorter than the sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from mlops_tui.core.errors import BadInput
 from mlops_tui.serving.deployment import Rescue
 from mlops_tui.serving.models.model import Model
-from mlops_tui.serving.tensors import DTYPES, Array
+from mlops_tui.serving.tensors import DTYPES, Array, Tensor
 
 
 class LastResort:
@@ -32,7 +32,7 @@ class LastResort:
     """
 
     def __init__(self, values: Mapping[str, Any], models: Iterable[Model]) -> None:
-        self._rows = {id(model): [_row(model, at, values) for at in range(len(model.output_names))] for model in models}
+        self._rows = {id(model): constants(values, model.output_tensors) for model in models}
 
     def fits(self, model: Model) -> bool:
         """Tell whether it can stand in for a model."""
@@ -43,13 +43,22 @@ class LastResort:
         return [np.repeat(one, rows, 0) if whole else one for one, whole in self._rows[id(model)]]
 
 
-def _row(model: Model, at: int, values: Mapping[str, Any]) -> tuple[Array, bool]:
-    """Return an output for one row, and whether it has a dimension of rows."""
-    tensor = model.output_tensors[at]
+def constants(values: Mapping[str, Any], outputs: Sequence[Tensor]) -> list[tuple[Array, bool]]:
+    """Return each output for one row, and whether it has a dimension of rows.
+
+    Args:
+        values: by output.
+        outputs: of a model.
+
+    Raises:
+        BadInput: an output has no value, or one that it cannot hold.
+    """
+    return [_row(tensor, values, [one.name for one in outputs]) for tensor in outputs]
+
+
+def _row(tensor: Tensor, values: Mapping[str, Any], names: Sequence[str]) -> tuple[Array, bool]:
     if tensor.name not in values:
-        raise BadInput(
-            f"the last resort has no value for the output {tensor.name!r}", "", f"outputs: {model.output_names}"
-        )
+        raise BadInput(f"the last resort has no value for the output {tensor.name!r}", "", f"outputs: {names}")
     by_row = bool(tensor.shape) and tensor.shape[0] == -1
     free = tensor.shape[1:] if by_row else tensor.shape
     try:

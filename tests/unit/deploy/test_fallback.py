@@ -65,6 +65,28 @@ def test_what_cannot_be_is_refused(stage, given, says):
         stage.call("deploy.fallback", deployment="census", **given)
 
 
+@pytest.mark.parametrize(
+    ("constant", "says"),
+    [('{"other": 1}', "census@1: the last resort has no value for the output 'score'"), ('{"score": "a"}', "not fit"),
+     ('{"score": [1, 2]}', "not fit")],
+)  # fmt: skip
+def test_a_constant_that_the_servers_would_refuse_is_refused_here(stage, constant, says):
+    outputs = [{"name": "score", "dtype": "float32", "shape": ["n", 1]}]
+    stage.model(versions=2, outputs=outputs)
+    deployment = stage.serve()
+    with pytest.raises(BadInput, match=says):
+        stage.call("deploy.fallback", deployment="census", last_resort=constant)
+    text = f"""
+apiVersion: mlops-tui/v1
+kind: Rollout
+spec: {{deployment: census, model: census@2, fallback: {{lastResort: {constant}}}}}
+"""
+    with pytest.raises(BadInput, match=says):
+        stage.call("rollout.start", file=text)
+    stage.call("deploy.fallback", deployment="census", last_resort='{"score": 0.5}')
+    assert routes(stage, deployment).rescue.last_resort == {"score": 0.5}
+
+
 def test_not_while_a_rollout_counts(stage):
     stage.model(versions=2)
     stage.serve()

@@ -78,6 +78,7 @@ def test_a_whole_file_says_everything():
         ("kind: Rollout", "kind: Rollout\nextra: 1", "line 3: there is no key 'extra'"),
         ("  deployment: census\n", "", "line 5: spec: object missing required field `deployment`"),
         ("kind: Rollout", "kind: [Rollout", "no YAML"),
+        ("strategy: canary", "strategy: canary\n  strategy: shadow", "line 9: 'strategy' stands in line 8 already"),
         ("metadata: {name", "metadata: &a {name: *a, x", "aliases"),
     ],
 )
