@@ -271,7 +271,10 @@ def memory_mb(pid: int) -> float:
 
 
 def drive(port: int, pid: int, data: bytes, seconds: float, connections: int = CONNECTIONS) -> dict[str, Any]:
-    """Keep every connection busy with one request at a time, as a load generator does; latencies in milliseconds."""
+    """Keep every connection busy with one request at a time, as a load generator does; latencies in milliseconds.
+
+    It ends when all that was asked is answered: what was taken in and not answered would cost and not count.
+    """
     selector = selectors.DefaultSelector()
     sent: dict[socket.socket, float] = {}
     for _ in range(connections):
@@ -287,7 +290,8 @@ def drive(port: int, pid: int, data: bytes, seconds: float, connections: int = C
     for sock in sent:
         sent[sock] = time.perf_counter()
         sock.sendall(data)
-    while (now := time.perf_counter()) - began < seconds:
+    busy = set(sent)
+    while busy:
         for key, _ in selector.select():
             sock = key.fileobj
             assert isinstance(sock, socket.socket)
@@ -297,7 +301,10 @@ def drive(port: int, pid: int, data: bytes, seconds: float, connections: int = C
                 now = time.perf_counter()
                 latencies.append((now - sent[sock]) * 1e3)
                 got[sock], sent[sock] = 0, now
-                sock.sendall(data)
+                if now - began < seconds:
+                    sock.sendall(data)
+                else:
+                    busy.discard(sock)
     spent, used = time.perf_counter() - began, cpu_s(pid) - cpu
     for sock in sent:
         sock.close()

@@ -12,6 +12,8 @@ from mlops_tui.serving.tensors import DTYPES, Array, Tensor
 LONG_S = 1e-3
 """A run that takes longer than this goes to a thread of its own."""
 _ROWS = 16
+_MANY = 64
+"""Rows by which the cost of a row is measured: enough that the jitter of a short run does not decide it."""
 _TRIES = 3
 _MAX_ELEMENTS = 1 << 20
 Run = Callable[[Mapping[str, Array]], Sequence[Array]]
@@ -33,10 +35,9 @@ class Probe:
             alone = self._timed(self._rows(1))
             self.cost = (alone, 0.0)
             if alone < LONG_S and _free(inputs) and all(t.shape[:1] == (-1,) for t in outputs):
-                rows = self._rows(_ROWS)
-                row_s = max(0.0, (self._timed(rows) - alone) / (_ROWS - 1))
+                row_s = max(0.0, (self._timed(self._rows(_MANY)) - alone) / (_MANY - 1))
                 self.cost = (max(0.0, alone - row_s), row_s)
-                self.joins = self._same(rows)
+                self.joins = self._same(self._rows(_ROWS))
         except Exception:
             # Some models refuse what is made up, and may: they run request by request.
             self.joins = False

@@ -279,6 +279,12 @@ class Worker:
             await asyncio.sleep(0.02)
         self._held.close()
 
+    @property
+    def stuck(self) -> bool:
+        """Tell whether a model still runs after all that was waited for."""
+        pool = self._app.predictor.pool
+        return pool is not None and not pool.idle
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a worker; the arguments are the supervisor's business."""
@@ -304,6 +310,8 @@ def main(argv: list[str] | None = None) -> int:
     import uvloop
 
     uvloop.run(worker.run())
+    if worker.stuck:
+        os._exit(0)  # else the interpreter would take the runtime down under the thread that is in it
     return 0
 
 

@@ -76,6 +76,7 @@ class Ticket(msgspec.Struct, eq=False):
         rescued: ``arm`` stands in for another one.
         logged: it is in the inference log.
         shadowed: it may be repeated on shadows.
+        away: a pool runs it already; the end of the loop's turn has nothing to do for it.
         chosen: ``arm`` was named by the path or picked by a toggle, not drawn.
         client: whose it is, as a number; ``NOBODY`` when that was not asked.
     """
@@ -95,6 +96,7 @@ class Ticket(msgspec.Struct, eq=False):
     rescued: bool = False
     logged: bool = True
     shadowed: bool = True
+    away: bool = False
     chosen: bool = False
     client: int = NOBODY
 

@@ -106,7 +106,11 @@ class Predictor:
         except Problem as mistake:
             self._rescue(ticket, mistake)
         else:
-            self._turn.setdefault(arm, []).append(ticket)
+            if ticket.rows > _ALONE and self._takes_long(arm, ticket.rows):
+                # It runs with no other: the end of the turn would only wake one loop more.
+                ticket.away = self._send_away(arm, [ticket])
+            else:
+                self._turn.setdefault(arm, []).append(ticket)
         return ticket
 
     def other(self, name: str) -> Router:
@@ -165,10 +169,13 @@ class Predictor:
             self._start(arm, batch, rows)
 
     def _start(self, arm: Arm, batch: list[Ticket], rows: int) -> None:
-        if self.pool is not None and arm.model.takes_long(rows):
-            self._send_away(arm.model.lane or self.pool, arm, batch)
+        if self._takes_long(arm, rows):
+            self._send_away(arm, batch)
         else:
             self._run(arm, batch)
+
+    def _takes_long(self, arm: Arm, rows: int) -> bool:
+        return self.pool is not None and arm.model.takes_long(rows)
 
     def _run(self, arm: Arm, batch: list[Ticket]) -> None:
         feed = _joined(arm.model, batch)
@@ -179,8 +186,10 @@ class Predictor:
         else:
             self._answer(arm, batch, feed, arrays)
 
-    def _send_away(self, pool: Pool, arm: Arm, batch: list[Ticket]) -> None:
-        """Let the pool run requests, or turn them away when too many wait there."""
+    def _send_away(self, arm: Arm, batch: list[Ticket]) -> bool:
+        """Let a pool run requests; when too many wait there they are turned away, and this returns False."""
+        pool = arm.model.lane or self.pool
+        assert pool is not None
         feed = _joined(arm.model, batch)
 
         def done(arrays: Sequence[Array] | Exception) -> None:
@@ -190,11 +199,13 @@ class Predictor:
                 self._answer(arm, batch, feed, arrays)
 
         limit = self.router.rescue.timeout_s if self.router is not None else None
-        if not pool.submit(lambda: arm.model.run(feed), done, limit):
-            busy = Problem("too many requests wait for this model", 429, ((b"retry-after", b"1"),))
-            self._slot.add(Gauge.TURNED_AWAY, len(batch))
-            for ticket in batch:
-                self._settle(ticket, busy)
+        if pool.submit(lambda: arm.model.run(feed), done, limit):
+            return True
+        busy = Problem("too many requests wait for this model", 429, ((b"retry-after", b"1"),))
+        self._slot.add(Gauge.TURNED_AWAY, len(batch))
+        for ticket in batch:
+            self._settle(ticket, busy)
+        return False
 
     def _answer(self, arm: Arm, batch: Sequence[Ticket], feed: Feed, arrays: Sequence[Array]) -> None:
         rows, idents = [ticket.rows for ticket in batch], [ticket.ident for ticket in batch]

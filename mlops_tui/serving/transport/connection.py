@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         "_held",
         "_keep",
         "_lines",
+        "_noted",
         "_old",
         "_owed",
         "_owed_size",
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._state, self._since, self._served = IDLE, front.now, False
         self._owed: list[bytes | Ticket] = []
         self._owed_size = 0
+        self._noted = False
         self._keep, self._old, self._held = True, False, False
         self._paused_at: float | None = None
         self._backlog = b""
@@ -316,7 +318,8 @@ class Connection(asyncio.Protocol):
         asked = self._front.app.ask(entry, body)
         if type(asked) is Ticket:
             asked.owner = self
-            if not self._owed:
+            if not (self._noted or asked.away):
+                self._noted = True
                 self._front.owes(self)
             self._owed.append(asked)
             self._owed_size += asked.size
@@ -334,7 +337,8 @@ class Connection(asyncio.Protocol):
         return b"connection: keep-alive\r\n" if self._old else b""
 
     def _owe(self, data: bytes) -> None:
-        if not self._owed:
+        if not self._noted:
+            self._noted = True
             self._front.owes(self)
         self._owed.append(data)
         self._owed_size += len(data)
@@ -342,6 +346,7 @@ class Connection(asyncio.Protocol):
     def deliver(self) -> None:
         """Write the answers that are there, up to the first that is not."""
         owed, transport = self._owed, self._transport
+        self._noted = False
         if transport is None or transport.is_closing():
             owed.clear()
             return
