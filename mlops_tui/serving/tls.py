@@ -1,4 +1,4 @@
-"""TLS for a server's connections: its certificate, read again when it is renewed, and that of clients, if asked for."""
+"""TLS for a server's connections: its certificate and the authority of its clients, read again when renewed."""
 
 from __future__ import annotations
 
@@ -45,45 +45,54 @@ class Context:
     Args:
         tls: the files.
 
+    Attributes:
+        files: the files.
+        ssl: for connections that begin now.
+
     Raises:
         BadInput: one of them cannot be used.
     """
 
     def __init__(self, tls: Tls) -> None:
-        self._tls = tls
-        self.ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.ssl.set_alpn_protocols(["http/1.1"])
-        try:
-            self.ssl.load_cert_chain(tls.cert, tls.key)
-            if tls.client_ca is not None:
-                self.ssl.load_verify_locations(tls.client_ca)
-                self.ssl.verify_mode = ssl.CERT_REQUIRED
-        except (OSError, ssl.SSLError) as error:
-            raise BadInput(
-                "the TLS files cannot be used", str(error), "PEM: certificate chain, key, client CA"
-            ) from error
-        self._seen = self._signature()
+        self.files, self._seen = tls, _signature(tls)
+        self.ssl = _made(tls)
 
-    def look(self) -> None:
-        """Take in a renewed certificate; connections that are open keep theirs."""
-        seen = self._signature()
+    def look(self) -> bool:
+        """Take in renewed files, if there are any; connections that are open keep theirs."""
+        seen = _signature(self.files)
         if seen == self._seen:
-            return
+            return False
         self._seen = seen
         try:
-            self.ssl.load_cert_chain(self._tls.cert, self._tls.key)
-            _log.info("the certificate was renewed")
-        except (OSError, ssl.SSLError) as error:
+            self.ssl = _made(self.files)
+        except BadInput as error:
             # Certificate and key are two files: between two renames they do not fit.
-            _log.warning("the new certificate cannot be used yet: %s", error)
+            _log.warning("the new TLS files cannot be used yet: %s", error.why)
+            return False
+        _log.info("the TLS files were renewed")
+        return True
 
-    def _signature(self) -> tuple[int, ...]:
-        found = []
-        for name in (self._tls.cert, self._tls.key):
-            try:
-                there = os.stat(Path(name))
-            except OSError:
-                return ()
-            found += [there.st_mtime_ns, there.st_ino, there.st_size]
-        return tuple(found)
+
+def _made(tls: Tls) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_alpn_protocols(["http/1.1"])
+    try:
+        made.load_cert_chain(tls.cert, tls.key)
+        if tls.client_ca is not None:
+            made.load_verify_locations(tls.client_ca)
+            made.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise BadInput("the TLS files cannot be used", str(error), "PEM: certificate chain, key, client CA") from error
+    return made
+
+
+def _signature(tls: Tls) -> tuple[int, ...]:
+    found = []
+    for name in filter(None, (tls.cert, tls.key, tls.client_ca)):
+        try:
+            there = os.stat(name)
+        except OSError:
+            return ()
+        found += [there.st_mtime_ns, there.st_ino, there.st_size]
+    return tuple(found)

@@ -123,8 +123,8 @@ class Worker:
         self._tell_conditions()
         if self._tokens.look():
             self._front.forget_heads()
-        if self._tls is not None:
-            self._tls.look()
+        if self._tls is not None and self._tls.look():
+            self._renewing = asyncio.create_task(self._listening.renew())
         if not self._line.up:
             self._connect()
 

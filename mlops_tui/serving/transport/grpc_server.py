@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from mlops_tui.serving.bodies import FEATURE_AGE, LENGTH
 from mlops_tui.serving.deployment import Deployment
 from mlops_tui.serving.problem import Answer, Problem
 from mlops_tui.serving.tensors import DTYPES, elements, strings, to_binary
+from mlops_tui.serving.tls import Context, Tls
 from mlops_tui.serving.traffic.call import Ticket
 from mlops_tui.serving.transport.front import Front
 from mlops_tui.serving.transport.grpc_messages import METHODS, SERVICE, messages
@@ -71,7 +73,7 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, calls),))
         host = f"[{deployment.host}]" if ":" in deployment.host else deployment.host
         self._address = f"{host}:{deployment.grpc_port}"
-        self._tls = deployment.tls
+        self._tls = Context(deployment.tls) if deployment.tls is not None else None
 
     async def start(self) -> None:
         """Begin to listen.
@@ -82,21 +84,16 @@ class GrpcServer:
         if self._tls is None:
             self._server.add_insecure_port(self._address)
         else:
-            self._server.add_secure_port(self._address, self._credentials())
+            self._server.add_secure_port(self._address, self._credentials(self._tls))
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls and finish those under way."""
         await self._server.stop(grace_s)
 
-    def _credentials(self) -> Any:
-        assert self._tls is not None
-        with open(self._tls.key, "rb") as key, open(self._tls.cert, "rb") as cert:
-            pair = (key.read(), cert.read())
-        if self._tls.client_ca is None:
-            return grpc.ssl_server_credentials([pair])
-        with open(self._tls.client_ca, "rb") as authority:
-            return grpc.ssl_server_credentials([pair], authority.read(), require_client_auth=True)
+    def _credentials(self, tls: Context) -> Any:
+        with_client = tls.files.client_ca is not None
+        return grpc.dynamic_ssl_server_credentials(_certificates(tls.files), lambda: _renewed(tls), with_client)
 
     def _handler(self, name: str) -> Any:
         answer, kind = getattr(self, f"_{name}"), messages()[f"{name}Request"]
@@ -175,6 +172,17 @@ class GrpcServer:
     def _is(self, path: str, headers: Mapping[bytes, bytes]) -> bool:
         answer = self._front.app.handle("GET", path, headers, b"")
         return answer.status == 200 or (answer.status != 503 and bool(_good(answer)))
+
+
+def _certificates(files: Tls) -> Any:
+    pair = (Path(files.key).read_bytes(), Path(files.cert).read_bytes())
+    authority = None if files.client_ca is None else Path(files.client_ca).read_bytes()
+    return grpc.ssl_server_certificate_configuration([pair], authority)
+
+
+def _renewed(tls: Context) -> Any:
+    """Return what a handshake is to go on with, when that is news; asked before each."""
+    return _certificates(tls.files) if tls.look() else None
 
 
 _FRAMING = frozenset(

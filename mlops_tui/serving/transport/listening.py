@@ -36,7 +36,7 @@ class Listening:
 
     def __init__(self, front: Front, deployment: Deployment, listener: socket.socket, tls: Context | None) -> None:
         self._front, self._deployment, self._listener = front, deployment, listener
-        self._secured: dict[str, Any] = {} if tls is None else {"ssl": tls.ssl, "ssl_handshake_timeout": HANDSHAKE_S}
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._grpc: GrpcServer | None = None
         self.arriving: set[asyncio.Task[Any]] = set()
@@ -45,11 +45,23 @@ class Listening:
         """Begin to accept; what has queued on the socket since the supervisor opened it is answered now."""
         if self._server is None:
             await self._begin_grpc()
-            loop = asyncio.get_running_loop()
-            sock = socket.socket(fileno=os.dup(self._listener.fileno()))
-            self._server = await loop.create_server(
-                lambda: Connection(self._front), sock=sock, backlog=BACKLOG, **self._secured
-            )
+            self._server = await self._accepting()
+
+    async def renew(self) -> None:
+        """Go on accepting with TLS files that were renewed; the socket stays open, so nobody is turned away."""
+        if self._server is not None:
+            former, self._server = self._server, await self._accepting()
+            former.close()
+
+    async def _accepting(self) -> asyncio.Server:
+        sock = socket.socket(fileno=os.dup(self._listener.fileno()))
+        return await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._front), sock=sock, backlog=BACKLOG, **self._secured
+        )
+
+    @property
+    def _secured(self) -> dict[str, Any]:
+        return {} if self._tls is None else {"ssl": self._tls.ssl, "ssl_handshake_timeout": HANDSHAKE_S}
 
     async def _begin_grpc(self) -> None:
         if not self._deployment.grpc_port:

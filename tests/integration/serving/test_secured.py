@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import http.client
 import ipaddress
 import json
 import resource
+import socket
 import ssl
 import sys
 import time
@@ -99,7 +101,9 @@ def serial(server: Any, context: ssl.SSLContext) -> int:
 
 
 def test_with_mtls_only_known_clients_are_served(make: Callable[..., Any], kit: Any, tmp_path: Path) -> None:
-    ours, theirs = Authority(tmp_path), Authority(tmp_path.parent)
+    other = tmp_path / "other"
+    other.mkdir()
+    ours, theirs = Authority(tmp_path), Authority(other)
     cert, key = ours.issue("server")
     server = make(tls={"cert": cert, "key": key, "client_ca": ours.path})
     server.routes(1, server.revision(1, kit.linear(0.0)))
@@ -113,6 +117,47 @@ def test_with_mtls_only_known_clients_are_served(make: Callable[..., Any], kit: 
         else:
             with pytest.raises((ssl.SSLError, OSError, http.client.HTTPException)):
                 asks(server, kit, context)
+
+    mine = Path(ours.path).read_bytes()
+    (tmp_path / "ca.new").write_bytes(Path(theirs.path).read_bytes())
+    (tmp_path / "ca.new").replace(ours.path)
+    now = ssl.create_default_context(cadata=mine.decode())
+    now.load_cert_chain(*theirs.issue("client"))
+    deadline = time.monotonic() + 10
+    while True:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if asks(server, kit, now) == 200:
+                break
+        assert time.monotonic() < deadline
+    before = ssl.create_default_context(cadata=mine.decode())
+    before.load_cert_chain(*ours.issue("client"))
+    with pytest.raises((OSError, http.client.HTTPException)):
+        asks(server, kit, before)
+
+
+def test_grpc_takes_a_renewed_certificate_too(make: Callable[..., Any], kit: Any, tmp_path: Path) -> None:
+    pytest.importorskip("grpc")
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("server", 1001)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    server = make(workers=1, tls={"cert": cert, "key": key}, grpc_port=port)
+    server.routes(1, server.revision(1, kit.linear(0.0)))
+    server.start()
+    trusting = ssl.create_default_context(cafile=authority.path)
+    trusting.set_alpn_protocols(["h2"])
+
+    def number() -> int:
+        with (
+            socket.create_connection(("127.0.0.1", port)) as sock,
+            trusting.wrap_socket(sock, server_hostname="127.0.0.1") as line,
+        ):
+            return int(line.getpeercert()["serialNumber"], 16)
+
+    assert number() == 1001
+    authority.issue("server", 1002)
+    assert number() == 1002
 
 
 def test_a_token_is_revoked_on_a_connection_that_is_open(make: Callable[..., Any], kit: Any) -> None:
