@@ -74,10 +74,10 @@ def fasttrackml(peers: Path) -> Path | None:
 class Peer:
     """A server as MLflow's client sees it, with the milliseconds that its calls took."""
 
-    def __init__(self, name: str, url: str, run: str = "") -> None:
+    def __init__(self, name: str, url: str, run: str = "", uri: str = "") -> None:
         from mlflow import MlflowClient
 
-        self.name, self.client = name, MlflowClient(tracking_uri=url, registry_uri=url)
+        self.name, self.client = name, MlflowClient(tracking_uri=uri or url, registry_uri=uri or url)
         self.run = run or self.client.create_run("0").info.run_id
         self.times: dict[str, list[float]] = {}
         self._step = 0
@@ -182,6 +182,7 @@ def main(points: int, peers: Path) -> None:
         with Client() as client:
             url = client.call("agent.url").url
         found = [Peer("mlops agent", url)]
+        found.append(Peer("mlops agent, mlops-tui:", url, run=found[0].run, uri="mlops-tui:"))
         port = free_port()
         started.append(serve([sys.executable, "-c", NULL, str(port)], port, folder))
         found.append(Peer("null ASGI server", f"http://127.0.0.1:{port}", run=found[0].run))

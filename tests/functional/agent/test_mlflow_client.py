@@ -67,6 +67,68 @@ def test_the_run_of_a_job_belongs_to_it(agent, tmp_path):
     assert (run.name, run.experiment, run.job, run.status) == ("plain", "census", job, "done")
 
 
+BESIDE = """
+import json, os, sys
+import mlflow
+from mlflow.exceptions import MlflowException
+client = mlflow.MlflowClient()
+def refused(call, *args):
+    try: call(*args)
+    except MlflowException as error: return [error.error_code, error.message.replace(http, "")]
+http = os.environ["MLFLOW_TRACKING_URI"]
+run = client.create_run("0").info.run_id
+client.log_param(run, "lr", "0.1")
+said = [refused(client.log_param, run, "lr", "0.2"), refused(client.get_run, "f" * 32),
+        refused(client.search_runs, ["0"], "metrics.a >< 1"), refused(client.get_registered_model, "nobody")]
+client.set_experiment_tag("0", "who", "me")
+found = client.get_experiment_by_name("Default").tags["who"]
+if not os.fork():  # a child has a line of its own
+    for step in range(50): client.log_metric(run, "child", step, step=step)
+    os._exit(0)
+for step in range(50): client.log_metric(run, "parent", step, step=step)
+os.wait()
+counts = [len(client.get_metric_history(run, key)) for key in ("child", "parent")]
+print(json.dumps([*(s and [s[0], s[1].replace(run, "RUN")] for s in said), found, counts]))
+"""
+
+
+def test_the_short_line_of_the_scheme_says_what_http_says(agent):
+    over_http = logs(BESIDE, MLFLOW_TRACKING_URI=agent.client().call("agent.url").url)
+    assert over_http[:4] == [[code, words] for code, words in over_http[:4]], "each was refused"
+    assert over_http[-1] == [50, 50]
+    assert logs(BESIDE, MLFLOW_TRACKING_URI="mlops-tui:") == over_http
+
+
+ON = """
+import sys
+import mlflow
+client = mlflow.MlflowClient()
+run = client.create_run("0").info.run_id
+print(run, flush=True)
+for step in range(int(sys.stdin.readline())):
+    client.log_metric(run, "loss", step, step=step)
+print("logged", flush=True)
+sys.stdin.readline()
+client.log_metric(run, "loss", -1.0, step=99)
+print(len(client.get_metric_history(run, "loss")))
+"""
+
+
+def test_a_client_of_the_scheme_starts_the_agent_that_died_and_goes_on(agent, stop):
+    env = {**os.environ, "MLFLOW_TRACKING_URI": "mlops-tui:"}
+    with subprocess.Popen(
+        [sys.executable, "-c", ON], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+    ) as script:
+        script.stdout.readline()
+        print(5, file=script.stdin, flush=True)
+        assert script.stdout.readline() == "logged\n"
+        os.kill(agent.process.pid, signal.SIGKILL)
+        agent.process.wait()
+        print(file=script.stdin, flush=True)
+        assert script.stdout.readline() == "6\n", "nothing that was answered is lost, nothing is there twice"
+    stop()
+
+
 CALL = """
 import json, sys, urllib.request
 def ask(path, **body):

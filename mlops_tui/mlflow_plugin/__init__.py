@@ -1,13 +1,12 @@
 """What MLflow finds by entry points: the scheme ``mlops-tui:`` for tracking and registry, and whose job asks.
 
-``MLFLOW_TRACKING_URI=mlops-tui:`` starts the agent when it is not there and gives MLflow's own REST stores its
-address. Nothing is kept here; mlflow is imported by whoever calls these functions, who has it.
+``MLFLOW_TRACKING_URI=mlops-tui:`` starts the agent when it is not there and leads MLflow's own REST stores to
+it. Nothing is kept here; mlflow is imported by whoever calls these functions, who has it.
 """
 
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from inspect import signature
 from typing import Any
 
@@ -15,36 +14,34 @@ SCHEME = "mlops-tui"
 JOB_HEADER = "X-Mlops-Job"
 
 
-@lru_cache(maxsize=8)
-def _listener(_home: str, _process: int) -> tuple[str, str]:
-    """Return address and token of the agent's listener; both are started when they are not there."""
-    from mlops_tui.client import Client
-
-    with Client() as client:
-        found = client.call("agent.url")
-        return found.url, found.token
+def job_header() -> dict[str, str]:
+    """Return the header that names the job in which this process runs, if it does."""
+    job = os.environ.get("MLOPS_JOB_ID")
+    return {JOB_HEADER: job} if job else {}
 
 
 def _credentials() -> Any:
     """Return where MLflow's stores ask, and with what."""
     from mlflow.utils.rest_utils import MlflowHostCreds
 
-    url, token = _listener(os.environ.get("MLOPS_HOME", ""), os.getpid())
+    from mlops_tui.mlflow_plugin.line import listener
+
+    url, token = listener()
     return MlflowHostCreds(url, token=token)
 
 
 def tracking_store(store_uri: str | None = None, artifact_uri: str | None = None, **_: Any) -> Any:
     """Return MLflow's tracking store, bound to the agent."""
-    from mlflow.store.tracking.rest_store import RestStore
+    from mlops_tui.mlflow_plugin.stores import TrackingStore
 
-    return RestStore(_credentials)
+    return TrackingStore(_credentials)
 
 
 def registry_store(store_uri: str | None = None, **_: Any) -> Any:
     """Return MLflow's model registry, bound to the agent."""
-    from mlflow.store.model_registry.rest_store import RestStore
+    from mlops_tui.mlflow_plugin.stores import RegistryStore
 
-    return RestStore(_credentials)
+    return RegistryStore(_credentials)
 
 
 def artifact_repository(artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> Any:
@@ -58,7 +55,9 @@ def artifact_repository(artifact_uri: str, tracking_uri: str | None = None, regi
 
     asked = tracking_uri or get_tracking_uri()
     if asked.partition(":")[0] == SCHEME:
-        asked = _listener(os.environ.get("MLOPS_HOME", ""), os.getpid())[0]
+        from mlops_tui.mlflow_plugin.line import listener
+
+        asked = listener()[0]
     taken = signature(MlflowArtifactsRepository.__init__).parameters
     if "tracking_uri" not in taken:
         return HttpArtifactRepository(MlflowArtifactsRepository.resolve_uri(artifact_uri, asked))
@@ -71,8 +70,8 @@ class JobHeaders:
 
     def in_context(self) -> bool:
         """Tell whether this process runs in a job."""
-        return bool(os.environ.get("MLOPS_JOB_ID"))
+        return bool(job_header())
 
     def request_headers(self) -> dict[str, str]:
         """Name the job."""
-        return {JOB_HEADER: os.environ["MLOPS_JOB_ID"]}
+        return job_header()
