@@ -58,7 +58,7 @@ class Counts:
         bad_s: of stable.
         n_c: units of the canary, shape (looks,). For many rollouts (rollouts, looks), and marks come before these.
         n_s: units of stable.
-        clients: where clients stick to a version, what was found of them; units are their first requests then.
+        clients: where clients stick to a version, all their requests; units are their first ones then.
 
     Raises:
         BadInput: a look has more badness than units, or less than none.
@@ -79,7 +79,7 @@ class Counts:
     @property
     def requests(self) -> Floats:
         """Requests of the canary a look: they say whether enough was seen for a verdict."""
-        return self.n_c if self.clients is None else self.clients.requests
+        return self.n_c if self.clients is None else self.clients.n_c
 
     def _by_mark(self, bad: Floats) -> Floats:
         return bad if bad.ndim > self.n_c.ndim else bad[None]
@@ -114,8 +114,7 @@ class HarmResult(msgspec.Struct, frozen=True):
 
     ``decided`` is the number of the look that decided; ``hold`` says that the canary has too few units for any
     verdict; ``mark`` is the one with the most evidence, and the counts are those at it; ``ratio`` is how many times as
-    often the canary was bad (None while stable never was). ``requests`` are the canary's. Where clients stick to a
-    version, the n are clients; with ``met`` the counts are those who met a bad request, else how bad their first were.
+    often the canary was bad (None while stable never was).
     """
 
     verdict: Verdict
@@ -132,8 +131,6 @@ class HarmResult(msgspec.Struct, frozen=True):
     n_c: int
     n_s: int
     ratio: float | None
-    requests: int = 0
-    met: bool = False
 
 
 def log_e(
@@ -160,13 +157,13 @@ def log_e(
 def evidence_of_harm(counts: Counts) -> Floats:
     """Return ln e against "no worse than stable at any mark", shape (looks,)."""
     first = log_mean(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, RATIOS))
-    return first if counts.clients is None else either(first, counts.clients.log_e(1.0, RATIOS))
+    return first if counts.clients is None else either(first, counts.clients)
 
 
 def evidence_of_safety(counts: Counts, max_ratio: float) -> Floats:
     """Return ln e against "``max_ratio`` times as bad at some mark": each must be refuted, so the least counts.
 
-    Of clients their first requests tell: when all have met an error on either side, that many did proves nothing.
+    Of clients their first requests tell: those are units, whatever became of the others.
     """
     return np.asarray(log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, max_ratio, (1.0,)).min(axis=0))
 
@@ -189,27 +186,24 @@ def analyse(counts: Counts, spec: HarmSpec) -> HarmResult:
     first_harm, first_safe = _first(enough & (harm > needed)), _first(enough & (safe > needed))
     verdict: Verdict = "harm" if first_harm is not None else "safe" if first_safe is not None else "continue"
     told = _told(counts)
-    seen = int(asked[-1]) if asked.size else 0
     result = HarmResult(
         verdict=verdict,
         text="",
         log_e_harm=float(harm[-1]) if harm.size else 0.0,
         log_e_safe=float(safe[-1]) if safe.size else 0.0,
         log_needed=needed,
-        hold=seen < spec.min_requests,
+        hold=told.n_c < spec.min_requests,
         looks=counts.n_c.size,
         decided=first_harm if first_harm is not None else first_safe,
-        requests=seen,
         **told._asdict(),
     )
-    return msgspec.structs.replace(result, text=_sentence(result, spec))
+    return msgspec.structs.replace(result, text=_sentence(result, spec, counts.clients is not None))
 
 
 class _Told(NamedTuple):
     """What tells most: see :class:`HarmResult`."""
 
     mark: int
-    met: bool
     bad_c: float
     bad_s: float
     n_c: int
@@ -218,50 +212,37 @@ class _Told(NamedTuple):
 
 
 def _told(counts: Counts) -> _Told:
-    """Return what has the most evidence of harm by now."""
-    n_c, n_s = int(counts.n_c.sum()), int(counts.n_s.sum())
-    evidence = log_e(counts.bad_c, counts.bad_s, counts.n_c, counts.n_s, 1.0, RATIOS)[:, -1:]
+    """Return what has the most evidence of harm by now: of requests, also where the evidence is of their clients."""
+    seen = counts.clients or counts
+    n_c, n_s = int(seen.n_c.sum()), int(seen.n_s.sum())
+    evidence = log_e(seen.bad_c, seen.bad_s, seen.n_c, seen.n_s, 1.0, RATIOS)[:, -1:]
     mark = int(np.argmax(evidence)) if evidence.size else 0
-    if (clients := counts.clients) is not None and evidence.size:
-        met = clients.log_e(1.0, RATIOS)[:, -1]
-        if met.max() >= evidence.max():
-            mark = int(np.argmax(met))
-            bad_c, bad_s = float(clients.met_c[mark].sum()), float(clients.met_s[mark].sum())
-            expected = clients.expected(mark)
-            return _Told(mark, True, bad_c, bad_s, n_c, n_s, bad_c / expected if expected else None)
-    bad_c, bad_s = float(counts.bad_c[mark].sum()), float(counts.bad_s[mark].sum())
+    bad_c, bad_s = float(seen.bad_c[mark].sum()), float(seen.bad_s[mark].sum())
     ratio = (bad_c / n_c) / (bad_s / n_s) if n_c and n_s and bad_s else None
-    return _Told(mark, False, bad_c, bad_s, n_c, n_s, ratio)
+    return _Told(mark, bad_c, bad_s, n_c, n_s, ratio)
 
 
 def _first(hits: NDArray[np.bool_]) -> int | None:
     return int(np.argmax(hits)) if hits.any() else None
 
 
-def _sentence(result: HarmResult, spec: HarmSpec) -> str:
+def _sentence(result: HarmResult, spec: HarmSpec, by_client: bool) -> str:
     """Say in one sentence why the verdict is what it is."""
     does = spec.does[min(result.mark, len(spec.does) - 1)]
-    seen, often = _seen(result)
+    seen = f"{_count(result.bad_c)} of {result.n_c:,} against {_count(result.bad_s)} of {result.n_s:,}"
+    if by_client:
+        seen += ", judged client by client"
     if result.verdict == "harm":
-        times = f"{result.ratio:.2f} times as {often}" if result.ratio else "and stable does not"
+        times = f"{result.ratio:.2f} times as often as stable" if result.ratio else "and stable does not"
         return f"harm: the canary {does} {times} ({seen}); decided at look {(result.decided or 0) + 1}"
     if result.verdict == "safe":
-        return f"safe: the canary {does} less than {spec.max_ratio:g} times as {often} ({seen})"
+        return f"safe: the canary {does} less than {spec.max_ratio:g} times as often as stable ({seen})"
     if result.hold:
-        return f"the canary has {result.requests:,} of the {spec.min_requests:,} rows that a verdict needs"
+        return f"the canary has {result.n_c:,} of the {spec.min_requests:,} rows that a verdict needs"
     return (
         f"continue: neither shown yet ({seen}); evidence of harm {odds(result.log_e_harm)}, "
         f"of safety {odds(result.log_e_safe)}, needed {odds(result.log_needed)}"
     )
-
-
-def _seen(result: HarmResult) -> tuple[str, str]:
-    """Return the counts in words, and as what they compare with stable."""
-    if result.met:
-        both = f"{_count(result.bad_c)} clients against {_count(result.bad_s)}, each counted once a step"
-        return both, "often as stable, for its share of the clients"
-    seen = f"{_count(result.bad_c)} of {result.n_c:,} against {_count(result.bad_s)} of {result.n_s:,}"
-    return seen, "often as stable"
 
 
 def _count(badness: float) -> str:

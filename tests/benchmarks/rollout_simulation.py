@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlops_tui.stats.clients import Clients
+from mlops_tui.stats.clients import Clients, due, log_e
 from mlops_tui.stats.harm import Counts, evidence_of_harm
+from mlops_tui.stats.likelihood import log_mean
 
 LOOKS, ALPHA, CHECKS, LEAST = 30, 0.05, 3, 200
-PART = 200
+PART = 100
 """Rollouts of sticky clients that are simulated at once."""
 NEEDED = np.log(CHECKS / ALPHA)
 WEIGHTS = np.repeat([0.05, 0.25, 0.5], 10)
@@ -181,6 +182,7 @@ class Crowd(NamedTuple):
         slow: share of the requests that are slow; likewise.
         wrong: share of the predictions that are wrong; likewise.
         even: they ask equally often; else as in Zipf's law, a few of them most of the time.
+        burst: a client's requests that fail, are slow or are wrong together.
     """
 
     clients: int
@@ -189,10 +191,17 @@ class Crowd(NamedTuple):
     slow: tuple[float, float] = (0.05, 0.5)
     wrong: tuple[float, float] = (0.1, 0.6)
     even: bool = True
+    burst: float = 1.0
 
 
 def crowds(
-    crowd: Crowd, rollouts: int, rng: np.random.Generator, per_look: float = 1200, ratio: float = 1.0, only: str = ""
+    crowd: Crowd,
+    rollouts: int,
+    rng: np.random.Generator,
+    per_look: float = 1200,
+    ratio: float = 1.0,
+    only: str = "",
+    pace: float = 1.0,
 ) -> tuple[dict[str, Counts], dict[str, Counts]]:
     """Return what looks see of clients that the router draws by their keys, and of their requests one by one.
 
@@ -203,6 +212,7 @@ def crowds(
         per_look: requests a look on average.
         ratio: errors of the canary against stable's; 1: harmless.
         only: the check that is looked at; empty: all three.
+        pace: how many times as often clients ask the canary, as loops do that ask again at once.
     """
     size = (rollouts, crowd.clients)
     troubled = rng.random(size) < crowd.worst
@@ -210,8 +220,7 @@ def crowds(
     often = often * per_look / often.sum(axis=1, keepdims=True)
     place = rng.random(size)
     marks = {"error": [crowd.error], "latency": [(0.5, 0.8), crowd.slow], "wrong": [crowd.wrong]}
-    books = {check: [_Book(size) for _ in of] for check, of in marks.items() if not only or check == only}  # one a mark
-    looks: dict[str, list[tuple[np.ndarray, ...]]] = {check: [] for check in books}
+    books = {check: [_Book(place) for _ in of] for check, of in marks.items() if not only or check == only}
     plain: dict[str, list[tuple[np.ndarray, ...]]] = {check: [] for check in books}
     asked_before = np.zeros(size, bool)
     for look, weight in enumerate(WEIGHTS):
@@ -219,71 +228,88 @@ def crowds(
             asked_before[:] = False
             for book in (one for of in books.values() for one in of):
                 book.next_step(WEIGHTS[look - 1])
-        canary, n = place < weight, rng.poisson(often)
+        canary = place < weight
+        n = rng.poisson(often * np.where(canary, pace, 1.0))
         opens = (n > 0) & ~asked_before
         asked_before |= n > 0
         for check, of in books.items():
-            parts = []
+            both = []
             for book, (usual, worst) in zip(of, marks[check], strict=True):
                 p = np.where(troubled, worst, usual) * np.where(canary & (check == "error"), ratio, 1.0)
-                bad = rng.binomial(n, np.minimum(p, 1.0))
+                bad = _failed(n, np.minimum(p, 1.0), crowd.burst, rng)
                 first = opens & (rng.random(size) * np.maximum(n, 1) < bad)  # each request is as likely the first
-                parts.append(book.looked(canary, opens, first, bad, weight))
-            n_c = (n * canary).sum(axis=1)
-            looks[check].append((np.stack([one for one, _ in parts]), n_c))
-            plain[check].append((np.stack([one for _, one in parts]), n_c, (n * ~canary).sum(axis=1)))
-    return {c: _by_clients(of) for c, of in looks.items()}, {c: _by_requests(of) for c, of in plain.items()}
+                book.looked(canary, opens, first, bad, n, weight)
+                both.append(np.stack([(bad * canary).sum(axis=1), (bad * ~canary).sum(axis=1)]))
+            plain[check].append((np.stack(both), (n * canary).sum(axis=1), (n * ~canary).sum(axis=1)))
+    requests = {c: _by_requests(of) for c, of in plain.items()}
+    return {c: _by_clients(of, requests[c]) for c, of in books.items()}, requests
+
+
+def _failed(n: np.ndarray, p: np.ndarray, burst: float, rng: np.random.Generator) -> np.ndarray:
+    """Return how many of a client's requests are bad; in bursts, as if so many had one fate together."""
+    if burst > 1:
+        p = np.minimum(rng.gamma(np.maximum(p * n / burst, 1e-9)) * burst / np.maximum(n, 1), 1.0)
+    return rng.binomial(n, p)
 
 
 class _Book:
-    """Which clients a check has counted at one mark, as ``deploy.rollout.clients`` keeps them."""
+    """What a check has counted of clients at one mark, as ``deploy.rollout`` keeps and asks for it."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.met_now, self.asked_now = np.zeros(size, bool), np.zeros(size, bool)
-        self.spent = {"first": np.zeros(size, bool), "met": np.zeros(size, bool)}
-        self.last = {"first": np.zeros(size), "met": np.zeros(size)}  # weight of the step of the last time on stable
-        self.side = np.zeros(size, bool)
+    def __init__(self, place: np.ndarray) -> None:
+        size = place.shape
+        self.now, self.spent, self.side = np.zeros(size, bool), np.zeros(size, bool), np.zeros(size, bool)
+        self.last = np.zeros(size)  # weight of the step of the last time on stable
+        self.came = np.searchsorted(np.unique(WEIGHTS), place, side="right")
+        self.bad, self.asked = ([np.zeros(size) for _ in np.unique(WEIGHTS)] for _ in range(2))
+        self.parts: list[list[np.ndarray]] = []
+        self.log_e: list[np.ndarray] = []
+        self.total, self.expected, self.before = 0.0, 0.0, 0.0
 
     def next_step(self, weight: float) -> None:
-        for name, now in (("first", self.asked_now), ("met", self.met_now)):
-            self.spent[name] |= now & self.side
-            self.last[name] = np.where(now & ~self.side, weight, self.last[name])
-            now[:] = False
+        self.spent |= self.now & self.side
+        self.last = np.where(self.now & ~self.side, weight, self.last)
+        self.now[:] = False
 
     def looked(
-        self, canary: np.ndarray, opens: np.ndarray, first: np.ndarray, bad: np.ndarray, weight: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return counts of clients, [part, of, rollouts], and of requests, [side, rollouts].
-
-        Parts are the weights at which clients were last counted on stable; of them first bad c, s, clients c, s, met
-        c, s.
-        """
+        self, canary: np.ndarray, opens: np.ndarray, first: np.ndarray, bad: np.ndarray, n: np.ndarray, weight: float
+    ) -> None:
+        """Count first requests by the weight at which clients were last counted on stable, and ask when it is due."""
         self.side = canary
-        met = (bad > 0) & ~self.met_now
         parts = []
         for before in (0.0, *np.unique(WEIGHTS)[:-1]):
-            here = opens & ~self.spent["first"] & (self.last["first"] == before)
-            came = met & ~self.spent["met"] & (self.last["met"] == before)
-            sides = (canary, ~canary)
-            parts.append(
-                [(mask & side).sum(axis=1) for mask in (here & first, here, came) for side in sides]
-                + [np.full(len(canary), (weight - before) / (1 - before) if before < weight else 0.0)]
-            )
-        self.met_now |= met
-        self.asked_now |= opens
-        return np.array(parts), np.stack([(bad * canary).sum(axis=1), (bad * ~canary).sum(axis=1)])
+            here = opens & ~self.spent & (self.last == before)
+            parts.append([(mask & side).sum(axis=1) for mask in (here & first, here) for side in (canary, ~canary)])
+        self.parts.append(np.array(parts))
+        self.now |= opens
+        step = int(np.searchsorted(np.unique(WEIGHTS), weight))
+        self.bad[step] += bad
+        self.asked[step] += n
+        self.log_e.append(self._asked(n.sum(axis=1).mean(), weight))
+
+    def _asked(self, requests: float, weight: float) -> np.ndarray:
+        self.total, self.expected = self.total + requests, self.expected + requests * weight
+        if self.expected < LEAST or not due(self.total, self.before):
+            return np.full(len(self.came), np.nan)
+        self.before = self.total
+        shown = int(np.searchsorted(np.unique(WEIGHTS), weight)) + 1
+        bad, asked = (np.stack(of[:shown], axis=-1) for of in (self.bad, self.asked))
+        return log_e(bad, asked, np.unique(WEIGHTS)[:shown], np.minimum(self.came, shown))
 
 
-def _by_clients(looks: list[tuple[np.ndarray, ...]]) -> Counts:
-    """Return looks in columns; each part is a look, and the canary's requests count with the last of them."""
-    marks, parts = looks[0][0].shape[:2]
-    table = np.stack([one for one, _ in looks])  # looks, marks, parts, of, rollouts
-    table = table.transpose(3, 1, 4, 0, 2).reshape(7, marks, -1, len(looks) * parts)
-    n = np.zeros((table.shape[2], len(looks), parts))
-    n[..., -1] = np.stack([n_c for _, n_c in looks], axis=1)
-    first_c, first_s, n_c, n_s, met_c, met_s, chance = table
-    clients = Clients(met_c, met_s, chance[0], n.reshape(len(n), -1))
-    return Counts(first_c, first_s, n_c[0], n_s[0], clients)
+def _by_clients(books: list[_Book], requests: Counts) -> Counts:
+    """Return looks in columns; each part is a look, and what is known of whole clients comes with the last of them."""
+    parts = books[0].parts[0].shape[0]
+    table = np.stack([np.stack(one.parts) for one in books])  # marks, looks, parts, of, rollouts
+    first_c, first_s, n_c, n_s = table.transpose(3, 0, 4, 1, 2).reshape(4, len(books), table.shape[-1], -1)
+
+    def with_the_last(of: np.ndarray, others: float) -> np.ndarray:
+        full = np.full((*of.shape, parts), others)
+        full[..., -1] = of
+        return full.reshape(*of.shape[:-1], -1)
+
+    asked = log_mean(np.stack([np.stack(one.log_e, axis=-1) for one in books]))
+    every = (with_the_last(one, 0.0) for one in (requests.bad_c, requests.bad_s, requests.n_c, requests.n_s))
+    return Counts(first_c, first_s, n_c[0], n_s[0], Clients(with_the_last(asked, np.nan), *every))
 
 
 def _by_requests(looks: list[tuple[np.ndarray, ...]]) -> Counts:
@@ -292,11 +318,12 @@ def _by_requests(looks: list[tuple[np.ndarray, ...]]) -> Counts:
     return Counts(bad[:, :, 0].transpose(1, 2, 0), bad[:, :, 1].transpose(1, 2, 0), n_c, n_s)
 
 
-def sticky_harmless(crowd: Crowd, rollouts: int, seed: int) -> tuple[int, int]:
+def sticky_harmless(crowd: Crowd, rollouts: int, seed: int, pace: float = 1.0) -> tuple[int, int]:
     """Return how many harmless rollouts of sticky clients are rolled back, and how many if requests were counted."""
     back = by_requests = 0
     for part in range(-(-rollouts // PART)):
-        found, plain = crowds(crowd, min(PART, rollouts - PART * part), np.random.default_rng([seed, part]))
+        rng = np.random.default_rng([seed, part])
+        found, plain = crowds(crowd, min(PART, rollouts - PART * part), rng, pace=pace)
         back += int(rolled_back(found)[0].sum())
         by_requests += int(rolled_back(plain)[0].sum())
     return back, by_requests
@@ -366,27 +393,36 @@ def main() -> None:
 def sticky(rollouts: int) -> None:
     """Print what is found where clients stick to a version."""
     print(f"clients stick to a version, 20 requests/s, a look a minute; {rollouts:,} rollouts each")
-    for words, crowd in (
-        ("2,000, 5 % fail often", Crowd(2000)),
-        ("2,000 as in Zipf's law, 5 %", Crowd(2000, even=False)),
-        ("200, 5 % fail often", Crowd(200)),
-        ("200 as in Zipf's law, 5 %", Crowd(200, even=False)),
-        ("200, 5 % fail nearly always", Crowd(200, error=(0.0005, 0.9))),
+    alike = (0.01, 0.01)
+    for words, crowd, pace in (
+        ("2,000, 5 % fail often", Crowd(2000), 1.0),
+        ("2,000 as in Zipf's law, 5 %", Crowd(2000, even=False), 1.0),
+        ("200, 5 % fail often", Crowd(200), 1.0),
+        ("200 as in Zipf's law, 5 %", Crowd(200, even=False), 1.0),
+        ("200, 5 % fail nearly always", Crowd(200, error=(0.0005, 0.9)), 1.0),
+        ("200, bursts of 20, 1 %", Crowd(200, error=alike, burst=20), 1.0),
+        ("200, 5 %, canary asked 2 × as often", Crowd(200), 2.0),
+        ("200, 5 %, canary asked 10 × as often", Crowd(200), 10.0),
+        ("200, 5 %, canary asked half as often", Crowd(200), 0.5),
+        ("200 alike, canary asked 10 × as often", Crowd(200, error=alike), 10.0),
+        ("200 alike, canary asked half as often", Crowd(200, error=alike), 0.5),
     ):
         began = time.perf_counter()
-        back, naive = sticky_harmless(crowd, rollouts, 2026)
+        back, naive = sticky_harmless(crowd, rollouts, 2026, pace)
         print(
-            f"  harmless, {words:28} rolled back {100 * back / rollouts:.2f} %, at 95 % confidence "
+            f"  harmless, {words:38} rolled back {100 * back / rollouts:.2f} %, at 95 % confidence "
             f"≤ {100 * upper(back, rollouts):.2f} %; by their requests it would be {100 * naive / rollouts:.0f} %   "
-            f"[{time.perf_counter() - began:.0f} s]"
+            f"[{time.perf_counter() - began:.0f} s]",
+            flush=True,
         )
-    alike = (0.01, 0.01)
     for words, crowd, ratio in (
         ("errors 2 × for all of 20,000 clients, 1 %", Crowd(20_000, error=alike), 2.0),
         ("errors 2 × for all of 2,000 clients, 1 %", Crowd(2000, error=alike), 2.0),
         ("errors 2 × for all of 2,000 in Zipf's law, 1 %", Crowd(2000, error=alike, even=False), 2.0),
         ("errors 2 × for all of 200 clients, 1 %", Crowd(200, error=alike), 2.0),
+        ("errors 2 × for all of 200 in Zipf's law, 1 %", Crowd(200, error=alike, even=False), 2.0),
         ("errors 5 × for all of 200 clients, 1 %", Crowd(200, error=alike), 5.0),
+        ("errors 2 × for all of 50 clients, 1 %", Crowd(50, error=alike), 2.0),
         ("errors 2 × for all of 2,000 clients, 20 %", Crowd(2000, error=(0.2, 0.2)), 2.0),
         ("errors 2 × for 2,000, 5 % of them fail often", Crowd(2000), 2.0),
         ("errors 30 % for 2,000 instead of 1 %", Crowd(2000, error=alike), 30.0),

@@ -65,7 +65,7 @@ def _harm(check: Harm, at: Scale | None, counts: Counts, alpha: float, least: in
         bad_stable=told.bad_s,
         n_stable=told.n_s,
         hold=told.hold,
-        mark=told.mark + len(counts.bad_c) * told.met,
+        mark=told.mark,
     )
 
 

@@ -1,9 +1,10 @@
-"""What is counted where clients stick to a version: each client once a step, see :mod:`mlops_tui.stats.clients`.
+"""What is counted where clients stick to a version: see :mod:`mlops_tui.stats.clients`.
 
-Two things of each, at every mark: how bad its first request of the step was, and whether it has met a bad one by now.
-Which clients were counted, and where, is kept in ``rollout_client``: a client on the canary is nobody whom chance draws
-again, one of stable is drawn again by the next step. Requests without a key are clients of one request; requests of
-servers that did not ask whose they are count for nothing.
+Each client's first request of a step is counted once, by the side on which chance put it. Which clients were counted,
+and where, is kept in ``rollout_client``: a client on the canary is nobody whom chance draws again, one of stable is
+drawn again by the next step. All requests of each client are summed up anew whenever they are asked for, which is
+seldom. Requests without a key are clients of one request; requests of servers that did not ask whose they are count for
+nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 
 from mlops_tui.deploy.rollout.series import Count, Scale, Series, Window, questions, units
 from mlops_tui.serving.traffic.sticky import KEYLESS
+from mlops_tui.stats import clients
+from mlops_tui.stats.likelihood import log_mean
 from mlops_tui.store.session import Session
 
-FIRST = -1
-"""The mark of a client's first request of a step, whatever became of it."""
 NEVER = -1
 """In place of the step in which a client was counted on stable before."""
 
@@ -44,80 +45,100 @@ def count(
         return Counted([], {})
     marks = max(1, len(at.marks))
     asked = questions(row, at, drawn, batches, since=within[0].since)
-    found = session.columns(_query(series, at, marks), {**asked, "rollout": row["id"], "event": series.name})
-    weights = {window.step: window.weight / 100 for window in drawn}
+    found = session.columns(_first(series, at, marks), {**asked, "rollout": row["id"], "event": series.name})
     new = found["fresh"] & ~found["spent"]
     looks = [
-        (int(step), _look(found, int(step), int(before), new, weights, marks))
+        (int(step), _look(found, (found["step"] == step) & (found["before"] == before), new, marks))
         for step, before in sorted(set(zip(found["step"].tolist(), found["before"].tolist(), strict=True)))
     ]
     kept = new & (found["client"] != KEYLESS)
-    return Counted(looks, {name: found[name][kept] for name in ("mark", "step", "client", "canary")})
+    return Counted(looks, {name: found[name][kept] for name in ("step", "client", "canary")})
 
 
-def _look(
-    found: dict[str, NDArray[Any]],
-    step: int,
-    before: int,
-    new: NDArray[np.bool_],
-    weights: dict[int, float],
-    marks: int,
-) -> Count:
+def _look(found: dict[str, NDArray[Any]], here: NDArray[np.bool_], new: NDArray[np.bool_], marks: int) -> Count:
     """Return the part of a step's clients that were last counted on stable in another step, or never."""
-    here = (found["step"] == step) & (found["before"] == before)
-    canary, first = found["canary"], here & new & (found["mark"] == FIRST)
-    sides = [first & canary, first & ~canary]
+    sides = [here & found["canary"], here & ~found["canary"]]
     bad = [np.array([found[f"b{i}"][side].sum() for i in range(marks)]) for side in sides]
-    met = [
-        np.array([float((here & new & (found["mark"] == i) & side).sum()) for i in range(marks)])
-        for side in (canary, ~canary)
-    ]
-    was = weights.get(before, 0.0)
-    return Count(
-        bad[0],
-        int(sides[0].sum()),
-        bad[1],
-        int(sides[1].sum()),
-        met_c=met[0],
-        met_s=met[1],
-        chance=(weights[step] - was) / (1 - was),
-        requests=int(found["asked"][here].sum()),
-    )
+    first = [np.array([found[f"first{i}"][side & new].sum() for i in range(marks)]) for side in sides]
+    asked = [int(found["asked"][side].sum()) for side in sides]
+    counted = [int((side & new).sum()) for side in sides]
+    return Count(bad[0], asked[0], bad[1], asked[1], Count(first[0], counted[0], first[1], counted[1]))
 
 
-def _query(series: Series, at: Scale, marks: int) -> str:
-    """Return the query of clients: a row for each one's first request, and one for each mark that it met."""
+def log_e(
+    session: Session, row: dict[str, Any], series: Series, at: Scale, within: Sequence[Window], upto: int
+) -> float:
+    """Return ln e of all requests of each client up to a batch, mixed over the marks.
+
+    Args:
+        session: of the store.
+        row: the rollout, as ``rollouts.active`` returns it.
+        series: what is counted.
+        at: its marks.
+        within: the windows of the rollout's steps.
+        upto: the last batch to count.
+    """
+    drawn = [window for window in within if window.drawn]
+    weights = sorted({window.weight for window in drawn})
+    marks = max(1, len(at.marks))
+    asked = questions(row, at, drawn, (0, upto), since=within[0].since)
+    asked["steps"] = [weights.index(window.weight) for window in drawn]
+    found = session.columns(_all(series, at, marks), asked)
+    names, place = np.unique(found["client"], return_inverse=True)
+    if not names.size:
+        return 0.0
+    bad, n = np.zeros((marks, names.size, len(weights))), np.zeros((names.size, len(weights)))
+    n[place, found["step"]] = found["asked"]
+    for mark in range(marks):
+        bad[mark, place, found["step"]] = found[f"b{mark}"]
+    came, stayed = np.full(names.size, len(weights)), np.full(names.size, -1)
+    np.minimum.at(came, place[found["canary"]], found["step"][found["canary"]])
+    np.maximum.at(stayed, place[~found["canary"]], found["step"][~found["canary"]])
+    one_way = stayed < came  # nobody goes back: whom a server put elsewhere by mistake tells nothing
+    mixed = clients.log_e(bad[:, one_way], n[one_way], np.array(weights) / 100, came[one_way])
+    return float(log_mean(mixed))
+
+
+_MINE = f"""
+    WITH w AS (SELECT unnest($steps) AS step, unnest($begins) AS begins, unnest($ends) AS ends),
+      u AS ({{units}}),
+      mine AS (SELECT w.step, u.revision_no = $canary AS canary, u.client, u.ts, u.seq, {{names}}
+               FROM u JOIN w ON epoch_us(u.ts) >= w.begins AND epoch_us(u.ts) < w.ends
+               WHERE NOT u.shadow AND u.client >= {KEYLESS})"""
+
+
+def _mine(series: Series, at: Scale, marks: int) -> str:
+    """Return the requests whose clients are known, by step and side, as ``mine``."""
+    return _MINE.format(units=units(series, at), names=", ".join(f"b{i}" for i in range(marks)))
+
+
+def _all(series: Series, at: Scale, marks: int) -> str:
+    """Return the query of what each client met at each weight."""
+    sums = ", ".join(f"sum(b{i})::DOUBLE AS b{i}" for i in range(marks))
+    return f"""{_mine(series, at, marks)}
+        SELECT step, client, arg_min(canary, (ts, seq)) AS canary, count(*)::DOUBLE AS asked, {sums}
+        FROM mine WHERE client > {KEYLESS} GROUP BY step, client"""
+
+
+def _first(series: Series, at: Scale, marks: int) -> str:
+    """Return the query of new requests by client: a row for each one and step, with its first request."""
     order = "(ts, seq)"
-    firsts = ", ".join(f"arg_min(b{i}, {order})::DOUBLE AS b{i}" for i in range(marks))
-    mets = ", ".join(f"arg_min(canary, {order}) FILTER (b{i} >= 0.5) AS met{i}" for i in range(marks))
-    nothing = ", ".join(f"0.0 AS b{i}" for i in range(marks))
-    names = ", ".join(f"b{i}" for i in range(marks))
-    met = " ".join(
-        f"UNION ALL SELECT step, client, lone, {i} AS mark, met{i} AS canary, 0 AS asked, {nothing} FROM each "
-        f"WHERE met{i} IS NOT NULL"
-        for i in range(marks)
-    )
-    return f"""
-        WITH w AS (SELECT unnest($steps) AS step, unnest($begins) AS begins, unnest($ends) AS ends),
-          u AS ({units(series, at)}),
-          mine AS (SELECT w.step, u.revision_no = $canary AS canary, u.client, u.ts, u.seq, {names},
-                     CASE WHEN u.client = {KEYLESS} THEN row_number() OVER () ELSE 0 END AS lone
-                   FROM u JOIN w ON epoch_us(u.ts) >= w.begins AND epoch_us(u.ts) < w.ends
-                   WHERE NOT u.shadow AND u.client >= {KEYLESS}),
-          each AS MATERIALIZED (SELECT step, client, lone, arg_min(canary, {order}) AS canary,
-                     count(*) FILTER (canary) AS asked, {firsts}, {mets} FROM mine GROUP BY step, client, lone),
-          long AS MATERIALIZED (
-            SELECT step, client, lone, {FIRST} AS mark, canary, asked, {names} FROM each {met}),
-          past AS (SELECT mark, step, client, canary, true AS kept FROM rollout_client
+    bad = ", ".join(f"arg_min(b{i}, {order})::DOUBLE AS first{i}, sum(b{i})::DOUBLE AS b{i}" for i in range(marks))
+    counted = ", ".join(f"any_value(e.{name}{i}) AS {name}{i}" for name in ("first", "b") for i in range(marks))
+    return f"""{_mine(series, at, marks)},
+          each AS MATERIALIZED (
+            SELECT step, client, lone, arg_min(canary, {order}) AS canary, count(*)::DOUBLE AS asked, {bad}
+            FROM (SELECT *, CASE WHEN client = {KEYLESS} THEN row_number() OVER () ELSE 0 END AS lone FROM mine)
+            GROUP BY step, client, lone),
+          past AS (SELECT step, client, canary, true AS kept FROM rollout_client
                    WHERE rollout_id = $rollout AND event = $event
-                   UNION ALL SELECT mark, step, client, canary, false FROM long WHERE client <> {KEYLESS})
-        SELECT l.step, l.client, l.mark, l.canary, any_value(l.asked)::DOUBLE AS asked,
-          {", ".join(f"any_value(l.b{i}) AS b{i}" for i in range(marks))},
-          NOT coalesce(bool_or(p.kept AND p.step = l.step), false) AS fresh,
-          coalesce(bool_or((p.step < l.step AND p.canary) OR (p.step > l.step AND p.kept)), false) AS spent,
-          coalesce(max(p.step) FILTER (p.step < l.step AND NOT p.canary), {NEVER}) AS before
-        FROM long l LEFT JOIN past p ON p.mark = l.mark AND p.client = l.client AND l.client <> {KEYLESS}
-        GROUP BY l.step, l.client, l.lone, l.mark, l.canary"""
+                   UNION ALL SELECT step, client, canary, false FROM each WHERE client <> {KEYLESS})
+        SELECT e.step, e.client, e.canary, any_value(e.asked) AS asked, {counted},
+          NOT coalesce(bool_or(p.kept AND p.step = e.step), false) AS fresh,
+          coalesce(bool_or((p.step < e.step AND p.canary) OR (p.step > e.step AND p.kept)), false) AS spent,
+          coalesce(max(p.step) FILTER (p.step < e.step AND NOT p.canary), {NEVER}) AS before
+        FROM each e LEFT JOIN past p ON p.client = e.client AND e.client <> {KEYLESS}
+        GROUP BY e.step, e.client, e.lone, e.canary"""
 
 
 def keep(session: Session, rollout: str, series: Series, seen: dict[str, NDArray[Any]]) -> None:

@@ -7,6 +7,7 @@ nothing twice and leaves nothing out, and a look costs what is new, however long
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
 from typing import Any, NamedTuple
 
@@ -19,10 +20,21 @@ from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import Conflict
 from mlops_tui.deploy.rollout import checks, clients
 from mlops_tui.deploy.rollout.machine import sticky_of
-from mlops_tui.deploy.rollout.series import Count, Scale, Series, count, measure, newest, scale, series_of, windows
+from mlops_tui.deploy.rollout.series import (
+    Count,
+    Scale,
+    Series,
+    Window,
+    count,
+    measure,
+    newest,
+    scale,
+    series_of,
+    windows,
+)
 from mlops_tui.door import House
 from mlops_tui.serving.traffic.sticky import by_id
-from mlops_tui.stats.clients import Clients
+from mlops_tui.stats.clients import Clients, due
 from mlops_tui.stats.harm import Counts
 from mlops_tui.store.session import Session
 
@@ -33,8 +45,9 @@ READ_S = 60.0
 class Log(NamedTuple):
     """The looks at one series so far, in columns: steps (looks,), badness (marks, looks) and units (looks,) added.
 
-    ``upto`` is the last batch that they counted. Where clients stick to a version, ``chance`` and ``requests`` (looks,)
-    are there too, and badness has the clients that met a bad request below the first requests' (2 × marks, looks).
+    ``upto`` is the last batch that they counted. Where clients stick to a version, ``first_c`` and ``first_s`` have
+    their first requests, units above badness (1 + marks, looks), and ``log_e`` ln e of all their requests at the looks
+    that asked for it, NaN at others (looks,).
     """
 
     upto: int
@@ -43,35 +56,47 @@ class Log(NamedTuple):
     n_c: NDArray[np.float64]
     bad_s: NDArray[np.float64]
     n_s: NDArray[np.float64]
-    chance: NDArray[np.float64] | None = None
-    requests: NDArray[np.float64] | None = None
+    first_c: NDArray[np.float64] | None = None
+    first_s: NDArray[np.float64] | None = None
+    log_e: NDArray[np.float64] | None = None
 
     @property
     def counts(self) -> Counts:
         """What the test takes."""
-        if self.chance is None or self.requests is None:
-            return Counts(self.bad_c, self.bad_s, self.n_c, self.n_s)
-        (bad_c, met_c), (bad_s, met_s) = (np.split(bad, 2) for bad in (self.bad_c, self.bad_s))
-        return Counts(bad_c, bad_s, self.n_c, self.n_s, Clients(met_c, met_s, self.chance, self.requests))
+        every = (self.bad_c, self.bad_s, self.n_c, self.n_s)
+        if self.first_c is None or self.first_s is None or self.log_e is None:
+            return Counts(*every)
+        clients = Clients(self.log_e, *every)
+        return Counts(self.first_c[1:], self.first_s[1:], self.first_c[0], self.first_s[0], clients)
 
     def plus(self, step: int, new: Count, upto: int) -> Log:
         """Return the log with one look more."""
-        bad_c, bad_s, more = new.bad_c, new.bad_s, {}
-        if self.chance is not None and self.requests is not None:
-            nobody = np.zeros(len(bad_c))
-            bad_c = np.concatenate([bad_c, nobody if new.met_c is None else new.met_c])
-            bad_s = np.concatenate([bad_s, nobody if new.met_s is None else new.met_s])
-            asked = new.n_c if new.requests is None else new.requests
-            more = {"chance": np.append(self.chance, new.chance), "requests": np.append(self.requests, asked)}
+        more = {}
+        if self.first_c is not None and self.first_s is not None and self.log_e is not None:
+            first = new.first or new  # where both answer each request, requests are the units
+            more = {
+                "first_c": np.column_stack([self.first_c, [first.n_c, *first.bad_c]]),
+                "first_s": np.column_stack([self.first_s, [first.n_s, *first.bad_s]]),
+                "log_e": np.append(self.log_e, np.nan),
+            }
         return Log(
             upto,
             np.append(self.steps, step),
-            np.column_stack([self.bad_c, bad_c]),
+            np.column_stack([self.bad_c, new.bad_c]),
             np.append(self.n_c, new.n_c),
-            np.column_stack([self.bad_s, bad_s]),
+            np.column_stack([self.bad_s, new.bad_s]),
             np.append(self.n_s, new.n_s),
             **more,
         )
+
+    def due(self, within: Sequence[Window], least: int) -> bool:
+        """Tell whether it is time to ask for all requests of each client, ``least`` of the canary before the first."""
+        weights = {window.step: window.weight / 100 for window in within if window.drawn}
+        drawn = np.array([weights.get(int(step), 0.0) for step in self.steps])
+        asked = np.cumsum((self.n_c + self.n_s) * (drawn > 0))
+        before = asked[~np.isnan(self.log_e)].max(initial=0.0) if self.log_e is not None else 0.0
+        expected = ((self.n_c + self.n_s) * drawn).sum()
+        return bool(expected >= least) and due(float(asked[-1]), float(before))
 
 
 class Seen(NamedTuple):
@@ -96,7 +121,7 @@ def take(house: House, row: dict[str, Any], spec: Spec) -> list[Check]:
         spec: what was asked for.
     """
     _fix_scales(house, row, spec)
-    seen = house.read(lambda s: [_newest(s, row, series, by_client(spec)) for series in series_of(spec)], READ_S)
+    seen = house.read(lambda s: [_newest(s, row, series, spec) for series in series_of(spec)], READ_S)
     found = checks.judged(spec, row["step"], {one.series.name: (one.at, one.log.counts) for one in seen})
     fresh = [one for one in seen if one.new]
     if fresh:
@@ -135,9 +160,9 @@ def by_client(spec: Spec) -> bool:
     return said is not None and not by_id(said)
 
 
-def _newest(session: Session, row: dict[str, Any], series: Series, sticky: bool) -> Seen:
+def _newest(session: Session, row: dict[str, Any], series: Series, spec: Spec) -> Seen:
     """Return the looks at a series, with one more for each step that brought something."""
-    at = scale(session, row, series)
+    at, sticky = scale(session, row, series), by_client(spec)
     log = earlier(session, row["id"], series.name, _marks(at), sticky)
     if at is None:
         return Seen(series, None, log, 0, {})
@@ -148,6 +173,8 @@ def _newest(session: Session, row: dict[str, Any], series: Series, sticky: bool)
     looks = [*found.looks, *count(session, row, series, at, plain, batches).items()]
     for step, added in sorted(looks, key=lambda look: look[0]):
         log = log.plus(step, added, upto)
+    if log.log_e is not None and looks and log.due(shown, spec.analysis.min_requests):
+        log.log_e[-1] = clients.log_e(session, row, series, at, shown, upto)
     return Seen(series, at, log, len(log.steps) - before, found.seen)
 
 
@@ -163,16 +190,17 @@ def earlier(session: Session, rollout: str, event: str, marks: int = 1, sticky: 
     """
     rows = session.rows(
         """SELECT upto, step, n_canary, n_stable, coalesce(marks_canary, [bad_canary]),
-             coalesce(marks_stable, [bad_stable]), coalesce(chance, 'NaN'::DOUBLE), coalesce(requests, n_canary)
+             coalesce(marks_stable, [bad_stable]), first_canary, first_stable, coalesce(log_e_clients, 'NaN'::DOUBLE)
            FROM rollout_look WHERE rollout_id = ? AND event = ? ORDER BY look""",
         [rollout, event],
     )
     if not rows:
-        nothing, none = np.zeros((2 * marks if sticky else marks, 0)), np.zeros(0)
-        more = {"chance": none, "requests": none} if sticky else {}
+        nothing, none, first = np.zeros((marks, 0)), np.zeros(0), np.zeros((1 + marks, 0))
+        more = {"first_c": first, "first_s": first, "log_e": none} if sticky else {}
         return Log(0, np.zeros(0, np.int64), nothing, none, nothing, none, **more)
-    upto, steps, n_c, n_s, bad_c, bad_s, chance, asked = (np.array(column) for column in zip(*rows, strict=True))
-    more = {"chance": chance, "requests": _added(asked)} if sticky else {}
+    upto, steps, n_c, n_s, bad_c, bad_s, *by_client = (np.array(column) for column in zip(*rows, strict=True))
+    first_c, first_s, log_e = by_client
+    more = {"first_c": _added(first_c.T), "first_s": _added(first_s.T), "log_e": log_e} if sticky else {}
     return Log(int(upto.max()), steps, _added(bad_c.T), _added(n_c), _added(bad_s.T), _added(n_s), **more)
 
 
@@ -217,8 +245,9 @@ def _record(seen: Seen, look: int, found: list[Check]) -> dict[str, Any]:
         "n_canary": int(log.n_c[upto].sum()),
         "bad_stable": bad_s[mark],
         "n_stable": int(log.n_s[upto].sum()),
-        "chance": None if log.chance is None or isnan(log.chance[look]) else float(log.chance[look]),
-        "requests": None if log.requests is None else int(log.requests[upto].sum()),
+        "first_canary": None if log.first_c is None else log.first_c[:, upto].sum(axis=1).tolist(),
+        "first_stable": None if log.first_s is None else log.first_s[:, upto].sum(axis=1).tolist(),
+        "log_e_clients": None if log.log_e is None or isnan(log.log_e[look]) else float(log.log_e[look]),
         "marks_canary": bad_c,
         "marks_stable": bad_s,
         "log_e_harm": check.log_e_harm if check else 0.0,

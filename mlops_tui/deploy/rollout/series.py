@@ -8,7 +8,6 @@ when the servers were seen to show its split until the next one was written. Wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,18 +88,14 @@ class Window(NamedTuple):
 class Count(NamedTuple):
     """What batches brought to one step: badness at each mark and units of canary (c) and stable (s).
 
-    Where clients stick to a version, units are their first requests; ``met`` are the clients that met a bad request at
-    each mark, who were drawn for the canary with ``chance``; ``requests`` are the canary's.
+    Where clients stick to a version, ``first`` has the first requests of those whom chance drew.
     """
 
     bad_c: NDArray[np.float64]
     n_c: int
     bad_s: NDArray[np.float64]
     n_s: int
-    met_c: NDArray[np.float64] | None = None
-    met_s: NDArray[np.float64] | None = None
-    chance: float = nan
-    requests: int | None = None
+    first: Count | None = None
 
 
 def series_of(spec: Spec) -> list[Series]:

@@ -5,6 +5,7 @@ import pytest
 
 from mlops_tui.core.clock import now_us
 from mlops_tui.deploy.rollout import clocks, looks
+from mlops_tui.stats import clients
 
 
 @pytest.fixture
@@ -24,15 +25,12 @@ def begin(stage, *, steps=(10.0, 50.0), events=("error",), sticky="x-user", **op
 
 
 def log(stage, event="error"):
-    """Return the looks as (step, first bad c/s, clients c/s, met c/s, chance, requests of the canary)."""
+    """Return the looks as (step, bad first c/s, clients c/s, bad c/s, requests c/s)."""
     rollout = stage.value("SELECT id FROM rollout")
     found = stage.house.read(lambda s: looks.earlier(s, rollout, event, 1, sticky=True))
-    return [
-        (int(step), *bad_c[:1], *bad_s[:1], n_c, n_s, *bad_c[1:], *bad_s[1:], round(float(chance), 3), asked)
-        for step, bad_c, bad_s, n_c, n_s, chance, asked in zip(
-            found.steps, found.bad_c.T, found.bad_s.T, found.n_c, found.n_s, found.chance, found.requests, strict=True
-        )
-    ]
+    (n_c, first_c), (n_s, first_s) = found.first_c, found.first_s
+    columns = (found.steps, first_c, first_s, n_c, n_s, found.bad_c[0], found.bad_s[0], found.n_c, found.n_s)
+    return [tuple(int(one) for one in look) for look in zip(*columns, strict=True)]
 
 
 def ask(stage, no, clients, status=0):
@@ -53,37 +51,35 @@ def next_step(stage):
     stage.servers(stage.id)
 
 
-def test_a_client_is_counted_once_a_step_by_its_first_request_and_once_when_it_meets_an_error(served):
+def test_a_client_is_counted_once_a_step_by_its_first_request(served):
     begin(served)
     ask(served, 2, [7, 7, 8])
     ask(served, 1, [11, 12, 13, 13])
     ask(served, 1, [12, 13], status=2)
     served.turn()
-    assert log(served) == [(0, 0, 0, 2, 3, 0, 2, 0.1, 3)]
+    assert log(served) == [(0, 0, 0, 2, 3, 0, 2, 3, 6)]
     ask(served, 2, [7, 7, 9], status=2)
     ask(served, 1, [12, 12, 14], status=2)
     served.turn()
-    assert log(served)[1:] == [(0, 1, 1, 1, 1, 2, 1, 0.1, 3)], "7 and 9 met their first; 12 had met one before"
+    assert log(served)[1:] == [(0, 1, 1, 1, 1, 3, 3, 3, 3)], "only 9 and 14 are new"
     ask(served, 2, [7, 8, 9])
     ask(served, 2, [9], status=2)
     served.turn()
-    assert log(served)[2:] == [(0, 0, 0, 0, 0, 0, 0, 0.1, 4)], "only requests are new"
+    assert log(served)[2:] == [(0, 0, 0, 0, 0, 1, 0, 4, 0)], "only requests are new"
 
 
 def test_the_next_step_draws_again_whom_stable_had_and_nobody_else(served):
     begin(served)
     ask(served, 2, [7, 8])
-    ask(served, 2, [7], status=2)
     ask(served, 1, [11, 12, 13])
-    ask(served, 1, [11, 12], status=2)
     served.turn()
     next_step(served)
     ask(served, 2, [7, 8, 11, 20], status=2)
     ask(served, 1, [12, 13, 21], status=2)
     served.turn()
     fresh, again = log(served)[1:]
-    assert fresh == (1, 1, 1, 1, 1, 2, 2, 0.5, 3), "7 had met an error on the canary: it is not counted again"
-    assert again == (1, 1, 2, 1, 2, 1, 1, round((0.5 - 0.1) / 0.9, 3), 1), "11, 12 had met theirs on stable"
+    assert fresh == (1, 1, 1, 1, 1, 3, 1, 3, 1), "7 and 8 are the canary's since the step before: 20 and 21 are new"
+    assert again == (1, 1, 2, 1, 2, 1, 2, 1, 2), "11, 12 and 13 were stable's, chance drew them again"
 
 
 def test_requests_without_a_key_are_clients_of_their_own_and_those_of_older_servers_are_none(served):
@@ -92,11 +88,11 @@ def test_requests_without_a_key_are_clients_of_their_own_and_those_of_older_serv
     ask(served, 1, [0] * 6, status=2)
     ask(served, 1, [-1] * 50, status=2)
     served.turn()
-    assert log(served) == [(0, 5, 6, 5, 6, 5, 6, 0.1, 5)]
+    assert log(served) == [(0, 5, 6, 5, 6, 5, 6, 5, 6)]
     assert served.value("SELECT count(*) FROM rollout_client") == 0
 
 
-def test_a_request_that_comes_after_its_clients_later_step_counts_for_nothing(served):
+def test_a_request_that_comes_after_its_clients_later_step_counts_for_no_draw(served):
     begin(served)
     ask(served, 1, [11])
     served.turn()
@@ -104,10 +100,10 @@ def test_a_request_that_comes_after_its_clients_later_step_counts_for_nothing(se
     next_step(served)
     ask(served, 2, [12], status=2)
     served.turn()
-    assert log(served)[1:] == [(1, 1, 0, 1, 0, 1, 0, 0.5, 1)]
+    assert log(served)[1:] == [(1, 1, 0, 1, 0, 1, 0, 1, 0)]
     served.answer(served.id, 1, [0.5, 0.5], status=2, clients=[12, 13], at=early)
     served.turn()
-    assert log(served)[2:] == [(0, 0, 1, 0, 1, 0, 1, 0.1, 0)], "13 counts, 12 had been drawn since"
+    assert log(served)[2:] == [(0, 0, 1, 0, 1, 0, 2, 0, 2)], "13 counts, 12 had been drawn since"
 
 
 def test_labels_count_clients_too(served):
@@ -117,10 +113,10 @@ def test_labels_count_clients_too(served):
     served.label(served.id, ids[:3], [1, 0, 0])
     served.label(served.id, other[:2], [1, 0])
     served.turn()
-    assert log(served, "wrong") == [(0, 1, 1, 2, 2, 2, 1, 0.1, 3)], "7's first was right, its second was not"
+    assert log(served, "wrong") == [(0, 1, 1, 2, 2, 2, 1, 3, 2)], "7's first was right, its second was not"
     served.label(served.id, ids[3:], [0])
     served.turn()
-    assert log(served, "wrong")[1:] == [(0, 1, 0, 1, 0, 1, 0, 0.1, 1)]
+    assert log(served, "wrong")[1:] == [(0, 1, 0, 1, 0, 1, 0, 1, 0)]
 
 
 def test_a_shadow_is_judged_by_requests_as_both_answer_each(served):
@@ -128,7 +124,35 @@ def test_a_shadow_is_judged_by_requests_as_both_answer_each(served):
     for no, shadow in ((1, False), (2, True)):
         served.answer(served.id, no, [0.5] * 30, clients=[7] * 30, shadow=shadow)
     served.turn()
-    assert log(served) == [(0, 0, 0, 30, 30, 0, 0, pytest.approx(np.nan, nan_ok=True), 30)]
+    assert log(served) == [(0, 0, 0, 30, 30, 0, 0, 30, 30)]
+
+
+def asked(stage):
+    """Return ln e of all requests of each client, of the looks that asked for it."""
+    rows = stage.rows("SELECT log_e_clients FROM rollout_look ORDER BY look")
+    return [one for (one,) in rows if one is not None]
+
+
+def test_clients_are_asked_for_as_the_store_has_them_before_and_after_they_came(served):
+    """What a look finds is what the statistics say of the same clients, counted by hand."""
+    begin(served, steps=(10.0, 50.0), min_requests=1)
+    ask(served, 2, [7, 7])
+    ask(served, 2, [7], status=2)
+    ask(served, 1, [11, 11, 12, 13, 0, -1])
+    ask(served, 1, [12], status=2)
+    served.turn()
+    assert asked(served) == []
+    next_step(served)
+    ask(served, 2, [7, 11, 11, 11], status=2)
+    ask(served, 1, [12] * 4 + [13, 0])
+    served.turn()
+    bad = np.array([[1, 1], [0, 3], [1, 0], [0, 0]], float)
+    n = np.array([[3, 1], [2, 3], [2, 4], [1, 1]], float)
+    by_hand = clients.log_e(bad, n, (0.1, 0.5), np.array([0, 1, 2, 2]))
+    assert asked(served) == [pytest.approx(float(by_hand))]
+    ask(served, 1, [13])
+    served.turn()
+    assert len(asked(served)) == 1, "one request more is no reason to ask again"
 
 
 def test_few_troublesome_clients_roll_nothing_back_and_a_bad_version_is_caught(served):
@@ -141,12 +165,13 @@ def test_few_troublesome_clients_roll_nothing_back_and_a_bad_version_is_caught(s
         ask(served, 1, [40], status=2)
         served.turn()
     assert served.state() == "Shifting"
-    ask(served, 2, list(range(100, 160)), status=2)
-    ask(served, 1, list(range(200, 260)))
+    for _ in range(4):
+        ask(served, 2, list(range(100, 160)), status=2)
+        ask(served, 1, list(range(200, 260)))
     served.turn()
     assert served.state() == "RollingBack"
     text = served.call("rollout.status", rollout="census").text
-    assert "62 clients against 1, each counted once a step" in text, text
+    assert "280 of 640 against 20 of 620, judged client by client" in text, text
 
 
 def test_the_plan_says_what_clients_stick_by(served):
