@@ -25,7 +25,7 @@ from mlops_tui.door.context import Caller, Context, act
 from mlops_tui.door.registry import ABSORBERS, POINT_ABSORBERS, PREPARERS, SEGMENT_ABSORBERS
 from mlops_tui.serving.record.segments import SegmentName, read_segment
 from mlops_tui.spool.files import WIRE
-from mlops_tui.spool.process import born_us
+from mlops_tui.spool.process import born_us, holds
 from mlops_tui.spool.reader import BATCH_BYTES, Chunk, Points, read_from, read_owned
 from mlops_tui.spool.records import End
 from mlops_tui.store.store import CHECKPOINT_BYTES
@@ -352,7 +352,8 @@ def _may_grow(path: Path) -> bool:
     if re.sub(r"[^A-Za-z0-9_.]", "_", host) != re.sub(r"[^A-Za-z0-9_.]", "_", os.uname().nodename):
         return True
     created = born_us(int(pid))
-    if created is None or created > int(start) + 1_000_000:
+    # Of two clocks the one in the name stood still when this machine's was set forward: then the file itself is asked.
+    if created is None or (created > int(start) + 1_000_000 and not holds(int(pid), path)):
         return False
     if path.suffix != ".seg":
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TypedDict
@@ -63,6 +64,19 @@ def born_us(pid: int) -> int | None:
     if created is None or boot_clock is None:
         return created
     return now_us() - time.clock_gettime_ns(boot_clock) // 1000 + created
+
+
+def holds(pid: int, path: Path) -> bool:
+    """Tell whether a process has a file open; False where the system does not show it (only Linux does)."""
+    try:
+        wanted, opened = path.stat(), os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    for number in opened:
+        with suppress(OSError):  # closed meanwhile
+            if os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), wanted):
+                return True
+    return False
 
 
 def _created_by_psutil(pid: int) -> int | None:

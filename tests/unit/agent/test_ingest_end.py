@@ -100,6 +100,22 @@ def test_a_torn_line_of_a_living_writer_is_waited_for(house, ingestor, spooled):
     assert living.exists() and steps(house) == [0]
 
 
+def test_a_clock_that_is_set_forward_does_not_cut_a_living_writer_off(house, ingestor, spooled):
+    """Found by an hour: the writer seemed younger than its file, which was deleted while it wrote on."""
+    mine, others = spooled(0), spooled(0)
+    with mine.open("ab") as file, subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file) as writer:
+        for path in (mine, others):  # to look at, both are an hour older than the process
+            path.touch()
+            path.rename(path.with_name(f"{os.uname().nodename}-{writer.pid}-{now_us() - 3_600_000_000}.jsonl"))
+        ingestor.drain()
+        assert len(list(mine.parent.iterdir())) == 1 and not others.parent.exists()
+        writer.stdin.write(line(7))
+        writer.stdin.close()
+        writer.wait()
+    ingestor.drain()
+    assert steps(house) == [7] and not mine.parent.exists()
+
+
 def test_last_words_between_the_look_and_the_death_are_not_deleted(house, ingestor, spooled, gone, monkeypatch):
     path = spooled(gone)
     path.write_bytes(line(0))
