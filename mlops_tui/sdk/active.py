@@ -91,13 +91,16 @@ def start_run(
     }
     known = {} if member else _captured()
     noted = {"params": {} if params is None else params, "tags": _tags(tags, notices)}
+    goes_on = joined and not member and (wanted or os.environ.get("MLOPS_ATTEMPT", "1") != "1")
+    before = again.left_off(spool, owner) if goes_on else again.LeftOff(None, 0)
+    facts_of_it = {**given, **noted, **known}
     writer = Writer(
-        spool, owner, run={**given, **noted, **known}, start=not member, heartbeat=not member, notices=notices
+        spool, owner, run=facts_of_it, start=not member, heartbeat=not member, notices=notices, after=before.ts
     )
     if given.get("fork"):
-        writer.go_on(given["fork_step"] if given["fork_step"] is not None else again.last_step(spool, given["fork"]))
-    if joined and not member and (wanted or os.environ.get("MLOPS_ATTEMPT", "1") != "1"):
-        writer.go_on(again.last_step(spool, owner))
+        step = given["fork_step"]
+        writer.go_on(again.left_off(spool, given["fork"]).step if step is None else step)
+    writer.go_on(before.step)
     run = Run(writer, experiment=experiment, name=given["name"], member=member, on_end=_ended)
     run.mark, run.place = mark, _place()
     _open.append(run)

@@ -1,4 +1,4 @@
-"""Going on with a run: which one (``start_run(resume=True)`` leaves a mark until the run is done), and from which step.
+"""Going on with a run: which one (``start_run(resume=True)`` leaves a mark until the run is done), and from where.
 
 The mark lies in the state folder under a name made of script, working folder, experiment and name, so that two scripts,
 or two configurations of one, do not take each other's run. Nothing here raises.
@@ -10,7 +10,7 @@ import hashlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -20,9 +20,9 @@ from mlops_tui.spool.usage import PREFIX
 
 FOLDER = "resume"
 TAIL = 1 << 18
-"""Bytes at the end of each spool file in which the last step is looked for."""
+"""Bytes at the end of each spool file that are looked through."""
 ASK_S = 1.0
-"""Seconds that a running agent has to tell the last step of a run whose spool files are taken in and gone."""
+"""Seconds that a running agent has to tell of a run whose spool files are taken in and gone."""
 
 
 def mark(experiment: object, name: object) -> Path | None:
@@ -46,19 +46,28 @@ def forget(mark: Path) -> None:
     safely(mark.unlink, otherwise=None)
 
 
-def last_step(spool: Path, run: str) -> int | None:
-    """Return the last step that a run logged; None when it logged nothing, or nobody knows."""
+class LeftOff(NamedTuple):
+    """How far a run is: the last step that it logged, None if there is none or nobody knows, and its last word (µs)."""
+
+    step: int | None
+    ts: int
+
+
+def left_off(spool: Path, run: str) -> LeftOff:
+    """Return how far a run is, by its spool files or, when they are taken in and gone, by the agent."""
     files: list[Path] = safely(lambda: list((spool / run).glob("*.jsonl")), otherwise=[])
-    seen = [step for file in files for step in safely(_steps, file, otherwise=[])]
-    return max(seen) if seen else safely(_asked, run, otherwise=None)
+    records = [record for file in files for record in safely(_tail, file, otherwise=[])]
+    steps = [record["s"] for record in records if _logged(record)]
+    ts = max((record["t"] for record in records if isinstance(record.get("t"), int)), default=0)
+    return LeftOff(max(steps), ts) if steps else safely(_asked, run, ts, otherwise=LeftOff(None, ts))
 
 
-def _steps(file: Path) -> list[int]:
+def _tail(file: Path) -> list[dict[str, Any]]:
     with open(file, "rb") as tail:
         tail.seek(max(0, tail.seek(0, os.SEEK_END) - TAIL))
         lines = tail.read().split(b"\n")
     records = [safely(orjson.loads, line, otherwise={}) for line in lines]
-    return [record["s"] for record in records if isinstance(record, dict) and _logged(record)]
+    return [record for record in records if isinstance(record, dict)]
 
 
 def _logged(record: dict[str, Any]) -> bool:
@@ -66,11 +75,12 @@ def _logged(record: dict[str, Any]) -> bool:
     return record.get("e") == "m" and not all(key.startswith(PREFIX) for key in (*record["m"], *record.get("x", {})))
 
 
-def _asked(run: str) -> int | None:
+def _asked(run: str, ts: int) -> LeftOff:
     from mlops_tui.client import Client
 
     found = Client(start=False, timeout=ASK_S).call("run.show", {"run": run})
-    return max((metric.step for metric in found.metrics), default=None)
+    step = max((metric.step for metric in found.metrics), default=None)
+    return LeftOff(step, max(ts, found.started, found.ended or 0, found.heartbeat or 0))
 
 
 def _mark(experiment: str, name: str) -> Path:

@@ -28,6 +28,8 @@ from mlops_tui.spool.text import as_number, as_step, as_texts, is_name
 
 _MAX_STEP = 2**63 - 2
 _KNOWN_NAMES = 20_000
+SET_BACK_US = 1_000_000
+"""By how much a clock must jump to be believed to have been set back; of threads, one may overtake another."""
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _PLAIN = frozenset((float, int))
 _NEWLINE = orjson.OPT_APPEND_NEWLINE
@@ -51,6 +53,7 @@ class Writer:
         start: whether this file begins with a start record; not when somebody else's file has it.
         heartbeat: whether to write a heartbeat every 5 s.
         notices: where trouble is said; default, a new one.
+        after: µs, when the owner was heard of last: every record is later, whatever this machine's clock says.
 
     Attributes:
         owner: the id.
@@ -72,6 +75,7 @@ class Writer:
         start: bool = True,
         heartbeat: bool = False,
         notices: Notices | None = None,
+        after: int = 0,
     ) -> None:
         if not _OWNER.fullmatch(owner):
             raise BadInput(
@@ -82,6 +86,7 @@ class Writer:
         self._names: set[str] = set()
         self._reals: set[type] = {float, int, bool}  # and what else turned out to be a number, numpy's scalars
         self._next_step = 0
+        self._ahead, self._last = max(0, after + 1 - now_us()), 0
         self._heartbeat, self._forked = heartbeat, False
         self._file = Appender(self.folder, self._start_line(kind, run, job) if start else b"", self.notices)
         keeper.look_after(self)
@@ -125,7 +130,7 @@ class Writer:
             step = self._next_step
         try:
             if type(step) is int and -_MAX_STEP <= step <= _MAX_STEP and (plain := self._plain(values)):
-                record = {"v": 1, "e": "m", "t": time_ns() // 1000 if ts is None else ts, "s": step, "m": plain}
+                record = {"v": 1, "e": "m", "t": self._now() if ts is None else ts, "s": step, "m": plain}
                 line = _dumps(record, None, _NEWLINE)
             else:
                 line = b""
@@ -185,7 +190,8 @@ class Writer:
         self._heartbeat = False  # the end is the last record
         if self.dropped:
             self.tags({"mlops.dropped_records": self.dropped})
-        written = self._record("end", None, sync=True, status=status, exit=exit_code, error=error)
+        last = max(self._now(), self._last)
+        written = self._record("end", last, sync=True, status=status, exit=exit_code, error=error)
         self.close()
         return written
 
@@ -214,7 +220,7 @@ class Writer:
         record: dict[str, Any] = {
             "v": 1,
             "e": "start",
-            "t": now_us(),
+            "t": self._now(),
             "owner": self.owner,
             "kind": kind,
             "process": this_process(),
@@ -281,8 +287,17 @@ class Writer:
             self.notices.once(what, f"a {what} was dropped: {word}")
         return good
 
+    def _now(self) -> int:
+        """Return the time in µs. It goes on when the clock is set back: what is told later must not seem older."""
+        now = time_ns() // 1000 + self._ahead
+        if now < self._last - SET_BACK_US:
+            self._ahead += self._last - now
+            now = self._last
+        self._last = now
+        return now
+
     def _record(self, event: str, ts: int | None, *, sync: bool = False, **fields: Any) -> bool:
-        line = _encode({"v": 1, "e": event, "t": now_us() if ts is None else ts, **fields})
+        line = _encode({"v": 1, "e": event, "t": self._now() if ts is None else ts, **fields})
         if not line:
             return self._file.drop("record", f"a {event} record cannot be written as JSON; dropped")
         written = self._file.append(line)

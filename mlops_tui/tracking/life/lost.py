@@ -93,9 +93,11 @@ def _gone(session: Session, house: House, row: dict[str, Any]) -> bool:
     if known != row["sign"]:
         _since[row["id"]] = row["sign"], time.monotonic()
         return False
+    # Both clocks: one stands still while a laptop sleeps, the other begins anew with the agent. A sign from the future
+    # tells nothing: another host's clock is ahead, or this one's was set back.
     waited, silent = time.monotonic() - since, (now_us() - row["sign"]) / 1e6
+    silent = waited if silent < 0 else silent
     if living is None:
-        # Both clocks: one stands still while a laptop sleeps, the other begins anew with the agent.
         patience = float(house.config.get("tracking.silence")) if row["via"] else ELSEWHERE_S
         return silent > patience and waited > min(patience, ELSEWHERE_S)
     if not row["job_over"] and (waited < GRACE_S or silent < (UNHEARD_S if row["via"] else SILENT_S)):

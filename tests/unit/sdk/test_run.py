@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import mlops_tui as mlops
 from mlops_tui import sdk
 from mlops_tui.core.ids import short, uuid7
 from mlops_tui.core.paths import home
+from mlops_tui.spool import writer
 from mlops_tui.spool.files import kept_file
 
 
@@ -291,6 +293,18 @@ def test_a_run_is_resumed_by_its_id_or_its_end(events, capsys):
     assert found.files == 5 and len(found.of("Start")) == 5 and found.of("Start")[-1].run.experiment == ""
     with mlops.start_run(resume="ffffffff") as other:
         assert other.id != first.id and "no run here" in capsys.readouterr().err
+
+
+def test_a_run_that_is_resumed_where_the_clock_is_behind_goes_on_after_its_last_word(events, monkeypatch):
+    with mlops.start_run("e") as first:
+        first.log({"a": 1}, step=3)
+    monkeypatch.setattr(writer, "now_us", lambda: time.time_ns() // 1000 - 3_600_000_000)
+    monkeypatch.setattr(writer, "time_ns", lambda: time.time_ns() - 3_600_000_000_000)
+    with mlops.start_run(resume=first.id) as again:
+        again.log({"a": 2})
+    starts, ends = events(first.id).of("Start"), events(first.id).of("End")
+    assert starts[0].t < ends[0].t < starts[1].t <= ends[1].t < starts[0].t + 60_000_000
+    assert [step for _, step, _ in events(first.id).points] == [3, 4]
 
 
 def test_a_resumed_run_counts_on(events, monkeypatch):

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from mlops_tui.core.clock import now_us
+from mlops_tui.core.ids import uuid7
+from mlops_tui.spool import writer as writer_module
 from mlops_tui.spool.process import this_process
 from mlops_tui.spool.writer import Writer
 from mlops_tui.tracking.life import lost as lost_module
@@ -204,6 +206,45 @@ def test_a_heartbeat_within_the_silence_of_another_host_begins_it_anew(desk, soo
     look(desk, 1)
     assert desk.status(run.owner) == "running"
     run.end("done")
+
+
+def test_a_clock_that_is_set_back_or_behind_does_not_hide_how_a_run_goes_on_and_ends(desk, soon, monkeypatch):
+    """Found by an hour: heartbeats and the end seemed older than the start, and the run that went on well was lost."""
+    run, hour = desk.run(name="back"), 3_600_000_000_000
+    monkeypatch.setattr(writer_module, "time_ns", lambda: time.time_ns() - hour)
+    run.metrics({"loss": 1.0})
+    run.end("failed")
+    desk.take()
+    shown = desk.call("run.show", run="back")
+    assert shown.status == "failed" and shown.started <= shown.ended
+    monkeypatch.setattr(writer_module, "now_us", lambda: now_us() - hour // 1000)  # another host, an hour behind
+    again = Writer(desk.spool, run.owner, run={"name": "other"}, after=shown.ended)
+    desk.take()
+    assert desk.status(run.owner) == "running"
+    again.end("done")
+    desk.take()
+    after = desk.call("run.show", run="back")
+    assert (after.status, after.started, after.name) == ("done", shown.started, "back")
+
+
+def test_a_sign_from_the_future_keeps_no_run_running(desk, soon, monkeypatch):
+    """Another host's clock is ahead, or this one's was set back: its hour would have to pass first."""
+    runs = [desk.run(name=name, owner=uuid7()) for name in ("boot", "host")]
+    for run in runs:
+        run._ahead = 3_600_000_000
+        run.heartbeat()
+    desk.take()
+
+    def move(session):
+        session.execute("UPDATE run SET boot = 'before' WHERE name = 'boot'")
+        session.execute("UPDATE run SET host = 'far' WHERE name = 'host'")
+
+    desk.house.store.write(move)
+    monkeypatch.setattr(lost_module, "ELSEWHERE_S", 0.0)
+    look(desk)
+    assert [desk.status(run.owner) for run in runs] == ["lost", "lost"]
+    for run in runs:
+        run.end("done")
 
 
 def test_the_identity_in_the_store_is_the_one_of_the_process(desk):
