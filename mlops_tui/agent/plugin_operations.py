@@ -15,10 +15,10 @@ from mlops_tui.store.listing import Listing, lists
 
 COLUMNS = [
     Column(name="name", label="name"),
-    Column(name="version", label="version"),
-    Column(name="sides", label="sides"),
     Column(name="state", label="state", kind="status"),
     Column(name="summary", label="what it is"),
+    Column(name="version", label="version"),
+    Column(name="sides", label="sides"),
     Column(name="problem", label="problem"),
 ]
 
@@ -49,10 +49,7 @@ lists(
 
 def _rows() -> list[list[str]]:
     where, problems, unasked = home(), loader.problems(), loader.unasked()
-    rows = [
-        [name, "", side, "builtin", f"built in: {what}", problems.get(name, "")]
-        for name, side, what in loader.builtins()
-    ]
+    rows = [[name, "builtin", what, "", side, problems.get(name, "")] for name, side, what in loader.builtins()]
     for plugin in find_plugins(where):
         problem = problems.get(plugin.name, "")
         state = state_of(where, plugin)
@@ -60,7 +57,8 @@ def _rows() -> list[list[str]]:
             state = "broken"
         elif state == "trusted" and plugin.name in unasked:
             problem = f"nobody asks for {unasked[plugin.name]} yet"
-        rows.append([plugin.name, plugin.version, ", ".join(sorted(plugin.modules)), state, plugin.summary, problem])
+        sides = ", ".join(sorted(plugin.modules))
+        rows.append([plugin.name, state, plugin.summary, plugin.version, sides, problem])
     return rows
 
 

@@ -9,7 +9,7 @@ from mlops_tui.core import clock
 
 NONE = "–"
 """What stands where there is nothing."""
-RIGHT = frozenset(("int", "float", "percent", "bytes", "duration", "rate", "hours"))
+RIGHT = frozenset(("int", "float", "percent", "share", "bytes", "duration", "rate", "hours"))
 """Kinds of value that are compared by their digits: they stand at the right of their column."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -48,6 +48,11 @@ def signed(value: float | None, digits: int = 3) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share of 100 with its sign of per cent."""
     return NONE if value is None else f"{value:.{digits}f} %"
+
+
+def share(value: float | None, digits: int = 0) -> str:
+    """Return a share of 1 as a share of 100, with its sign of per cent."""
+    return percent(None if value is None else 100 * value, digits)
 
 
 def odds(log_e: float) -> str:

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 _UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
-_OPAQUE = re.compile(r"[0-9a-f-]{20,}")
+_OPAQUE = re.compile(r"[0-9a-f-]{16,}")
 
 
 def uuid7() -> str:
@@ -48,6 +48,12 @@ def short(identifier: str) -> str:
 def opaque(value: Any) -> bool:
     """Tell whether an id is one that only machines can tell apart, so that people see its end alone."""
     return isinstance(value, str) and _OPAQUE.fullmatch(value) is not None
+
+
+def shortened(text: str) -> str:
+    """Return a text with the id in ``noun:id`` as people see it."""
+    noun, colon, name = text.partition(":")
+    return f"{noun}:{short(name)}" if colon and opaque(name) else text
 
 
 def matches(identifier: str, typed: str) -> bool:

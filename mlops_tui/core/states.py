@@ -10,7 +10,7 @@ SYMBOLS = {"ok": "✔", "warn": "!", "fail": "✖", "busy": "↻", "unknown": "?
 _STATES = {
     "ok": (
         "ok done succeeded passed pass healthy ready serving active verified promoted resolved stable safe proven "
-        "accepted allowed finished trusted built-in loaded whole better up info closed live applied b-better a-better"
+        "accepted allowed finished trusted builtin loaded whole better up info closed live applied b-better a-better"
     ),
     "warn": (
         "warn warning hold held holding paused acknowledged silenced pending waiting proposed opened degraded medium "
@@ -38,6 +38,9 @@ def tone(state: str) -> str:
     return _TONE.get(word.replace("_", "-"), _TONE.get(word.replace("_", ""), "unknown"))
 
 
+_SPOKEN = {"nodata": "no data", "builtin": "built in"}
+
+
 def spoken(word: str) -> str:
     """Return a state as people say it: ``RolledBack`` and ``rolled_back`` are ``rolled back``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", word).replace("_", " ").lower()
+    return _SPOKEN.get(word) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", word).replace("_", " ").lower()

@@ -46,7 +46,7 @@ _DEFAULTS = {
     for field in msgspec.structs.fields(contract.CreateDeployment)
 }
 _SHARES = """(
-    SELECT string_agg(r.label || ' ' || round((s.share->>'weight')::DOUBLE)::INTEGER || '%', '  ' ORDER BY r.no)
+    SELECT string_agg(r.label || ' ' || round((s.share->>'weight')::DOUBLE)::INTEGER || ' %', '  ' ORDER BY r.no)
     FROM (SELECT unnest(json_extract(t.split, '$.shares[*]')) AS share FROM traffic_event t
           WHERE t.deployment_id = deployment.id QUALIFY row_number() OVER (ORDER BY t.seq DESC) = 1) s
     JOIN revision r ON r.deployment_id = deployment.id AND r.no = (s.share->>'no')::INTEGER)"""
@@ -79,7 +79,7 @@ lists(
             Column(name="created", label="created", kind="time"),
             Column(name="actor", label="by"),
             Column(name="url", label="address"),
-            Column(name="text", label="state"),
+            Column(name="text", label="why"),
         ],
         expressions={
             "id": "id",

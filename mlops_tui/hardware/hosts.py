@@ -78,7 +78,11 @@ def find(session: Session, typed: str) -> dict[str, Any]:
         NotFound: there is none.
     """
     wanted = typed.strip().removeprefix("host:") or this_host()
-    row = session.dict("SELECT * FROM host WHERE name = $it OR id = $it ORDER BY seen DESC LIMIT 1", {"it": wanted})
+    row = session.dict(
+        "SELECT * FROM host WHERE name = $it OR id = $it OR (length($it) >= 4 AND ends_with(id, $it)) "
+        "ORDER BY seen DESC LIMIT 1",
+        {"it": wanted},
+    )
     if row is None:
         why = "" if typed else "its first sample is taken within two seconds of the agent's start"
         raise NotFound(f"there is no machine {wanted!r}", why, "mlops host list shows them")

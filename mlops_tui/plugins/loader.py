@@ -199,4 +199,5 @@ def _words(hooks: list[str]) -> list[str]:
 
 
 def _name_of(thing: Any) -> str:
-    return str(getattr(thing, "__name__", None) or type(thing).__name__)
+    name = str(getattr(thing, "__name__", None) or type(thing).__name__)
+    return name.removeprefix("mlops_tui.")

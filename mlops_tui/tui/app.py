@@ -311,7 +311,7 @@ class MlopsApp(App[None], inherit_bindings=False):
 
         memory.forget()
         self.pinned = ""
-        self.face.show_sides((True, True))
+        self.face.recall_sides()
         self.screen.minimize()
         for table in self.face.query(Table):
             table.pinned, table.pinned_row = "", None

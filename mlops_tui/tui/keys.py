@@ -239,6 +239,8 @@ PRESETS: dict[str, dict[str, str]] = {
     },
 }
 
+BETWEEN = " · "
+"""What stands between two hints."""
 _SHOWN = {
     "escape": "esc",
     "colon": ":",
@@ -297,7 +299,12 @@ def shown(name: str) -> str:
 
 
 def hints(wanted: str, preset: str = "default", readonly: bool = False) -> str:
-    """Return the hints of a panel: ``enter open · P promote``.
+    """Return the hints of a panel: ``enter open · P promote``; see :func:`hinted`."""
+    return BETWEEN.join(told for told, _ in hinted(wanted, preset, readonly))
+
+
+def hinted(wanted: str, preset: str = "default", readonly: bool = False) -> list[tuple[str, str]]:
+    """Return what a panel says of some keys, each with the key to press.
 
     Args:
         wanted: ids of keys with blanks between; ``id=other_words`` says it in other words.
@@ -310,8 +317,8 @@ def hints(wanted: str, preset: str = "default", readonly: bool = False) -> str:
         key = _BY_ID[name]
         if not (readonly and key.changes):
             first = PRESETS[preset].get(name, key.keys).split(",")[0]
-            told.append(f"{shown(first)} {words.replace('_', ' ') or key.hint or key.help}")
-    return " · ".join(told)
+            told.append((f"{shown(first)} {words.replace('_', ' ') or key.hint or key.help}", first))
+    return told
 
 
 _BY_ID = {key.id: key for key in KEYS}

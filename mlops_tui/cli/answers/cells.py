@@ -7,9 +7,10 @@ from typing import Any
 
 from mlops_tui.core import clock, figures
 from mlops_tui.core.figures import NONE
-from mlops_tui.core.ids import opaque, short
+from mlops_tui.core.ids import opaque, short, shortened
 from mlops_tui.core.printable import clean
 from mlops_tui.core.states import SYMBOLS, tone
+from mlops_tui.core.states import spoken as said
 
 COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "busy": "cyan", "dim": "bright_black", "unknown": ""}
 _DIGITS = 4
@@ -25,13 +26,15 @@ def shown(kind: str, value: Any) -> str:
         case "digest":
             return clean(str(value))[:12]
         case "status":
-            return f"{SYMBOLS[tone(str(value))]} {clean(str(value))}"
+            return f"{SYMBOLS[tone(str(value))]} {clean(said(str(value)))}"
         case "flag":
             return "✔" if value else "·"
         case "time":
             return figures.when(int(value))
         case "spark":
             return figures.spark(value) or NONE
+        case "text" if isinstance(value, str):
+            return clean(shortened(value))
         case _:
             return _figure(kind, value)
 
@@ -73,6 +76,8 @@ def _figure(kind: str, value: Any) -> str:
         match kind:
             case "percent":
                 return figures.percent(value)
+            case "share":
+                return figures.share(value)
             case "bytes":
                 return figures.size(value)
             case "duration":

@@ -16,6 +16,7 @@ from mlops_tui.contracts.listing import Table
 from mlops_tui.contracts.operation import File
 from mlops_tui.core.errors import BadInput
 from mlops_tui.core.figures import size
+from mlops_tui.core.kinds import label_of
 
 if TYPE_CHECKING:
     from mlops_tui.cli.options import Wishes
@@ -118,7 +119,7 @@ def _only(blocks: list[Block], fields: Sequence[str]) -> list[Block]:
     """Keep the fields that were asked for: columns of a lone grid, or facts and whole blocks by their names."""
     if not fields:
         return blocks
-    wanted = [name.replace("_", " ") for name in fields]
+    wanted = [label_of(name) for name in fields]
     if len(blocks) == 1 and isinstance(grid := blocks[0], Grid):
         names = [column.name for column in grid.columns]
         _check(fields, names)

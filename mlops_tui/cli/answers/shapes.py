@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,25 +17,14 @@ from mlops_tui.contracts.monitor import Bins
 from mlops_tui.contracts.operation import Done, Plan, Started
 from mlops_tui.contracts.rollout import Check, Rollout
 from mlops_tui.contracts.run import CompareRow, Comparison, Curves, LogLines
-from mlops_tui.core.figures import odds
+from mlops_tui.core.figures import odds, share
+from mlops_tui.core.kinds import kind_of, label_of
 
-_KINDS = {
-    "time": "ts created updated started ended heartbeat opened closed since until audit_checked",
-    "bytes": "size memory mem_used mem_total disk_used disk_total spool_bytes_behind",
-    "status": "status state verdict severity outcome",
-    "percent": "cpu util weight",
-    "id": "id pid seq port",
-    "duration": "duration",
-    "rate": "net_down net_up",
-    "hours": "cpu_hours gpu_hours cpu_hours_today gpu_hours_today",
-}
 _IN_GRIDS = {"run": "id", "digest": "digest"}
 LONG = 600
 """Characters of one value that a screen still shows."""
 BAR = 20
 """Cells of the longest bar."""
-_WORD = re.compile(r"[\w.-]*")
-KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 
 
 @dataclass
@@ -75,35 +63,18 @@ def blocks_of(answer: Any) -> list[Block]:
     return _generic(values)
 
 
-def kind_of(name: str, value: Any) -> str:
-    """Return how a field is shown, from its name and value."""
-    kind = KIND_OF.get(name, "")
-    if isinstance(value, str) and (kind not in ("", "id", "status") or not _WORD.fullmatch(value)):
-        return "text"
-    if kind:
-        return kind
-    if isinstance(value, bool):
-        return "flag"
-    if isinstance(value, int):
-        return "int"
-    if isinstance(value, float):
-        return "float"
-    is_curve = isinstance(value, list) and len(value) > 2 and all(isinstance(one, float | None) for one in value)
-    return "spark" if is_curve else "text"
-
-
 def _generic(values: dict[str, Any], title: str = "") -> list[Block]:
     facts = Facts(title)
     rest: list[Block] = []
     for name, value in values.items():
-        label = f"{title} {name}".strip().replace("_", " ")
+        label = f"{title} {label_of(name)}".strip()
         if isinstance(value, list) and value and isinstance(value[0], dict):
             rest.append(grid_of(label, value))
         elif isinstance(value, dict) and value and not title:
             rest.extend(_dictionary(label, value))
         else:
             # A nested dictionary's keys are people's own names: parameters, metrics, tags.
-            facts.values.append(_fact(name, value, name if title else name.replace("_", " ")))
+            facts.values.append(_fact(name, value, name if title else label_of(name)))
     return [facts, *rest] if facts.values else rest
 
 
@@ -117,7 +88,7 @@ def grid_of(title: str, rows: list[dict[str, Any]]) -> Grid:
             name: _IN_GRIDS.get(name) or kind_of(name, value) for name, value in row.items() if value or value == 0
         }
     known = [name for name in order if name in names and name not in deep]
-    columns = [Column(name=name, label=name.replace("_", " "), kind=names[name]) for name in known]
+    columns = [Column(name=name, label=label_of(name), kind=names[name]) for name in known]
     return Grid(title, columns, [[row.get(name) for name in known] for row in rows])
 
 
@@ -303,7 +274,7 @@ def check_cells(check: Check) -> list[str]:
     """Return a check of a rollout in words: its name, both sides, evidence of harm and of safety, what is needed."""
     name = check.event if check.kind == "harm" else f"{check.kind} {check.event}"
     sides = ((check.bad_stable, check.n_stable), (check.bad_canary, check.n_canary))
-    shares = [f"{bad / n:.2%} of {n:,}" if n else "–" for bad, n in sides]
+    shares = [f"{share(bad / n, 2)} of {n:,}" if n else "–" for bad, n in sides]
     return [name, *shares, *(odds(log_e) for log_e in (check.log_e_harm, check.log_e_safe, check.log_needed))]
 
 

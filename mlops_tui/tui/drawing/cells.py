@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlops_tui.core.clock import HOUR
 from mlops_tui.core.figures import RIGHT
-from mlops_tui.core.ids import opaque, short
+from mlops_tui.core.ids import opaque, short, shortened
 from mlops_tui.tui.drawing import format as fmt
 from mlops_tui.tui.drawing import words
 from mlops_tui.tui.drawing.text import Line, cut, line, width
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from mlops_tui.contracts.listing import Column
 
 _EXACT = frozenset(("id", "time", "float", "bytes", "duration", "percent", "text"))
+_SENTENCE = 30
+"""Cells from which on a text is no word but a sentence, of which the first ten say nothing."""
 _MOST = {"id": 12, "text": 44, "status": 16, "spark": 12}
 
 
@@ -48,6 +51,12 @@ def cell(column: Column, value: Any, whole: bool = False) -> Line:
             return line(f"{value:,}" if isinstance(value, int) else str(value))
         case "percent":
             return line(fmt.percent(float(value), 0))
+        case "share":
+            return line(fmt.share(float(value)))
+        case "rate":
+            return line(f"{fmt.size(value)}/s")
+        case "hours":
+            return line((fmt.duration(HOUR * value), "dim"))
         case "bytes":
             return line(fmt.size(value))
         case "time":
@@ -60,12 +69,6 @@ def cell(column: Column, value: Any, whole: bool = False) -> Line:
             return line((fmt.spark(value), "accent"))
         case _:
             return line(shortened(str(value)))
-
-
-def shortened(text: str) -> str:
-    """Return a text with the id in ``noun:id`` as people see it."""
-    noun, colon, name = text.partition(":")
-    return f"{noun}:{short(name)}" if colon and opaque(name) else text
 
 
 def exact(column: Column, value: Any) -> str:
@@ -90,17 +93,19 @@ def measure(columns: Sequence[Column], rows: Sequence[Sequence[Any]], whole: boo
 def fit(widths: Sequence[int], columns: Sequence[Column], room: int, gap: int = 2) -> list[int]:
     """Return widths with which as many of the first columns as possible fit into ``room``.
 
-    A name needs 24 cells at least (half the room where that is little), another text 10, a figure what it is; what is
-    left over goes to the columns that would like more, from the left. Columns beyond keep what they like: one reaches
-    them by moving right.
+    A name or a sentence needs 24 cells at least (half the room where that is little), another text 10, a figure what
+    it is; what is left over goes to the columns that would like more, from the left. Columns beyond keep what they
+    like: one reaches them by moving right.
     """
-    name = min(24, max(10, room // 2))
+    some = min(24, max(10, room // 2))
     least = [
-        min(width, name if column.name == "name" else 10) if column.kind == "text" else width
+        min(width, some if column.name == "name" or width >= _SENTENCE else 10) if column.kind == "text" else width
         for width, column in zip(widths, columns, strict=True)
     ]
     fitted, left = list(widths), room
     for taken, need in enumerate(least):
+        if need > left >= 10 and widths[taken] >= _SENTENCE:
+            need = left  # what is left of the room says more of it than nothing
         if need > left:
             break
         fitted[taken] = need

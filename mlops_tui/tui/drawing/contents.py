@@ -117,7 +117,7 @@ def _shaded(value: float, of: float, wide: int, right: bool) -> Line:
 
 
 def _share(part: float, of: float) -> Line:
-    return line(f"{part / of:.1%}") if of else line((fmt.NONE, "faint"))
+    return line(fmt.share(part / of, 1)) if of else line((fmt.NONE, "faint"))
 
 
 def _bytes(content: bytes, cells: int) -> list[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from mlops_tui.core.figures import NONE, duration, number, percent, signed, size, spark, when
+from mlops_tui.core.figures import NONE, duration, number, percent, share, signed, size, spark, when
 
 __all__ = [
     "NONE",
@@ -21,6 +21,7 @@ __all__ = [
     "p_value",
     "percent",
     "round_number",
+    "share",
     "signed",
     "size",
     "spark",

@@ -221,24 +221,23 @@ def _below(series: Sequence[Series], look: Look, frame: _Frame, left: int) -> li
     round_marks = raster.ticks(x0, x1, max(2, cells // 12))
     if look.axis == "step":  # there is no half a step: of a short run each is named once
         round_marks = [one for one in round_marks if float(one).is_integer()]
-    marks = round_marks if look.axis in ("step", "epoch") else [x0, (x0 + x1) / 2, x1]
-    rule, names = ["─"] * cells, [" "] * (cells + left)
-    free = 0
-    for value in marks:
+    between = round_marks if look.axis in ("step", "epoch") else [(x0 + x1) / 2]
+    rule, names = ["─"] * cells, " " * (cells + left)
+    for value in (x1, x0, *between):  # the ends first: they say how much is seen
         at = frame.column(value)
         name = x_name(value, look.axis, x1 - x0)
         start = max(0, min(left + at - len(name) // 2, cells + left - len(name)))
-        if start < free or not 0 <= at < cells:
+        beside = names[max(0, start - 2) : start + len(name) + 2]
+        if beside.strip() or name in names.split() or not 0 <= at < cells:
             continue
         rule[at] = "┬"
-        names[start : start + len(name)] = name
-        free = start + len(name) + 2
+        names = names[:start] + name + names[start + len(name) :]
     tokens = ["line"] * cells
     for one in series:
         for x in one.x[np.isnan(one.mid)].tolist() if not one.band else ():
             if 0 <= (at := frame.column(x)) < cells:
                 rule[at], tokens[at] = "✖", "fail"
-    return [line((" " * (left - 1) + "┼", "line"), runs(rule, tokens)), line(("".join(names), "dim"))]
+    return [line((" " * (left - 1) + "┼", "line"), runs(rule, tokens)), line((names, "dim"))]
 
 
 def _reading(series: Sequence[Series], at: float, axis: str, frame: _Frame) -> Line:

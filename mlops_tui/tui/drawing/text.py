@@ -17,6 +17,8 @@ Line = tuple[Span, ...]
 Part = str | Span | Line
 
 BLANK: Line = ()
+_PROSE = 30
+"""Cells that a sentence needs to stand beside what it is said of."""
 
 
 def line(*parts: Part) -> Line:
@@ -65,6 +67,29 @@ def cut(of: Line, cells: int) -> Line:
         kept.append((text, token))
         room -= taken
     return tuple(kept) if cells > 0 else BLANK
+
+
+def parts_in(of: Line, cells: int, between: Sequence[str] = (" · ", "  ")) -> Line:
+    """Shorten a line of several things to ``cells`` by leaving out the last ones whole; half a figure would lie."""
+    if width(of) <= cells:
+        return of
+    text = plain(of)
+    ends = [place for sep in between for place in _places(text, sep) if cell_len(text[:place]) <= cells]
+    return _first(of, max(ends)) if ends else cut(of, cells)
+
+
+def _places(text: str, sep: str) -> list[int]:
+    return [at for at in range(1, len(text)) if text.startswith(sep, at)]
+
+
+def _first(of: Line, letters: int) -> Line:
+    kept: list[Span] = []
+    for text, token in of:
+        kept.append((text[:letters], token))
+        letters -= len(text)
+        if letters <= 0:
+            break
+    return tuple(kept)
 
 
 def middle(text: str, cells: int) -> str:
@@ -158,6 +183,18 @@ def wrap(text: str, cells: int, token: str = "text") -> list[Line]:
             else:
                 current = joined
         lines.append(line((current, token)))
+    return lines
+
+
+def beside(heads: Sequence[Line], texts: Sequence[tuple[str, str]], cells: int) -> list[Line]:
+    """Put each text (and its token) beside its head, on as many lines as it needs; under it where room is short."""
+    room = max(map(width, heads), default=0) + 2
+    indent = room if cells - room >= _PROSE else 2
+    lines: list[Line] = []
+    for head, (text, token) in zip(heads, texts, strict=True):
+        told = wrap(text, cells - indent, token) if text else [BLANK]
+        lines.append(line(pad(head, room), told.pop(0)) if indent == room else head)
+        lines += [line(" " * indent, more) for more in told if more]
     return lines
 
 

@@ -25,6 +25,7 @@ class Bar(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._shown: Line = BLANK
+        self._places: list[tuple[int, int, str]] = []
 
     def draw(self, cells: int) -> Line:
         """Return the line for a width."""
@@ -36,6 +37,18 @@ class Bar(Widget):
         if drawn != self._shown:
             self._shown = drawn
             self.refresh()
+
+    def lead(self, start: int, told: Line, key: str) -> int:
+        """Let a click on a piece of the line press a key; the cell after it is returned."""
+        end = start + width(told)
+        self._places.append((start, end, key))
+        return end
+
+    def on_click(self, event: events.Click) -> None:
+        """Press the key that stands under the mouse."""
+        for start, end, key in self._places:
+            if key and start <= event.x < end:
+                self.app.simulate_key(key)
 
     def render_line(self, y: int) -> Strip:
         """Draw the line."""
@@ -75,11 +88,9 @@ class TopLine(Bar):
         if status.paused:
             word, tone = "‖ paused", "warn"
         badge = line((f"[{status.environment.upper()}]", "*prod" if status.prod else "dim"))
-        read_only = line(("ro:", "dim"), ("on", "warn")) if status.readonly else line(("ro:off", "faint"))
+        read_only = line(("read-only", "warn")) if status.readonly else BLANK
         if not wide:
-            return join(
-                [line((word, tone)), line(("ro", "warn")) if status.readonly else BLANK, line(status.user), badge]
-            )
+            return join([line((word, tone)), read_only, line(status.user), badge])
         who = line(("user:", "dim"), status.user)
         return join([line((word, tone)), read_only, who, line(("env:", "dim"), badge)])
 
@@ -90,16 +101,15 @@ class ModeLine(Bar):
     def __init__(self, mode: str) -> None:
         super().__init__()
         self.mode = mode
-        self._places: list[tuple[int, int, str]] = []
 
     def draw(self, cells: int) -> Line:
         """Return the modes, the present one bold, with the way to everything else at the right; all modes are seen."""
-        left, right = self._drawn(wide=True)
+        left, right = self._drawn(cells, wide=True)
         if width(left) + width(right) + 2 > cells:
-            left, right = self._drawn(wide=False)
+            left, right = self._drawn(cells, wide=False)
         return spread(left, right, cells)
 
-    def _drawn(self, wide: bool) -> tuple[Line, Line]:
+    def _drawn(self, cells: int, wide: bool) -> tuple[Line, Line]:
         self._places = []
         spans: list[Line] = []
         at = 1
@@ -107,20 +117,16 @@ class ModeLine(Bar):
             name = title if wide else _SHORT.get(mode, title)
             here = mode == self.mode
             span = line((str(number), "accent"), " " if wide else "", (name, "*accent" if here else "dim"))
-            self._places.append((at, at + width(span), mode))
-            at += width(span) + (2 if wide else 1)
+            at = self.lead(at, span, str(number)) + (2 if wide else 1)
             spans.append(span)
         right = (
             [("^p", " palette"), (":", " cmd"), ("?", " help")] if wide else [("^p", ""), (":", "cmd"), ("?", "help")]
         )
-        ways = join([line((key, "accent"), (word, "dim")) for key, word in right])
-        return line(" ", join(spans, "  " if wide else " ")), line(ways, " ")
-
-    def on_click(self, event: events.Click) -> None:
-        """Go to the mode under the mouse."""
-        for start, end, mode in self._places:
-            if start <= event.x < end:
-                self.app.call_later(self.app.run_action, f"mode('{mode}')")
+        ways = [line((key, "accent"), (word, "dim")) for key, word in right]
+        at = cells - width(join(ways)) - 1
+        for way, key in zip(ways, ("ctrl+p", "colon", "question_mark"), strict=True):
+            at = self.lead(at, way, key) + 2
+        return line(" ", join(spans, "  " if wide else " ")), line(join(ways), " ")
 
 
 class KeyLine(Bar):
@@ -148,6 +154,10 @@ class KeyLine(Bar):
             if width(join([*taken, hint])) + 2 > room:
                 break
             taken.append(hint)
+        self._places, at = [], 1
+        named = {self._hint(each): each.first for each in found if each.hint}
+        for told in [*taken, *(self._hint(each) for each in tail)]:
+            at = self.lead(at, told, named.get(told, "")) + 2
         return pad(line(" ", join([*taken, end])), cells)
 
     def _hint(self, key: keys.Key) -> Line:

@@ -111,7 +111,10 @@ class ColumnChooser(Plain[list[str]]):
         title: what is chosen.
     """
 
-    DEFAULT_CSS = "ColumnChooser Checklist { height: 20; max-height: 60vh; }"
+    DEFAULT_CSS = """
+    ColumnChooser > #box { height: 21; max-height: 80vh; }
+    ColumnChooser Input, ColumnChooser Input:focus { padding: 0 2; }
+    """
 
     def __init__(self, offered: Sequence[Offered], on: Sequence[str], title: str = "Columns of this list") -> None:
         super().__init__()

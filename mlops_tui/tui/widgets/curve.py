@@ -147,7 +147,7 @@ class Curve(Panel):
 
     def _beside_title(self) -> int:
         """Return the cells of the upper edge that the title leaves to figures, see :meth:`Panel._edge`."""
-        cells = self.size.width - 3
+        cells = self.size.width - 4
         return cells - min(len(self.title), cells * 3 // 5) - 7
 
     def on_resize(self) -> None:

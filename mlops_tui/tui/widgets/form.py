@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from mlops_tui.contracts import OPERATIONS
 from mlops_tui.core.errors import BadInput
-from mlops_tui.tui.drawing.text import BLANK, Line, cut, line, width, wrap
+from mlops_tui.tui.drawing.text import Line, beside, line, wrap
 from mlops_tui.tui.news.door import command
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Plain, Prose
 from mlops_tui.tui.widgets.lines import Lines, Row
@@ -57,6 +57,8 @@ class Field:
 
 
 def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -129,9 +131,9 @@ class Form(Dialog[dict[str, Any]]):
 
     @staticmethod
     def _label(field: Field, cells: int) -> list[Line]:
-        told = line(field.said, (f"  {field.meaning}", "dim"))
-        need = BLANK if field.required else line(("  may stay as it is", "faint"))
-        return [cut(told if width(told) + width(need) > cells else line(told, need), cells)]
+        need = "" if field.required else "optional"
+        meaning = "; ".join(part for part in (field.meaning, need) if part)
+        return beside([line(field.said)], [(meaning, "dim")], cells)
 
     def on_input_submitted(self) -> None:
         """Go on to the next field."""

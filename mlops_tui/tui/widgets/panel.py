@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.tui import keys
-from mlops_tui.tui.drawing.text import BLANK, Line, cut, line, strip, width, wrap
+from mlops_tui.tui.drawing.text import BLANK, Line, cut, line, parts_in, strip, width, wrap
 from mlops_tui.tui.drawing.theme import Ink
 
 
@@ -144,10 +144,23 @@ class Panel(Widget, can_focus=True):
 
     def _footing(self) -> Line:
         below = self.count - self.top - self.room[1]
-        more = f"{below:,} more ↓" if 0 < below < self.count else ""
+        more = [f"{below:,} more ↓"] if 0 < below < self.count else []
+        return line((keys.BETWEEN.join([*more, *(told for told, _ in self._hinted())]), "faint"))
+
+    def _hinted(self) -> list[tuple[str, str]]:
         status = getattr(self.app, "status", None)
-        told = keys.hints(self.hints, status.keymap, status.readonly) if status else keys.hints(self.hints)
-        return line((" · ".join(part for part in (more, told) if part), "faint"))
+        return keys.hinted(self.hints, status.keymap, status.readonly) if status else keys.hinted(self.hints)
+
+    def on_click(self, event: events.Click) -> None:
+        """Do what the hint under the mouse says."""
+        if event.y != self.size.height - 1:
+            return
+        frame = self.render_line(event.y).text
+        for told, key in self._hinted():
+            at = frame.find(told)
+            if 0 <= at <= event.x < at + len(told):
+                self.focus()
+                self.app.call_later(self.app.simulate_key, key)
 
     def _tone(self) -> str:
         return "line-focus" if self.has_focus and self.tone == "line" else self.tone
@@ -156,7 +169,7 @@ class Panel(Widget, can_focus=True):
         tone, cells = self._tone(), self.size.width - len(start) - len(end)
         # The title says what this is: the figure gives way to it, as far as that is not most of the edge.
         kept = min(width(left), cells * 3 // 5) + 3 if left else 0
-        right = cut(right, max(0, cells - kept - 4)) if right else right
+        right = parts_in(right, max(0, cells - kept - 4)) if right else right
         taken = width(right) + 2 if right else 0
         left = cut(left, max(0, cells - taken - 3)) if left else left
         dashes = cells - taken - (width(left) + 2 if left else 0)

@@ -12,9 +12,8 @@ from textual.widgets import Input
 
 from mlops_tui.contracts import OPERATIONS, Change, Plan
 from mlops_tui.core.errors import MlopsError
-from mlops_tui.core.ids import opaque, short
+from mlops_tui.core.ids import opaque, short, shortened
 from mlops_tui.core.printable import clean
-from mlops_tui.tui.drawing.cells import shortened
 from mlops_tui.tui.drawing.text import Line, Part, grid, line, wrap
 from mlops_tui.tui.news.door import Door, command
 from mlops_tui.tui.widgets.dialog import Choice, Choices, Dialog, Prose
@@ -101,11 +100,11 @@ class PlanDialog(Dialog[Any]):
         lines = [*wrap(plan.text, cells), ()]
         # What an undo notes in the chain is its own affair.
         changes = [one for one in plan.changes if not one.object.startswith("audit:")]
-        lines += _changes(changes, cells) or [line(("nothing would change", "dim"))]
+        lines += _changes(changes, cells)
         lines += _more(len(changes) - _most(changes), "changes")
         lines += [row for warning in plan.warnings[:_SHOWN] for row in wrap(f"! {warning}", cells, "warn")]
         lines += _more(len(plan.warnings) - _SHOWN, "warnings")
-        lines += [(), *self._approvals()]
+        lines += [*([()] if lines[-1] else []), *self._approvals()]
         lines += [line(("dry run ", "dim"), ("✔", "ok"), (f" nothing was changed · plan {plan.digest[:8]}", "dim"))]
         command_lines = wrap(self.cli, cells, "accent")
         lines += [*command_lines[:_SHOWN], *_more(len(command_lines) - _SHOWN, "lines; Y copies the whole")]

@@ -129,4 +129,4 @@ def test_its_gate_is_asked_and_reported(installed, agent, mlops, tmp_path):
         (result,) = report["results"]
         assert (result["gate"], result["passed"], result["text"]) == ("score-shift", True, "there is no champion yet")
         names = [row[0] for row in client.call("plugin.list", {"filter": "state:builtin"}).rows]
-    assert "builtin:mlops_tui.pipelines.gates" in names
+    assert "builtin:pipelines.gates" in names

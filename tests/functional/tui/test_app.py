@@ -194,9 +194,43 @@ async def test_footer_comes_from_the_table_of_keys(open_app, scripted, screen_te
         assert "P promote" in screen_text(app)[-1] and "B rollback" in screen_text(app)[-1]
 
 
+async def test_hints_and_modes_can_be_clicked(open_app, scripted, screen_text, settle):
+    async with open_app(scripted()) as (app, pilot):
+        await pilot.click(offset=(screen_text(app)[1].index("Runs"), 1))
+        await settle(pilot)
+        assert app.face.MODE == "runs"
+        row = next(y for y, text in enumerate(screen_text(app)) if "f columns" in text)
+        await pilot.click(offset=(screen_text(app)[row].index("columns"), row))
+        await settle(pilot)
+        assert type(app.screen).__name__ == "ColumnChooser"
+        await pilot.press("escape")
+        await pilot.click(offset=(screen_text(app)[-1].index("help"), 35))
+        await settle(pilot)
+        assert "Keys in runs" in "\n".join(screen_text(app))
+
+
+async def test_in_a_narrow_terminal_experiments_and_figures_take_turns(open_app, scripted, settle):
+    def shown():
+        return [app.screen.query_one(f"#{name}").size.width > 0 for name in ("experiments", "figures", "curve")]
+
+    async with open_app(scripted(), size=(80, 24)) as (app, pilot):
+        await pilot.press("2")
+        await settle(pilot)
+        assert shown() == [False, True, True] and "experiments" in app.screen.query_one("#runs").hints
+        await pilot.press("left_square_bracket")
+        await settle(pilot)
+        assert shown() == [True, False, True] and app.focused.id == "experiments"
+        await pilot.resize_terminal(120, 36)
+        await settle(pilot)
+        assert shown() == [True, True, True]
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        assert shown() == [True, False, True]  # as it was left
+
+
 async def test_read_only_takes_the_changing_keys_away(open_app, scripted, screen_text, settle):
     async with open_app(scripted(), readonly=True) as (app, pilot):
-        assert "ro:on" in screen_text(app)[0]
+        assert "read-only" in screen_text(app)[0]
         await pilot.press("4")
         await settle(pilot)
         assert "promote" not in screen_text(app)[-1]

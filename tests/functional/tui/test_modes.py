@@ -140,7 +140,7 @@ async def test_the_files_of_a_run_are_seen_as_what_they_are_and_saved(
         picture = app.face.query_one("#picture")
         assert picture.render_line(2)._segments[1].style.color.triplet == (255, 0, 0)
         await pilot.press("n")
-        await until(pilot, lambda: "87.5% accuracy" in "\n".join(screen_text(app)))
+        await until(pilot, lambda: "87.5 % accuracy" in "\n".join(screen_text(app)))
         await pilot.press("d")
         await until(pilot, lambda: (tmp_path / "b.json").exists())
         assert (tmp_path / "b.json").read_bytes() == files["b.json"]
@@ -203,7 +203,7 @@ async def test_data_versions_are_read_compared_and_tagged(door, open_app, settle
         await until(pilot, lambda: cells(app, "#data", "version") == [1])
         await asyncio.to_thread(dataset, desk, "census", 250, 50)
         await until(pilot, lambda: cells(app, "#data", "rows") == [250, 100])
-        await until(pilot, lambda: any("age" in row and "20.0%" in row for row in lines_of(app, "#columns")))
+        await until(pilot, lambda: any("age" in row and "20.0 %" in row for row in lines_of(app, "#columns")))
         await pilot.press("enter")
         await until(pilot, lambda: app.face.crumb == "census@2")
         await pilot.press("d")
@@ -257,7 +257,7 @@ async def test_a_rollout_is_watched_held_and_aborted(door, open_app, settle, scr
         await settle(pilot, 0.6)
         text = "\n".join(lines_of(app, "#rollout"))
         assert "v1 → v2  canary" in text and "5 % ●" in text
-        assert "5%" in cells(app, "#deployments", "split")[0]
+        assert "5 %" in cells(app, "#deployments", "split")[0]
         await asyncio.to_thread(stage.answer, deployment, 1, [0.5] * 40)
         await asyncio.to_thread(stage.evidence)
         stage.house.touch("traffic", deployment)

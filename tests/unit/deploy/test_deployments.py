@@ -25,7 +25,7 @@ def test_a_new_deployment_gives_its_one_revision_everything(stage):
     ]
     assert stage.split(made.id) == {1: ("stable", 100.0)}
     table = stage.call("deploy.list")
-    assert dict(zip([column.name for column in table.columns], table.rows[0], strict=True))["split"] == "v2 100%"
+    assert dict(zip([column.name for column in table.columns], table.rows[0], strict=True))["split"] == "v2 100 %"
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def test_a_confusion_matrix_has_shares_recall_precision_and_accuracy():
     content = media.confusion([[90, 10], [5, 95]], labels=["no", "yes"])
     rows = written("confusion_matrix.json", content)
     assert rows[0].split() == ["true", "╲", "predicted", "no", "yes", "recall"]
-    assert "█" in rows[1] and rows[1].split()[-1] == "90.0%" and "10" in rows[1]
-    assert "94.7%" in rows[3] and "92.5% accuracy" in rows[3]
+    assert "█" in rows[1] and rows[1].rstrip().endswith("90.0 %") and "10" in rows[1]
+    assert "94.7 %" in rows[3] and "92.5 % accuracy" in rows[3]
     assert rows[-1] == "200 rows"
 
 

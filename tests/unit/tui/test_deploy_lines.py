@@ -88,7 +88,21 @@ def test_the_track_shows_where_it_stands_or_was_stopped(state, step, track):
 def test_the_evidence_stands_beside_what_is_needed():
     checks = [check(e=6.4), check("wrong", e=90.0, verdict="harm"), check("latency", kind="limit")]
     told = [plain(one) for one in rollout_lines.checks(rollout(checks=checks), 90)]
-    assert told[1].split() == ["▲", "errors", "1.00%", "4.00%", "4", "6.4", "▇▇▇▁▁", "40", "1.0", "↻", "continue"]
+    assert told[1].split() == [
+        "▲",
+        "errors",
+        "1.00",
+        "%",
+        "4.00",
+        "%",
+        "4",
+        "6.4",
+        "▇▇▇▁▁",
+        "40",
+        "1.0",
+        "↻",
+        "continue",
+    ]
     assert "▇▇▇▇▇" in told[2] and "✖ harm" in told[2] and "latency limit" in told[3]
     sentences = told[told.index("") + 1 :]
     assert sentences[0] == "wrong: harm: so it is"  # what decides is read first

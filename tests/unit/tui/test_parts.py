@@ -10,7 +10,7 @@ from mlops_tui.contracts.listing import Column
 from mlops_tui.core.errors import BadInput
 from mlops_tui.tui import links
 from mlops_tui.tui.drawing import cells, words
-from mlops_tui.tui.drawing.text import plain
+from mlops_tui.tui.drawing.text import beside, line, parts_in, plain
 from mlops_tui.tui.news.door import Event, command
 from mlops_tui.tui.news.views import KEPT, PAGE, Pages
 from mlops_tui.tui.screens.data.mode import pressed
@@ -73,8 +73,8 @@ def test_columns_that_fit_are_shown_whole_and_names_stay_long():
         Column(name="note", label="note"),
         Column(name="n", label="n", kind="int"),
     ]
-    assert cells.fit([30, 40, 6], columns, 50) == [30, 10, 6]
-    assert cells.fit([30, 40, 6], columns, 44) == [24, 10, 6]
+    assert cells.fit([30, 40, 6], columns, 50) == [24, 24, 6]
+    assert cells.fit([30, 40, 6], columns, 44) == [22, 20, 6]
     assert cells.fit([10, 10, 6], columns, 80) == [10, 10, 6]
 
 
@@ -187,3 +187,18 @@ def test_values_of_a_plan_are_said_as_people_say_them():
 
     assert _value({"on": True, "off": False, "of": ["a", 1]}) == "on yes, off no, of a, 1"
     assert [_value(one) for one in (None, "", {}, 0, "v2")] == ["–", "–", "–", "0", "v2"]
+
+
+def test_of_several_things_the_last_ones_are_left_out_whole():
+    legend = line(("● ", "ok"), "0.22", "  ", ("◆ ", "warn"), "0.27")
+    assert plain(parts_in(legend, 14)) == "● 0.22  ◆ 0.27"
+    assert plain(parts_in(legend, 13)) == "● 0.22"
+    assert plain(parts_in(line("24 more ↓ · space show/hide · enter done"), 30)) == "24 more ↓ · space show/hide"
+    assert plain(parts_in(line("a sentence of one piece"), 10)) == "a sentenc…"
+
+
+def test_a_sentence_stands_beside_its_head_or_under_it_where_room_is_short():
+    heads, texts = [line("quality"), line("p95")], [("one two three four five six", "dim"), ("", "dim")]
+    assert [plain(row) for row in beside(heads, texts, 45)] == ["quality  one two three four five six", "p95      "]
+    under = [plain(row) for row in beside(heads, texts, 20)]
+    assert under == ["quality", "  one two three four", "  five six", "p95"]

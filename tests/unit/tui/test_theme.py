@@ -25,7 +25,7 @@ def test_contrast_of_every_token_on_every_ground(tokens, ground):
     for name in ("dim", "accent", "ok", "warn", "fail", "busy", "unknown", "prod"):
         assert contrast(getattr(tokens, name), shade) >= 4.5, name
     # Hints and stale values recede, but can be read; a drawn line is a graphical object (3:1).
-    assert contrast(tokens.faint, shade) >= 2.7
+    assert contrast(tokens.faint, shade) >= 3.4
     for colour in tokens.series:
         assert contrast(colour, shade) >= 3, colour
 

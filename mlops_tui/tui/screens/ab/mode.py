@@ -56,9 +56,13 @@ class Ab(Browser):
         yield Table(
             "Tests", "panel.open", empty="no test yet — mlops ab start DEPLOYMENT MODEL@1 MODEL@2", ident="tests"
         )
-        yield Lines("Verdict", empty="what is under the cursor", ident="verdict")
-        yield Lines("Arms", empty="no exposures yet", ident="arms")
-        yield Curve("Difference B − A, interval valid at every look", empty="no look yet", ident="lift")
+        yield Lines("Verdict", empty="which arm is better, and how surely", ident="verdict")
+        yield Lines("Arms", empty="requests, users and labels of each arm, once the test gets traffic", ident="arms")
+        yield Curve(
+            "Difference B − A, interval valid at every look",
+            empty="the interval over time, once both arms have answered",
+            ident="lift",
+        )
 
     def on_mount(self) -> None:
         """Give the focus to what can be seen."""

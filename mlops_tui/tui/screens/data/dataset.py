@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from mlops_tui.contracts.data import DataDiff, DataVersion
 from mlops_tui.core.ids import opaque, short
 from mlops_tui.tui.drawing import format as fmt
-from mlops_tui.tui.drawing.text import Line, Part, grid, join, line
+from mlops_tui.tui.drawing.text import Line, Part, beside, grid, join, line
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.news.hub import News
 from mlops_tui.tui.screens.data.mode import columns, state
@@ -100,7 +100,7 @@ class Dataset(Page):
         if not self.diff:
             panel.title = f"Columns ({len(found.schema)})"
             panel.show(lambda cells: columns(found, cells))
-        self.lines("checks").show(checks(found))
+        self.lines("checks").show(lambda cells: checks(found, cells))
         self.lines("users").show(consumer(one) for one in found.consumers)
 
     def on_lines_opened(self, event: Lines.Opened) -> None:
@@ -124,19 +124,19 @@ class Dataset(Page):
         return "data", self.ref
 
 
-def checks(found: DataVersion) -> list[Line]:
+def checks(found: DataVersion, cells: int) -> list[Line]:
     """Return a line a check, the failed ones first."""
-    results = (found.checks or {}).get("results", [])
+    results = sorted((found.checks or {}).get("results", []), key=lambda one: bool(one.get("passed")))
     rows: list[list[Part]] = [
         [
             line(("✔", "ok") if one.get("passed") else ("✖", "fail")),
             f"{one.get('column') or 'file'}",
             (str(one.get("check", "")), "dim"),
-            (str(one.get("text", "")), "dim" if one.get("passed") else "text"),
         ]
-        for one in sorted(results, key=lambda one: bool(one.get("passed")))
+        for one in results
     ]
-    return grid(rows)
+    texts = [(str(one.get("text", "")), "dim" if one.get("passed") else "text") for one in results]
+    return beside(grid(rows), texts, cells)
 
 
 def changes(diff: DataDiff, cells: int) -> list[Line]:
@@ -144,10 +144,9 @@ def changes(diff: DataDiff, cells: int) -> list[Line]:
     if not diff.columns:
         return [line(("✔ ", "ok"), "schema and statistics are the same")]
     rows: list[list[Part]] = [
-        [str(one.get("column") or "file"), (str(one.get("kind", "")), "warn"), str(one.get("text", ""))]
-        for one in diff.columns
+        [str(one.get("column") or "file"), (str(one.get("kind", "")), "warn")] for one in diff.columns
     ]
-    return grid(rows, room=cells)
+    return beside(grid(rows), [(str(one.get("text", "")), "text") for one in diff.columns], cells)
 
 
 def consumer(text: str) -> Row:

@@ -42,7 +42,7 @@ class DataMode(Browser):
             empty="no data yet — mlops data add NAME FILE",
             ident="data",
         )
-        yield Lines("Columns", empty="what is under the cursor", ident="columns")
+        yield Lines("Columns", empty="columns of the data set under the cursor: types, gaps, ranges", ident="columns")
         yield Table("Features", empty="no features yet — mlops feature apply FILE", sort="name", ident="features")
 
     async def preview(self) -> None:
@@ -100,7 +100,7 @@ def columns(found: DataVersion, cells: int) -> list[Row]:
 def _column(one: dict[str, Any], shape: int) -> list[Part]:
     nulls = one.get("nulls", 0) / (one.get("n") or 1)
     odd = one.get("nonfinite", 0)
-    share: Line = line((f"{nulls:.1%}" if nulls else "·", "warn" if nulls > 0.05 else "dim"))
+    share: Line = line((fmt.share(nulls, 1) if nulls else "·", "warn" if nulls > 0.05 else "dim"))
     counts = one.get("counts") or [count for _, count in one.get("top", [])]
     return [
         one["name"],

@@ -72,7 +72,7 @@ def traffic(found: Deployment, cells: int) -> Line:
 
 
 def _share(one: Revision) -> str:
-    return "a copy" if one.role == "shadow" else f"{one.weight:.0f} %"
+    return "a copy" if one.role == "shadow" else fmt.percent(one.weight, 0)
 
 
 def about(found: Deployment, toggles: Toggles, cells: int) -> list[Line]:
@@ -117,7 +117,10 @@ def revisions(found: Deployment, load: Load | None, cells: int) -> list[Line]:
     names = ("revision", "role", "share", "req/s", "requests", "errors", "p50 ms", "p95 ms", "model", "state")
     now = {one.revision: one for one in load.revisions} if load else {}
     rows: list[list[Part]] = [[(name, "dim") for name in names]]
-    rows += [_revision(found, one, now.get(one.label)) for one in sorted(found.revisions, key=_serving_first)]
+    shown = sorted(found.revisions, key=_serving_first)
+    rows += [_revision(found, one, now.get(one.label)) for one in shown]
+    if cells < 84:  # the symbol of its state says enough
+        rows[1:] = [[*row[:9], words.symbol(one.status)] for row, one in zip(rows[1:], shown, strict=True)]
     dropped = [] if cells >= 84 else [8] if cells >= 74 else [8, 9] if cells >= 64 else [1, 8, 9]
     align = "".join(letter for i, letter in enumerate("llrrrrrrll") if i not in dropped)
     return grid([[cell for i, cell in enumerate(row) if i not in dropped] for row in rows], align, room=cells)
@@ -136,10 +139,10 @@ def _revision(found: Deployment, one: Revision, load: RevisionLoad | None) -> li
     return [
         line(mark, (one.label, "*text" if serves else "dim")),
         (one.role, "text" if serves else "faint"),
-        f"{one.weight:.0f} %" if serves else (fmt.NONE, "faint"),
+        fmt.percent(one.weight, 0) if serves else (fmt.NONE, "faint"),
         fmt.number(rate) if rate is not None else (fmt.NONE, "faint"),
         f"{one.requests:,}",
-        line((f"{one.errors:,}", "fail"), (f" {share:.1%}", "dim")) if one.errors else ("0", "dim"),
+        line((f"{one.errors:,}", "fail"), (f" {fmt.share(share, 1)}", "dim")) if one.errors else ("0", "dim"),
         fmt.number(one.p50_ms),
         fmt.number(one.p95_ms),
         line(

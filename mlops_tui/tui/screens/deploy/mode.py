@@ -52,15 +52,19 @@ class Deploy(Steering, Browser):
 
     def panels(self) -> ComposeResult:
         """Yield the lists and the panels about one deployment."""
-        yield Lines("Environments", "panel.open=choose", ident="environments")
+        yield Lines("Environments", "panel.open=choose", empty="where models are served", ident="environments")
         yield Table(
             "Deployments",
             "panel.open app.actions",
             empty="nothing is served yet — mlops deploy create NAME MODEL@champion",
             ident="deployments",
         )
-        yield Lines("Traffic", empty="what is under the cursor", ident="rollout")
-        yield Lines("Revisions", empty="what is under the cursor", ident="revisions")
+        yield Lines("Traffic", empty="which version answers how much, and where its rollout stands", ident="rollout")
+        yield Lines(
+            "Revisions",
+            empty="its versions: share, requests, errors, latency",
+            ident="revisions",
+        )
         yield Charts("deploy.charts", empty="no request was answered in the last half hour", ident="curves")
         yield Lines("Analysis", empty="no rollout has been judged yet", ident="analysis")
 
@@ -112,6 +116,7 @@ class Deploy(Steering, Browser):
         panel = self.lines("rollout")
         panel.tone = "prod" if found.environment == "prod" else "line"
         panel.title = f"{found.name} · {found.environment}"
+        panel.hints = written.steering(rollout)
         panel.figure = deploy_lines.busy(self.busy)
         panel.show(
             lambda cells: [*deploy_lines.trouble(found, self.toggles, cells), *written.summary(rollout, found, cells)]

@@ -64,7 +64,7 @@ class RolloutScreen(Page):
     def panels(self) -> ComposeResult:
         """Yield the panels."""
         empty = "no rollout yet: N begins one, or mlops rollout start DEPLOYMENT MODEL@VERSION"
-        yield Lines("Rollout", "deploy.promote deploy.hold deploy.rollback deploy.abort", empty=empty, ident="rollout")
+        yield Lines("Rollout", "deploy.rollout", empty=empty, ident="rollout")
         yield Lines("Analysis", empty="nothing has been compared yet", ident="analysis")
         yield Charts("deploy.charts curve.smooth", empty="no request was answered meanwhile", ident="curves")
         yield Lines("Looks", empty="no look at the evidence yet", ident="looks")
@@ -90,6 +90,7 @@ class RolloutScreen(Page):
         panel = self.lines("rollout")
         panel.tone = "prod" if found.environment == "prod" else "line"
         panel.title = f"Rollout · {written.about(rollout)}" if rollout else "Rollout"
+        panel.hints = written.steering(rollout)
         panel.figure = line((f"{found.name} · {found.environment}", "dim"))
         panel.show(lambda cells: written.head(rollout, found, cells) if rollout else [])
         analysis = self.lines("analysis")

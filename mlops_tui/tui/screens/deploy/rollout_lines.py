@@ -8,7 +8,7 @@ from mlops_tui.contracts.deploy import Deployment
 from mlops_tui.contracts.rollout import Check, Look, Rollout
 from mlops_tui.tui.drawing import format as fmt
 from mlops_tui.tui.drawing import words
-from mlops_tui.tui.drawing.text import Line, Part, cut, grid, join, line, spread, width, wrap
+from mlops_tui.tui.drawing.text import Line, Part, beside, cut, grid, join, line, spread, wrap
 from mlops_tui.tui.drawing.theme import MARKS
 from mlops_tui.tui.screens.deploy.deploy_lines import traffic
 
@@ -18,8 +18,8 @@ PLACES = {"error": 2, "latency": 3, "wrong": 4, "score": 5}
 """Mark and colour of each check in the chart of the evidence; the first two are those of the sides."""
 _GAUGE = 5
 """Cells of the bar that says how much of the evidence that is needed is there."""
-_PROSE = 30
-"""Cells that a reason needs to stand beside what it is the reason of."""
+_WITH_ACTOR = 50
+"""Cells from which on there is room to say who did it."""
 _MOST, _LEAST = 14.0, 4.6
 """Log e-values beyond which nobody reads the digits: a million to one, one to a hundred."""
 
@@ -56,6 +56,15 @@ def told(rollout: Rollout, cells: int, most: int = 2) -> list[Line]:
     if len(lines) > most:
         lines = [*lines[: most - 1], cut(line(lines[most - 1], " …"), cells - indent)]
     return [line(state, "  ", lines[0] if lines else ""), *(line(" " * indent, one) for one in lines[1:])]
+
+
+def steering(rollout: Rollout | None) -> str:
+    """Return the keys that steer a rollout now: one that is over can only be followed by another."""
+    if rollout is None or rollout.state in OVER:
+        return "deploy.rollout deploy.rollback"
+    promote = "deploy.promote=approve" if rollout.state == "Holding" else "deploy.promote"
+    hold = "deploy.hold=resume" if rollout.state == "Paused" else "deploy.hold=hold"
+    return f"{promote} {hold} deploy.rollback deploy.abort"
 
 
 def about(rollout: Rollout) -> str:
@@ -156,30 +165,21 @@ def _look(one: Look) -> list[Part]:
 def timeline(rollout: Rollout, cells: int) -> list[Line]:
     """Return what happened and why, newest first; a reason takes the lines that it needs."""
     events = rollout.events[::-1]
-    heads = grid(
+    rows: list[list[Part]] = [
         [
-            [
-                (fmt.hour(one.ts, True), "dim"),
-                words.state(one.state),
-                (f"{one.weight:g} %", "dim"),
-                (one.actor, "faint"),
-            ]
-            for one in events
-        ],
-        "llrl",
-    )
-    beside = max(map(width, heads), default=0) + 2
-    indent = beside if cells - beside >= _PROSE else 2
-    lines: list[Line] = []
-    for before, one, earlier in zip(heads, events, [*events[1:], None], strict=True):
-        # What an end adds to the reason that began it is all that is new.
-        told = wrap(one.text.removeprefix(f"{earlier.text}; ") if earlier else one.text, cells - indent)
-        if indent == beside:
-            lines.append(line(before, " " * (beside - width(before)), told.pop(0)))
-        else:
-            lines.append(before)
-        lines += [line(" " * indent, more) for more in told]
-    return lines
+            (fmt.hour(one.ts, True), "dim"),
+            words.state(one.state),
+            (f"{one.weight:g} %", "dim"),
+            (one.actor if cells >= _WITH_ACTOR else "", "faint"),
+        ]
+        for one in events
+    ]
+    # What an end adds to the reason that began it is all that is new.
+    texts = [
+        (one.text.removeprefix(f"{earlier.text}; ") if earlier else one.text, "text")
+        for one, earlier in zip(events, [*events[1:], None], strict=True)
+    ]
+    return beside(grid(rows, "llrl"), texts, cells)
 
 
 def _name(event: str) -> Line:
@@ -195,7 +195,7 @@ def _rate(bad: float, n: int) -> float | None:
 
 
 def _share(rate: float | None) -> Part:
-    return (fmt.NONE, "faint") if rate is None else f"{rate:.2%}"
+    return (fmt.NONE, "faint") if rate is None else fmt.share(rate, 2)
 
 
 def _of(bad: float, n: int) -> Line:

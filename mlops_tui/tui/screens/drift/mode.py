@@ -61,11 +61,30 @@ class DriftMode(Browser):
             empty="nothing is watched yet — mlops monitor add DEPLOYMENT",
             ident="features",
         )
-        yield Lines("Reference ░  live █", empty="what is under the cursor", ident="bins")
-        yield Lines("Prediction & quality", empty="no judgement yet", ident="quality")
-        yield Curve("Score over the last judgements", empty="no history yet", ident="history")
-        yield Table("Alerts", "drift.ack drift.silence", empty="no alert has opened", ident="alerts")
-        yield Table("Proposed", "drift.retrain=accept app.actions", empty="nothing is proposed", ident="automations")
+        yield Lines(
+            "Reference ░  live █",
+            empty="how a feature is spread now, and was before",
+            ident="bins",
+        )
+        yield Lines(
+            "Prediction & quality",
+            empty="accuracy and drift of the score, once a monitor has judged a window",
+            ident="quality",
+        )
+        yield Curve(
+            "Score over the last judgements",
+            empty="how a feature drifted, once two windows are judged",
+            ident="history",
+        )
+        yield Table(
+            "Alerts", "drift.ack drift.silence", empty="no alert has opened: monitors open them", ident="alerts"
+        )
+        yield Table(
+            "Proposed",
+            "drift.retrain=accept app.actions",
+            empty="nothing is proposed: alerts propose retraining or a rollback",
+            ident="automations",
+        )
 
     def on_mount(self) -> None:
         """Narrow the features to one deployment if asked to."""
@@ -194,7 +213,8 @@ def quality(points: list[QualityPoint], cells: int) -> list[Line]:
     for name, values in (("accuracy", [p.accuracy for p in points]), ("auc", [p.auc for p in points])):
         if any(value is not None for value in values):
             rows.append([(name, "dim"), fmt.fixed(values[-1], 3), (fmt.spark(values, room), "accent")])
-    kind = "estimated without labels" if newest.estimated else f"labels for {newest.coverage:.0%} of {newest.n:,} rows"
+    known = f"labels for {fmt.share(newest.coverage)} of {newest.n:,} rows"
+    kind = "estimated without labels" if newest.estimated else known
     return [*grid(rows), line((kind, "dim"))]
 
 
@@ -206,9 +226,9 @@ def histogram(bins: Bins, cells: int) -> list[Line]:
         [
             (label, "dim"),
             (fmt.bar(then / most, room, "░"), "dim"),
-            (f"{then:.1%}", "dim"),
+            (fmt.share(then, 1), "dim"),
             (fmt.bar(now / most, room), "accent"),
-            f"{now:.1%}",
+            fmt.share(now, 1),
         ]
         for label, then, now in zip(bins.labels, bins.reference, bins.live, strict=True)
     ]

@@ -37,7 +37,7 @@ async def choose_columns(face: Browser, table: Table, noun: str, place: str) -> 
     """Ask which columns a list shows, and show them."""
     from mlops_tui.tui.widgets.columns import ColumnChooser, Offered
 
-    own = [Offered(one.name, one.label or one.name, "column") for one in table.columns[2:]]
+    own = [Offered(one.name, one.label or one.name, "") for one in table.columns[2:]]
     known = {one.name for one in own}
     more = [one for one in await _keys_of_runs(face, table) if one.name not in known] if noun == "run" else []
     shown = table.shape.chosen or tuple(one.name for one in own)

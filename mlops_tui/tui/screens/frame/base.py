@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlops_tui.tui.app import MlopsApp
 
 T = TypeVar("T")
+_NEITHER = -1
 
 
 class Face(Screen[None], inherit_bindings=False):
@@ -38,6 +39,8 @@ class Face(Screen[None], inherit_bindings=False):
     SCOPE: ClassVar[str] = "detail"
     MODE: ClassVar[str] = "home"
     TOPICS: ClassVar[frozenset[str]] = frozenset()
+    NARROW_SIDES: ClassVar[tuple[bool, bool]] = (True, True)
+    """Which panes at the sides are shown at first in a narrow terminal, where some have to take turns."""
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (80, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
     ALLOW_IN_MAXIMIZED_VIEW = "#top, KeyLine"
@@ -57,6 +60,7 @@ class Face(Screen[None], inherit_bindings=False):
         super().__init__()
         self._compositor = Looker()  # in the place of Textual's own
         self.sides = (True, True)
+        self._sides_of = ""
         self._waiting: News | None = None
         self._had_focus: Panel | None = None
         self._loading = False
@@ -142,7 +146,9 @@ class Face(Screen[None], inherit_bindings=False):
             self._had_focus = event.widget
 
     def on_resize(self) -> None:
-        """Give the focus back to where it was once that is seen again."""
+        """Lay the panes out for this width, and give the focus back to where it was once that is seen again."""
+        if self._sides_of != self._sides_key:
+            self.recall_sides()
         self.call_after_refresh(self._refocus)
 
     def _refocus(self) -> None:
@@ -211,13 +217,26 @@ class Face(Screen[None], inherit_bindings=False):
     def on_mount(self) -> None:
         """Ask the hub for news once the skeleton is painted; leave hidden what the person has hidden."""
         self.call_after_refresh(self.mlops.hub.join, self)
-        if hidden := memory.recall().get(f"sides.{self.SCOPE}"):
-            self.show_sides((0 not in hidden, 1 not in hidden))
+        self.recall_sides()
+
+    @property
+    def _sides_key(self) -> str:
+        return f"sides.{self.SCOPE}{'.narrow' if self.narrow else ''}"
+
+    def recall_sides(self) -> None:
+        """Show the panes that the person left shown in a terminal of this width, or those that are at first."""
+        self._sides_of = self._sides_key
+        hidden = memory.recall().get(self._sides_of)
+        first = self.NARROW_SIDES if self.narrow else (True, True)
+        shown = first if hidden is None else (0 not in hidden, 1 not in hidden)
+        if shown != self.sides:
+            self.show_sides(shown)
 
     def action_side(self, which: int) -> None:
         """Hide the panes at a side, or show them again; so they stay."""
         self.sides = (not self.sides[0], self.sides[1]) if which == 0 else (self.sides[0], not self.sides[1])
-        memory.remember(f"sides.{self.SCOPE}", [i for i, shown in enumerate(self.sides) if not shown])
+        hidden = [i for i, shown in enumerate(self.sides) if not shown]
+        memory.remember(self._sides_key, hidden or [_NEITHER])  # an empty memory would bring back what is first
         self.show_sides(self.sides)
         # What was hidden meanwhile has not been read.
         self.call_after_refresh(self.reload)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import msgspec
 from textual.app import ComposeResult
 
+from mlops_tui.contracts.listing import Column
+from mlops_tui.core.figures import RIGHT
 from mlops_tui.core.ids import short
+from mlops_tui.core.kinds import kind_of, label_of
 from mlops_tui.core.printable import clean
 from mlops_tui.tui.drawing import format as fmt
-from mlops_tui.tui.drawing import words
+from mlops_tui.tui.drawing.cells import cell
 from mlops_tui.tui.drawing.text import Line, Part, grid, line
 from mlops_tui.tui.news.door import command
 from mlops_tui.tui.news.hub import News
@@ -39,8 +43,6 @@ SHOWS = {
     "cost": ("cost.show", ""),
 }
 """How a noun is shown: the operation, and the field that names the object."""
-
-_TIMES = ("created", "updated", "started", "ended", "opened", "closed", "heartbeat", "ts", "since")
 
 
 class Detail(Page):
@@ -96,11 +98,11 @@ def laid_out(value: dict[str, Any], cells: int) -> list[Line]:
     nested: list[Line] = []
     for key, one in value.items():
         if isinstance(one, dict) and one:
-            nested += [(), line((key.replace("_", " "), "*text")), *laid_out(one, cells)]
+            nested += [(), line((label_of(key), "*text")), *laid_out(one, cells)]
         elif isinstance(one, list) and one and isinstance(one[0], dict):
-            nested += [(), line((key.replace("_", " "), "*text")), *_table(one, cells)]
+            nested += [(), line((label_of(key), "*text")), *_table(one, cells)]
         else:
-            plain.append([(key.replace("_", " "), "dim"), shown(key, one)])
+            plain.append([(label_of(key), "dim"), shown(key, one)])
     return [*grid(plain, room=cells), *nested]
 
 
@@ -108,25 +110,20 @@ def shown(key: str, value: Any) -> Line:
     """Return one value, told by its name and type how."""
     if value is None or value == "" or value == [] or value == {}:
         return line((fmt.NONE, "faint"))
-    if key in _TIMES and isinstance(value, int):
+    kind = kind_of(key, value)
+    if kind == "time":
         return line(fmt.exact(value), (f"  {fmt.when(value)}", "dim"))
-    if key in ("status", "state", "verdict", "severity"):
-        return words.state(str(value))
-    if key in ("size", "mem_used", "mem_total", "disk_used", "disk_total"):
-        return line(fmt.size(value))
-    if isinstance(value, bool):
+    if kind == "flag":
         return line(("✔ yes", "ok") if value else ("no", "dim"))
-    if isinstance(value, float):
-        return line(fmt.number(value, 4))
-    if isinstance(value, list):
-        return line(", ".join(clean(str(each)) for each in value))
-    return line(str(value))
+    if isinstance(value, list) and kind != "spark":
+        told = [clean(str(each)) for each in value]
+        return line(shlex.join(told) if key == "command" else ", ".join(told))
+    return cell(Column(name=key, label=key, kind=kind), value)
 
 
 def _table(rows: list[dict[str, Any]], cells: int) -> list[Line]:
     names = [name for name in rows[0] if not any(isinstance(row.get(name), dict) and row[name] for row in rows)]
-    head: list[Part] = [(name.replace("_", " "), "dim") for name in names]
-    figures = "".join(
-        "r" if isinstance(rows[0].get(name), int | float) and name not in _TIMES else "l" for name in names
-    )
+    kinds = {name: kind_of(name, rows[0].get(name)) for name in names}
+    head: list[Part] = [(label_of(name), "dim") for name in names]
+    figures = "".join("r" if kinds[name] in RIGHT else "l" for name in names)
     return grid([head, *([shown(name, row.get(name)) for name in names] for row in rows)], figures, room=cells)

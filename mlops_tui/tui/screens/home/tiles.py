@@ -19,7 +19,9 @@ def jobs(found: list[JobLine], cells: int, now: int) -> list[Row]:
     """Return a line a running job: what, how far, its figure and its curve."""
     rows: list[list[Part]] = []
     for one in found:
-        done = BLANK if one.progress is None else line((fmt.gauge(one.progress, 6), "busy"), f" {one.progress:.0%}")
+        done = BLANK
+        if one.progress is not None:
+            done = line((fmt.gauge(one.progress, 6), "busy"), f" {fmt.share(one.progress)}")
         figure = (
             line((one.metric, "dim"), f" {fmt.number(one.value)}")
             if one.value is not None
@@ -40,7 +42,8 @@ def hardware(host: Host | None, cells: int) -> list[Row]:
     bar = 10 if cells >= 38 else 6
     rows: list[list[Part]] = [_device(one, bar, cells >= 40) for one in host.gpus]
     if not host.gpus:
-        rows.append([("GPU", "dim"), line((host.gpu_state, "dim"))])
+        known = host.gpu_state if cells >= 8 + len(host.gpu_state) else host.gpu_state.partition(" (")[0]
+        rows.append([("GPU", "dim"), line((known, "dim"))])
     memory, disk = host.mem_used / (host.mem_total or 1), host.disk_used / (host.disk_total or 1)
     rows += [
         _measure(f"CPU {host.cpus}c", host.cpu / 100, f"load {host.load:.1f}", bar),
@@ -59,7 +62,7 @@ def hardware(host: Host | None, cells: int) -> list[Row]:
 
 def _measure(name: str, share: float, text: str, bar: int, warn: float = 0.95) -> list[Part]:
     tone = "warn" if share >= warn else "ok"
-    return [(name, "dim"), line(f"{share:>4.0%} ", (fmt.gauge(share, bar), tone), ("  " + text, "dim"))]
+    return [(name, "dim"), line(f"{fmt.share(share):>5} ", (fmt.gauge(share, bar), tone), ("  " + text, "dim"))]
 
 
 def _device(one: Device, bar: int, wide: bool) -> list[Part]:
@@ -67,7 +70,7 @@ def _device(one: Device, bar: int, wide: bool) -> list[Part]:
     heat = f"  {one.temp_c:.0f}°C" if wide and one.temp_c is not None else ""
     watt = f" {one.power_w:.0f}W" if wide and one.power_w is not None else ""
     share = None if one.util is None else one.util / 100
-    shown = "   –" if share is None else f"{share:>4.0%}"
+    shown = f"{fmt.share(share):>5}"
     return [
         (f"GPU{one.index}", "dim"),
         line(f"{shown} ", (fmt.gauge(share, bar), "ok"), (f"  {used}{heat}{watt}", "dim")),

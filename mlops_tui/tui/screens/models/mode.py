@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from mlops_tui.contracts.model import GateResult, LineageGraph, Model, ModelVersion
 from mlops_tui.tui.drawing import format as fmt
 from mlops_tui.tui.drawing import words
-from mlops_tui.tui.drawing.text import Line, Part, grid, join, line
+from mlops_tui.tui.drawing.text import Line, Part, beside, grid, join, line
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.screens.frame.base import Face
 from mlops_tui.tui.screens.frame.browser import Browser, named
@@ -45,12 +45,14 @@ class Models(Browser):
         yield Table(
             "Versions",
             "panel.open models.promote models.rollback",
-            empty="no versions",
+            empty="no versions yet — R on a run registers its model",
             sort="-version",
             ident="versions",
         )
         yield Lines("Gates", empty="no gate has judged it — mlops gate run RUN", ident="gates")
-        yield Lines("Aliases and their history", empty="no alias points anywhere", ident="history")
+        yield Lines(
+            "Aliases and their history", empty="no alias points anywhere — P makes a version champion", ident="history"
+        )
 
     async def moved(self, table: Table) -> None:
         """Narrow the versions to the model under the cursor, then read the evidence."""
@@ -113,18 +115,18 @@ def promote(face: Face, version: str) -> None:
 
 
 def verdicts(gates: list[GateResult], cells: int) -> list[Line]:
-    """Return a line a gate: verdict, figure, why, and where there is room its bound."""
+    """Return each gate: verdict, figure, where there is room its bound, and why, on as many lines as that needs."""
     rows: list[list[Part]] = []
+    texts = [(one.text, "dim" if one.passed else "text") for one in gates]
     for one in gates:
         verdict = words.state("passed" if one.passed else "failed")
         bound = f"bound {fmt.number(one.threshold)}" if one.threshold is not None else ""
-        why = (one.text, "dim" if one.passed else "text")
         figure = fmt.number(one.value) if one.value is not None else ""
         if cells < 60:
-            rows.append([words.symbol("passed" if one.passed else "failed"), one.gate, figure, why])
+            rows.append([words.symbol("passed" if one.passed else "failed"), one.gate, figure])
         else:
-            rows.append([verdict, one.gate, figure, (bound, "dim"), why])
-    return grid(rows, "llrll", room=cells, give=3 if cells < 60 else 4)
+            rows.append([verdict, one.gate, figure, (bound, "dim")])
+    return beside(grid(rows, "llrl"), texts, cells)
 
 
 def aliases(model: Model) -> list[Row]:

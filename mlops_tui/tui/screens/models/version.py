@@ -48,9 +48,9 @@ class Version(Page):
         """Yield the panels."""
         yield Lines("Version", ident="about")
         yield Lines("Gates", empty="no gate has judged it — mlops gate run RUN", ident="gates")
-        yield Lines("Figures", empty="no figures", ident="figures")
+        yield Lines("Figures", empty="its run logged no metrics", ident="figures")
         yield Lines("Lineage", "panel.open", empty="nothing is known of its origin", ident="lineage")
-        yield Lines("Signature", empty="no signature", ident="signature")
+        yield Lines("Signature", empty="the model does not say what it takes and gives", ident="signature")
 
     async def load(self, news: News) -> None:
         """Read the version, then its lineage."""

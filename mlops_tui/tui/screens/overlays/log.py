@@ -61,7 +61,7 @@ class Log(Face):
             return
         self._lines = got.lines if self.noun == "deploy" or not self._last else self._lines + got.lines
         self._lines, self._last = self._lines[-_KEPT:], got.last
-        panel.title = f"Log ({len(self._lines):,} lines)" + (" · following" if self.following else "")
+        panel.title = f"Log ({len(self._lines):,})" + (" · following" if self.following else "")
         panel.show([coloured(text, self._needle) for text in self._lines])
         if self.following:
             panel.scroll_rows(len(self._lines))
@@ -100,7 +100,7 @@ class Log(Face):
             return
         at = next((i for i in hits if i > panel.top), hits[0])
         panel.scroll_rows(at - panel.top)
-        panel.figure = line((f"{len(hits)} lines with {self._needle!r}", "dim"))
+        panel.figure = line((f"{self._needle!r} in {len(hits):,}", "dim"))
 
 
 def coloured(text: str, needle: str = "") -> Line:

@@ -72,7 +72,7 @@ class Compare(Page):
         """Yield the panels."""
         yield Lines("Selected", "panel.open compare.base=set_base", ident="selected")
         yield Charts("curve.log curve.axis curve.smooth", empty="no metric that these runs drew", ident="curves")
-        yield Lines("Metrics", "panel.open=draw", empty="no metrics", ident="metrics")
+        yield Lines("Metrics", "panel.open=draw", empty="these runs logged no metrics", ident="metrics")
         yield Lines("Params", "compare.differ", empty="the parameters are equal", ident="params")
         yield Lines("Origin", empty="code, data and machine are the same", ident="origin")
 

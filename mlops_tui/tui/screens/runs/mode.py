@@ -45,7 +45,7 @@ _LISTED = {
     "runs": _Listed("Runs", _EMPTY, _HINTS, ("table.select runs.delete=restore runs.deleted=back",)),
     "experiments": _Listed(
         "Experiments",
-        "no experiments yet",
+        "no experiments yet — the first run makes one",
         ("panel.open=only_these",),
         ("runs.delete=restore runs.deleted=back",),
     ),
@@ -59,6 +59,7 @@ class Runs(Browser):
     MODE = "runs"
     LISTS: ClassVar[dict[str, str]] = {"runs": "run", "experiments": "experiment"}
     BINDINGS = bindings("runs", "sides")
+    NARROW_SIDES: ClassVar[tuple[bool, bool]] = (False, True)
     DEFAULT_CSS = """
     Runs > #body { layout: grid; grid-size: 20 2; grid-rows: 3fr 2fr; }
     Runs #runs { column-span: 20; }
@@ -66,15 +67,16 @@ class Runs(Browser):
     Runs #figures { column-span: 6; }
     Runs #curve { column-span: 8; }
     Runs.-narrow > #body { grid-rows: 3fr 2fr; }
-    Runs.-narrow #experiments { display: none; }
-    Runs.-narrow #figures { column-span: 8; }
+    Runs.-narrow #experiments { column-span: 8; }
+    Runs.-narrow #figures { display: none; }
     Runs.-narrow #curve { column-span: 12; }
+    Runs.-narrow.-no-left #figures { display: block; }
     Runs.-no-left #experiments { display: none; }
     Runs.-no-left #figures { column-span: 8; }
     Runs.-no-left #curve { column-span: 12; }
-    Runs.-no-right #figures, Runs.-no-right #curve { display: none; }
-    Runs.-no-right #experiments { column-span: 20; }
-    Runs.-no-right.-no-left > #body, Runs.-no-right.-narrow > #body { grid-size: 20 1; grid-rows: 1fr; }
+    Runs.-no-right #figures, Runs.-no-right.-narrow #figures, Runs.-no-right #curve { display: none; }
+    Runs.-no-right #experiments, Runs.-no-right.-narrow #experiments { column-span: 20; }
+    Runs.-no-right.-no-left > #body { grid-size: 20 1; grid-rows: 1fr; }
     """
 
     def __init__(self) -> None:
@@ -85,7 +87,7 @@ class Runs(Browser):
         """Yield the list, the experiments and the preview."""
         for ident, kept in _LISTED.items():
             yield Table(kept.name, kept.hints[0], empty=kept.empty, ident=ident)
-        yield Lines("Run", empty="what is under the cursor", ident="figures")
+        yield Lines("Run", empty="state and metrics of the run under the cursor", ident="figures")
         yield Curve("Curve", empty="no metric has been logged", ident="curve")
 
     async def preview(self) -> None:
@@ -112,9 +114,27 @@ class Runs(Browser):
             curve.title = key
             curve.show([*curves.values(), *beside.values()])
 
-    def on_mount(self) -> None:
+    def show_sides(self, shown: tuple[bool, bool]) -> None:
+        """Show the panes; in a narrow terminal the experiments take turns with the figures of the run."""
+        super().show_sides(shown)
+        self._suggest()
+
+    def recall_sides(self) -> None:
+        """Show the panes as they were left, and say which key brings the experiments where they are not."""
+        super().recall_sides()
+        self._suggest()
+
+    def _suggest(self) -> None:
         """Say which keys are for one run and which for many."""
-        self.table("runs").suggest(*_HINTS)
+        if "runs" not in self.deleted:
+            one, many = _HINTS
+            self.table("runs").suggest(one if self.sides[0] else f"sides.left=experiments {one}", many)
+
+    def action_side(self, which: int) -> None:
+        """Hide or show the panes; whoever brings the experiments where they were hidden wants to be among them."""
+        super().action_side(which)
+        if which == 0 and self.narrow:
+            self.call_after_refresh(self.table("experiments" if self.sides[0] else "runs").focus)
 
     async def load(self, news: News) -> None:
         """Take the news in, with the pinned run on top."""

@@ -69,8 +69,8 @@ class RunScreen(Page):
         yield Lines("Run", ident="about")
         yield Charts("curve.log curve.axis curve.smooth", empty="no metric has a second value yet", ident="curves")
         yield Lines("Metrics", "panel.open=draw run.system", empty="no metric has been logged", ident="metrics")
-        yield Lines("Params", empty="no parameters", ident="params")
-        yield Lines("Files", "panel.open=see run.files=all", empty="no files", ident="files")
+        yield Lines("Params", empty="no parameters: run.log_params({…})", ident="params")
+        yield Lines("Files", "panel.open=see run.files=all", empty="no files: run.log_artifact(path)", ident="files")
         yield Lines("Lineage & note", "run.note=edit_note run.tags", ident="lineage")
         yield Lines("Console", "app.logs=whole_log", empty="nothing has been printed", ident="console")
 
