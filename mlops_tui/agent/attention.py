@@ -93,14 +93,23 @@ def _told(ctx: Context, row: dict[str, Any]) -> tuple[str, str] | None:
         return "warn", f"{name} waits for you at {row['weight']:g} %"
     if row["state"] == "Holding":
         return "warn", f"{name} waits for your approval at {row['weight']:g} %"
-    if row["state"] == "Shifting":
-        spec = kept(row["spec"])
-        seen, least = row["evidence"].n_canary if row["evidence"] else 0, spec.analysis.min_requests
-        waited = ctx.now - row["since"] - seconds(spec.steps[row["step"]].for_) * SECOND
-        # Rows that come need nobody. Where it would take hours until there are enough, or none come, somebody decides.
-        if waited > 0 and seen < least and (waited * least > PATIENCE_US * seen if seen else waited > SILENCE_US):
-            return "warn", f"{name} is held at {row['weight']:g} %: {seen} of {least} rows"
+    if row["state"] == "Shifting" and (lacking := _starved(ctx, row)):
+        return "warn", f"{name} is held at {row['weight']:g} %: {lacking}"
     return None
+
+
+def _starved(ctx: Context, row: dict[str, Any]) -> str:
+    """Return how many rows a step that is over its time still lacks, where waiting for them needs somebody's decision.
+
+    That is where none come, or so few that enough of them would take longer than ``PATIENCE_US``.
+    """
+    spec = kept(row["spec"])
+    seen, least = row["evidence"].n_canary if row["evidence"] else 0, spec.analysis.min_requests
+    waited = ctx.now - row["since"] - seconds(spec.steps[row["step"]].for_) * SECOND
+    if waited <= 0 or seen >= least:
+        return ""
+    needs_somebody = waited * least / seen > PATIENCE_US if seen else waited > SILENCE_US
+    return f"{seen} of {least} rows" if needs_somebody else ""
 
 
 def jobs(ctx: Context) -> list[Attention]:
