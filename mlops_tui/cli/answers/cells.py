@@ -16,6 +16,11 @@ COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "busy": "cyan", "dim":
 _DIGITS = 4
 
 
+def says(value: Any) -> bool:
+    """Tell whether a value says anything in a table."""
+    return value not in (None, "", False) and value != []
+
+
 def shown(kind: str, value: Any) -> str:
     """Return a value for a table on a screen: short, rounded, with its symbol."""
     if value is None or value == "" or value == []:

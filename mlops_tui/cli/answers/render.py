@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ def render(answer: Any, name: str, wishes: Wishes) -> None:
         BadInput: ``--fields`` names something that the answer does not have.
     """
     form = wishes.format
-    if isinstance(answer, File) and form not in ("json", "jsonl"):
+    if isinstance(answer, File) and (wishes.to or form not in ("json", "jsonl") or answer.name.endswith(".json")):
         hand_over(answer, wishes)
         return
     if form in ("json", "jsonl"):
@@ -88,10 +89,20 @@ def document(answer: Any, name: str) -> dict[str, Any]:
         if isinstance(answer, Rows):
             return {**head, "columns": names, "truncated": answer.truncated, "rows": rows}
         return {**head, "noun": answer.noun, "total": answer.total, "rows": rows}
+    if isinstance(answer, File):
+        return {**head, "name": answer.name, **_content(answer.content)}
     body = dict(answer) if isinstance(answer, dict) else msgspec.to_builtins(answer)
     if "schema" in body:
         body = {(f"{noun}_schema" if key == "schema" else key): value for key, value in body.items()}
     return {**head, **body}
+
+
+def _content(content: bytes) -> dict[str, str]:
+    """Return a file's content as JSON carries it: text as it is, anything else in base64, which is said."""
+    try:
+        return {"content": content.decode()}
+    except UnicodeDecodeError:
+        return {"content": base64.b64encode(content).decode(), "encoding": "base64"}
 
 
 def _json(answer: Any, name: str, fields: Sequence[str], *, lines: bool) -> str:

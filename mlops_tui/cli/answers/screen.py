@@ -24,6 +24,9 @@ GAP = 2
 READABLE = 24
 """Columns of the screen to which a long cell may be cut before its column is left out instead."""
 
+_SAYS_SOMETHING = 10
+"""Columns of the screen from which on the beginning of a sentence is worth its place."""
+
 
 def paint(blocks: Sequence[Block], wishes: Wishes) -> None:
     """Print blocks in the width of the terminal; long cells are cut with an ellipsis, facts are wrapped."""
@@ -63,6 +66,17 @@ def _facts(values: Sequence[tuple[str, str, object]]) -> Table:
 
 
 def _grid(grid: Grid, width: int) -> Table:
+    """Draw a table; where room is short, columns in which nothing stands give way before those that say something."""
+    full = _laid(grid, width)
+    if full.caption is None:
+        return full
+    said = [i for i, _ in enumerate(grid.columns) if any(cells.says(row[i]) for row in grid.rows)]
+    return _laid(
+        Grid(grid.title, [grid.columns[i] for i in said], [[row[i] for i in said] for row in grid.rows]), width
+    )
+
+
+def _laid(grid: Grid, width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
     drawn = [[_cell(column.kind, row[i]) for row in grid.rows] for i, column in enumerate(grid.columns)]
     heads = [Text(f"{column.label} {column.unit}".strip()) for column in grid.columns]
@@ -74,7 +88,7 @@ def _grid(grid: Grid, width: int) -> Table:
     for row in zip(*drawn[: len(rooms)], strict=True):
         table.add_row(*row)
     if left := [column.label or column.name for column in grid.columns[len(rooms) :]]:
-        table.caption = Text(f"no room for {', '.join(left)}", "bright_black")
+        table.caption = Text(f"no room for {', '.join(left)}; --fields chooses", "bright_black")
         table.caption_justify = "left"
     return table
 
@@ -82,11 +96,13 @@ def _grid(grid: Grid, width: int) -> Table:
 def _rooms(wanted: Sequence[int], width: int) -> list[int]:
     """Return the widths of the columns that are shown: long cells are cut first, then columns are left out.
 
-    They are left out from the right: a list says first what matters most.
+    They are left out from the right, a list says first what matters most; a sentence takes what room is left.
     """
     least = [min(READABLE, one) for one in wanted]
     kept = max(1, sum(used - GAP <= width for used in accumulate(one + GAP for one in least)))
     rooms, spare = least[:kept], width - sum(least[:kept]) - GAP * (kept - 1)
+    if kept < len(wanted) and wanted[kept] > READABLE and spare >= GAP + _SAYS_SOMETHING:
+        return [*rooms, spare - GAP]  # a sentence says more in what is left than nothing
     for i, one in enumerate(wanted[:kept]):
         more = max(0, min(one - rooms[i], spare))
         rooms[i] += more

@@ -28,6 +28,8 @@ def start(
     """Start the agent; --stay keeps it when idle.
 
     There is no need to: every command starts it. An agent that runs already is left alone.
+
+    Example: mlops agent start --stay
     """
     wishes: Wishes = ctx.obj
     if foreground:
@@ -57,6 +59,8 @@ def url(
     """Open the loopback listener, or say where it is, for clients that cannot use the Unix socket.
 
     MLFLOW_TRACKING_URI=$(mlops agent url --mlflow) is enough for MLflow's clients of your own user on Linux.
+
+    Example: mlops agent url --mlflow
     """
     wishes: Wishes = ctx.obj
     if not mlflow:
@@ -71,7 +75,10 @@ def log(
     lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="lines at most")] = 100,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="wait for more until Ctrl-C")] = False,
 ) -> None:
-    """Print the end of the agent's log."""
+    """Print the end of the agent's log.
+
+    Example: mlops agent log -n 20
+    """
     path = home().logs / "agent.log"
     if not path.exists():
         raise NotFound("the agent has no log yet", f"there is no {path}", "mlops agent start")

@@ -29,6 +29,8 @@ def get(
     """Copy a file or a folder of artifacts here.
 
     Nothing that is here is replaced; a file that comes only in part is not kept.
+
+    Example: mlops artifact get train-v1 model/model.onnx
     """
     wishes: Wishes = ctx.obj
     with connect(wishes) as client:
@@ -53,7 +55,10 @@ def put(
     file: Annotated[str, typer.Argument(help="file of this machine")],
     path: Annotated[str, typer.Argument(help="its path among the artifacts; default, its name")] = "",
 ) -> None:
-    """Keep a file of this machine among the artifacts of a run or a logged model."""
+    """Keep a file of this machine among the artifacts of a run or a logged model.
+
+    Example: mlops artifact put train-v1 roc.png plots/roc.png
+    """
     wishes: Wishes = ctx.obj
     source = Path(file).expanduser()
     with _opened(source) as content, connect(wishes) as client:

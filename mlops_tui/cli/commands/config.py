@@ -25,6 +25,8 @@ def show(
     """Show every setting; --origin says where it was set.
 
     Order: flag, environment, project file (mlops.toml or [tool.mlops]), your own file, default.
+
+    Example: mlops config show --origin
     """
     wishes: Wishes = ctx.obj
     rows: list[dict[str, Any]] = []
@@ -37,7 +39,10 @@ def show(
 
 
 def get(ctx: typer.Context, key: Key) -> None:
-    """Print one setting."""
+    """Print one setting.
+
+    Example: mlops config get theme
+    """
     wishes: Wishes = ctx.obj
     _known(key)
     value = next(one for one in wishes.config.shown() if one.setting.key == key)
@@ -52,6 +57,8 @@ def set_value(ctx: typer.Context, key: Key, value: Annotated[str, typer.Argument
     """Write a setting into your own file.
 
     The rest of the file, comments included, stays as it is.
+
+    Example: mlops config set theme mlops-light
     """
     wishes: Wishes = ctx.obj
     _known(key)

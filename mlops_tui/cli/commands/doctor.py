@@ -20,6 +20,8 @@ def doctor(ctx: typer.Context) -> int:
     """Check this installation and say how to mend it.
 
     Nothing is made or started. The exit code is 1 when a check fails; a warning is no failure.
+
+    Example: mlops doctor
     """
     wishes: Wishes = ctx.obj
     checks = everything()

@@ -42,7 +42,10 @@ SECRET = frozenset(("MLOPS_STORE_KEY",))
 
 
 def info(ctx: typer.Context) -> None:
-    """Print version, folders and agent."""
+    """Print version, folders and agent.
+
+    Example: mlops info
+    """
     where = home()
     agent = hello(where, 1.0)
     facts = {
@@ -72,6 +75,8 @@ def env(
 
     The loopback listener is opened when it is closed. With --all, every variable that counts; every setting of
     'mlops config show' can be given as one too.
+
+    Example: eval "$(mlops env)"
     """
     wishes: Wishes = ctx.obj
     if every:

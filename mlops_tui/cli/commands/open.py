@@ -25,6 +25,8 @@ def open_link(
 
     The same words are typed after ':' in the TUI; a run prints its link when it starts. The flags may also be given
     to mlops alone.
+
+    Example: mlops open run:train-v1
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("the TUI needs a terminal", "this is none", _instead(link))

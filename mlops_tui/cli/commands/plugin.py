@@ -16,7 +16,10 @@ def new(
     name: Annotated[str, typer.Argument(help="name of the package, for example mlops-energy")],
     folder: Annotated[str, typer.Option("--in", help="folder to write it into; default: here")] = ".",
 ) -> None:
-    """Write the skeleton of a plugin that passes its own test."""
+    """Write the skeleton of a plugin that passes its own test.
+
+    Example: mlops plugin new mlops-mine
+    """
     root = Path(folder).expanduser().absolute() / name
     files = write_skeleton(root, name)
     facts = {

@@ -30,6 +30,8 @@ def schema(ctx: typer.Context) -> None:
     """Print the JSON schema of a rollout file.
 
     Editors that know JSON schemas complete and check the file by it; mlops rollout start --file reads it.
+
+    Example: mlops rollout schema
     """
     sys.stdout.write(files("mlops_tui.contracts").joinpath("rollout.schema.json").read_text())
 
@@ -48,7 +50,9 @@ def watch(
     """Follow a rollout until it is over: its step, its evidence as e-values, and why it stands where it does.
 
     On a terminal the lines are drawn over; elsewhere a line is printed for each transition. The exit code is 0 when
-    the new version got all traffic. Example: mlops rollout watch churn
+    the new version got all traffic.
+
+    Example: mlops rollout watch employment
     """
     wishes: Wishes = ctx.obj
     limit = time.monotonic() + wishes.timeout if wishes.timeout else float("inf")

@@ -61,6 +61,8 @@ def serve(
     """Serve one model in the foreground, without a deployment; Ctrl-C drains and ends.
 
     A file or a bundle needs neither the agent nor a store.
+
+    Example: mlops serve employment@champion --port 8080
     """
     wishes: Wishes = ctx.obj
     words = [f"--port={port}", f"--host={host}"]

@@ -24,6 +24,8 @@ def spec(
     """Describe every operation for programs.
 
     With --json each one carries the JSON schema of its request and answer.
+
+    Example: mlops spec run.list
     """
     import mlops_tui.contracts  # noqa: F401  (fills the table)
 

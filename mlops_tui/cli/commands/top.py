@@ -23,6 +23,8 @@ def top(
     """Print what Home shows.
 
     For a screen that refreshes itself, open the TUI: mlops.
+
+    Example: mlops top --once
     """
     wishes: Wishes = ctx.obj
     with connect(wishes) as client:

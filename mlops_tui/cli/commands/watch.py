@@ -40,7 +40,9 @@ def tail(
 ) -> int:
     """Print the end of a run's log, and what comes, until the run ends.
 
-    With --json a line of the log is a line of JSON. Example: mlops run tail train-v1 --grep loss
+    With --json a line of the log is a line of JSON.
+
+    Example: mlops run tail train-v1 --grep loss
     """
     wishes: Wishes = ctx.obj
     with connect(wishes) as client:
@@ -68,7 +70,9 @@ def watch(
     """Show a run's metrics in place while it goes on.
 
     On a terminal the lines are drawn over; elsewhere a line is printed whenever a metric has a new step, with --json a
-    line of JSON that has the metrics with a new step. Example: mlops run watch train-v1 loss
+    line of JSON that has the metrics with a new step.
+
+    Example: mlops run watch train-v1 loss
     """
     wishes: Wishes = ctx.obj
     limit = _limit(wishes)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import inspect as shape
 
 from mlops_tui.cli.complete import names_for
-from mlops_tui.cli.options import common, take_wishes
+from mlops_tui.cli.options import Wishes, common, take_wishes
 from mlops_tui.cli.words.load import SETTINGS
 from mlops_tui.cli.words.told import Told
 from mlops_tui.contracts.operation import Effect, File, Kind, Operation
@@ -40,8 +40,8 @@ def command_for(operation: Operation[Any, Any], name: str = "") -> click.Command
 
     def call(**values: Any) -> int:
         wishes = take_wishes(values, tuple(sys.argv[1:]))
-        if wishes.to and "form" in fields and not values["form"]:
-            values["form"] = Path(wishes.to).suffix.removeprefix(".") or None
+        if "form" in fields and not values["form"]:
+            values["form"] = _form(fields["form"], wishes)
         request = request_from(operation, values)
         from mlops_tui.cli.calls.call import perform
 
@@ -58,6 +58,13 @@ def command_for(operation: Operation[Any, Any], name: str = "") -> click.Command
     )
     command.argument_help = {field.name: _said(field) for field in order}
     return command
+
+
+def _form(field: Any, wishes: Wishes) -> str | None:
+    """Return the form of a file that the name of its target or ``-o`` asks for; None: the operation's own."""
+    if wishes.to:
+        return Path(wishes.to).suffix.removeprefix(".") or None
+    return wishes.output if wishes.output in get_args(_type(field)) else None
 
 
 def request_from(operation: Operation[Any, Any], values: Mapping[str, Any]) -> Any:

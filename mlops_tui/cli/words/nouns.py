@@ -25,8 +25,13 @@ class Noun(click.Group):
         self.own = VERBS.get(noun, {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs: operations in the order of their declaration, then our own."""
-        return [*self._operations(), *(verb for verb in self.own if verb not in self._operations())]
+        """Return the verbs in the order of the help."""
+        return self._verbs()
+
+    def _verbs(self) -> list[str]:
+        """Return what a noun alone means first, then operations in the order of their declaration, then our own."""
+        verbs = [*self._operations(), *(verb for verb in self.own if verb not in self._operations())]
+        return sorted(verbs, key=lambda verb: ALONE.index(verb) if verb in ALONE else len(ALONE))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a verb."""
@@ -44,7 +49,7 @@ class Noun(click.Group):
         verbs = self.list_commands(ctx)
         first = self._meant(args[0]) if args else ""
         completing = ctx.resilient_parsing and not args
-        says_verb = first in verbs or first in ("-h", "--help")
+        says_verb = first in verbs or (first in ("-h", "--help") and len(verbs) > 1)
         goes_on = not first or first.startswith("-") or set(first) & FILTER or len(verbs) == 1
         if goes_on and not says_verb and not completing:
             args = [self._alone(ctx), *args]
@@ -88,7 +93,8 @@ class Noun(click.Group):
 
     def _told(self) -> dict[str, str]:
         lines = {verb: operation.help for verb, operation in self._operations().items()}
-        return lines | {verb: told for verb, (_, told) in self.own.items()}
+        lines |= {verb: told for verb, (_, told) in self.own.items()}
+        return {verb: lines[verb] for verb in self._verbs()}
 
     def _operations(self) -> dict[str, Any]:
         import mlops_tui.contracts  # noqa: F401  (fills the table)

@@ -20,10 +20,16 @@ class TypedCommand(Told, TyperCommand):
 
 
 def command_of(function: Callable[..., Any], name: str, line: str) -> click.Command:
-    """Return the command of a function ``(ctx: typer.Context, …)``; ``ctx.obj`` will hold the wishes."""
+    """Return the command of a function ``(ctx: typer.Context, …)``; ``ctx.obj`` will hold the wishes.
+
+    A docstring may end in ``Example: mlops …``: it stands at the end of the help, as those of operations do.
+    """
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     more = inspect.cleandoc((function.__doc__ or "").partition("\n")[2])
-    app.command(name, cls=TypedCommand, help=f"{line}\n\n{more}", context_settings=SETTINGS)(function)
+    more, _, example = more.partition("Example: ")
+    about = f"{line}\n\n{more.rstrip()}"
+    epilog = f"\b\nExample:\n  {example.strip()}" if example else None
+    app.command(name, cls=TypedCommand, help=about, epilog=epilog, context_settings=SETTINGS)(function)
     command = typer.main.get_command(app)
     assert isinstance(command, TypedCommand)
     command.argument_help = _argument_help(function)

@@ -14,7 +14,7 @@ from mlops_tui.contracts.agent import Rows
 from mlops_tui.contracts.analysis import Exported
 from mlops_tui.contracts.listing import Column, Table
 from mlops_tui.contracts.model import GateResult, LineageGraph, LineageNode
-from mlops_tui.contracts.operation import Answer, Change, Done, Plan
+from mlops_tui.contracts.operation import Answer, Change, Done, File, Plan
 from mlops_tui.contracts.run import CompareRow, Comparison, Curve, Curves, LogLines
 from mlops_tui.core.clock import MINUTE, now_us
 from mlops_tui.core.errors import BadInput
@@ -244,6 +244,30 @@ def test_a_narrow_screen_leaves_columns_out_and_names_them(monkeypatch, capsys):
     assert "a-long-name  churn" in drawn[30] and "no room for parameters, host" in " ".join(drawn[30].split())
     assert "…" in drawn[60] and "vm" in drawn[60]  # a long cell is cut before a column is left out
     assert "x" * 40 in drawn[120] and "no room" not in drawn[60] + drawn[120]
+
+
+def test_where_room_is_short_an_empty_column_goes_and_a_sentence_takes_what_is_left(monkeypatch, capsys):
+    from mlops_tui.cli.answers.screen import paint
+    from mlops_tui.cli.answers.shapes import blocks_of
+
+    columns = [Column(name=name, label=name) for name in ("name", "acknowledged by", "text", "host")]
+    answer = Table(noun="alert", columns=columns, rows=[["drift", None, "age has drifted " * 3, "vm"]], total=1)
+    monkeypatch.setenv("COLUMNS", "24")
+    paint(blocks_of(answer), Wishes())
+    told = " ".join(capsys.readouterr().out.split())
+    assert told == "name text drift age has drifted … no room for host; --fields chooses"
+
+
+def test_a_file_is_its_own_json_where_it_is_json_and_carries_text_as_text(capfdbinary):
+    def told(file):
+        render(file, "run.export", Wishes(output="json"))
+        return capfdbinary.readouterr().out
+
+    assert told(File(name="runs.json", content=b'[{"auc": 1}]')) == b'[{"auc": 1}]'
+    drawn = json.loads(told(File(name="loss.svg", content="<svg>é</svg>".encode())))
+    assert drawn == {"schema": "run.export/1", "name": "loss.svg", "content": "<svg>é</svg>"}
+    packed = json.loads(told(File(name="a.parquet", content=b"PAR1\xff")))
+    assert packed["encoding"] == "base64" and packed["content"] == "UEFSMf8="
 
 
 def test_what_is_nested_is_left_to_json_and_the_rest_is_a_table():

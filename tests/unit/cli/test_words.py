@@ -126,8 +126,23 @@ def test_every_command_of_our_own_loads_and_has_help(name):
     command = load_command(verb, target, line)
     if verb == "demo":  # hands everything on, --help too
         assert command.make_context("demo", ["--help", "-x", "1"]).params == {"arguments": ("--help", "-x", "1")}
-    else:
-        assert "Everywhere" in command.get_help(click.Context(command, info_name=verb))
+        return
+    shown = command.get_help(click.Context(command, info_name=verb))
+    assert "Everywhere" in shown
+    example = shlex.split(shown.rpartition("Example:\n")[2].removeprefix('    eval "$(').removesuffix(')"').strip())
+    if example[:2] != ["mlops", "job"]:  # mlops train is an operation by another name
+        assert example[: len(name.split()) + 1] == ["mlops", *name.split()]
+        command.make_context(verb, example[len(name.split()) + 1 :])
+
+
+@pytest.mark.parametrize("noun", ["sql", "cost", "undo"])
+def test_the_help_of_a_noun_with_one_verb_is_that_of_the_verb(noun, capsys):
+    assert run([noun, "--help"]) == 0
+    assert "Example:" in capsys.readouterr().out
+
+
+def test_a_noun_names_first_what_it_lists_and_shows():
+    assert Noun("run", "").list_commands(click.Context(root()))[:2] == ["list", "show"]
 
 
 def test_what_every_tool_has_short_is_short_here(meant, tmp_path):
