@@ -34,7 +34,8 @@ class RemoteModel(Model):
         self._optional = frozenset(one["name"] for one in about["inputs"] if one["optional"])
         self.params = {one["name"].removeprefix(PARAM): _tensor(one) for one in about.get("params", ())}
         self._describe(
-            [_tensor(one, engine == "pyfunc") for one in about["inputs"]], [_tensor(one) for one in about["outputs"]]
+            [_tensor(one, engine == "pyfunc" and one["datatype"] == "BYTES") for one in about["inputs"]],
+            [_tensor(one) for one in about["outputs"]],
         )
         shapes = [[1 if d < 0 else d for d in tensor.shape] for tensor in self.output_tensors]
         self._lay_out(shapes, {})

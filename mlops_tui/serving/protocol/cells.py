@@ -23,9 +23,12 @@ def settings(model: Model, given: Mapping[str, Any]) -> Feed:
     for name, tensor in model.params.items():
         if (value := given.get(name)) is not None:
             listed = tensor.shape == (-1,)
-            if isinstance(value, list) is not listed:
+            values = value if isinstance(value, list) else [value]
+            # A cell of a table may be missing, and may be yes for 1; what is said on purpose may not.
+            loose = any(one is None or (type(one) is bool and tensor.datatype != "BOOL") for one in values)
+            if isinstance(value, list) is not listed or loose:
                 raise Problem(f"the param {name!r} is {'a list' if listed else 'one value'} of {tensor.datatype}")
-            found[tensor.name] = convert(name, value if listed else [value], tensor)
+            found[tensor.name] = convert(name, values, tensor)
     return found
 
 

@@ -46,7 +46,11 @@ def inference(model: Model) -> Schema:
         {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}} for name in model.output_names
     ]
     asked = {"type": ["array", "null"], "maxItems": 1, "items": {"anyOf": outputs}}
-    common = {"id": {"type": ["string", "null"], "maxLength": MAX_ID}, "outputs": asked, "parameters": _PARAMETERS}
+    common = {
+        "id": {"type": ["string", "null"], "maxLength": MAX_ID},
+        "outputs": asked,
+        "parameters": _settings(model, _PARAMETERS),
+    }
     given = [inputs for rows in _ROWS if (inputs := _inputs(model, rows)) is not None]
     if model.lookup is not None:
         given += [_tensors([_tensor(model.lookup.key, kind, (1,), value)]) for kind, value in _KEYS.items()]
@@ -55,6 +59,15 @@ def inference(model: Model) -> Schema:
             {"type": "object", "required": ["inputs"], "properties": {**common, "inputs": inputs}} for inputs in given
         ]
     }
+
+
+def _settings(model: Model, known: Schema) -> Schema:
+    """Return an object of what a request may set: the params of the model beside what is known anyway."""
+    values = {
+        name: _array(_value(one), None) if one.shape == (-1,) else _value(one) for name, one in model.params.items()
+    }
+    own = {name: {"anyOf": [value, {"type": "null"}]} for name, value in values.items()}
+    return {**known, "properties": {**known.get("properties", {}), **own}}
 
 
 def _inputs(model: Model, rows: int) -> Schema | None:
@@ -86,13 +99,14 @@ def _shape(tensor: Tensor, rows: int) -> tuple[int, ...]:
     return (rows, *free[1:]) if tensor.shape[:1] == (-1,) else tuple(free)
 
 
-def _array(items: Schema, size: int) -> Schema:
-    return {"type": "array", "minItems": size, "maxItems": size, "items": items}
+def _array(items: Schema, size: int | None) -> Schema:
+    sizes = {} if size is None else {"minItems": size, "maxItems": size}
+    return {"type": "array", **sizes, "items": items}
 
 
 def _nested(tensor: Tensor, rows: int) -> Schema:
     schema = _value(tensor)
-    more = {"number": ["boolean", "null"], "integer": ["boolean"]}.get(schema["type"], [])
+    more = {"number": ["boolean", "null"], "integer": ["boolean"]}.get(schema["type"], ["null"] * tensor.nullable)
     schema["type"] = [schema["type"], *more]
     for size in reversed(_shape(tensor, rows)):
         schema = _array(schema, size)
@@ -124,13 +138,14 @@ def _by_name(model: Model) -> Schema:
     if len(model.inputs) == 1 and model.inputs[0].shape[:1] == (-1,):
         (only,) = model.inputs
         nested = _nested(only, 1)
-        return _named({only.name: {"type": "array", "minItems": 1, "items": nested["items"]}})
-    return {"anyOf": [_named({t.name: _nested(t, rows) for t in model.inputs}) for rows in _ROWS]}
+        return _named(model, {only.name: {"type": "array", "minItems": 1, "items": nested["items"]}})
+    return {"anyOf": [_named(model, {t.name: _nested(t, rows) for t in model.inputs}) for rows in _ROWS]}
 
 
-def _named(tensors: Schema) -> Schema:
+def _named(model: Model, tensors: Schema) -> Schema:
     given = {"type": "object", "required": list(tensors), "properties": tensors, "additionalProperties": False}
-    return {"type": "object", "required": ["inputs"], "properties": {"inputs": given}}
+    params = _settings(model, {"type": ["object", "null"]})
+    return {"type": "object", "required": ["inputs"], "properties": {"inputs": given, "params": params}}
 
 
 def answer(model: Model) -> Schema:

@@ -89,7 +89,7 @@ def test_a_request_sets_the_params_that_a_model_has(bench: Any, engine: Engine, 
     assert bench.ask(protocol, {**rows, word: {"k": 3, "add": [1, 2], "user": "u-1"}}).status == 200
     assert engine.given == {"age": [1.0, 2.0], "params.k": [3.0], "params.add": [1, 2]}
     assert bench.ask(protocol, {**rows, word: {"user": "u-1"}}).status == 200 and list(engine.given) == ["age"]
-    for bad in ({"k": "x"}, {"k": [1]}, {"add": 1}, {"add": [1.5]}, {"add": [None]}):
+    for bad in ({"k": "x"}, {"k": [1]}, {"add": 1}, {"add": [1.5]}, {"add": [None]}, {"k": True}, {"add": [False]}):
         answer = bench.ask(protocol, {**rows, word: bad})
         assert answer.status == 400 and "error" in json.loads(answer.body), bad
 
@@ -99,6 +99,15 @@ def test_metadata_names_the_params(bench: Any, engine: Engine) -> None:
     assert said == [
         {"name": "k", "datatype": "FP64", "shape": [1]}, {"name": "add", "datatype": "INT64", "shape": [-1]}
     ]  # fmt: skip
+
+
+def test_the_document_has_params_and_words_that_may_be_missing(bench: Any, engine: Engine) -> None:
+    found = json.loads(bench.ask("/openapi.json", method="GET").body)
+    body = found["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    properties = body["anyOf"][0]["properties"]
+    assert properties["inputs"]["properties"]["job"]["items"]["type"] == ["string", "null"]
+    assert set(properties["params"]["properties"]) == {"k", "add"}
+    assert "k" in json.dumps(found["paths"]["/v2/models/m/infer"]), "the protocol's parameters say it too"
 
 
 def test_a_slash_at_the_end_means_nothing_and_an_encoded_one_is_part_of_a_name(
