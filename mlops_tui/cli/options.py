@@ -75,7 +75,11 @@ class Wishes:
 
 
 def common(*, change: bool = False, job: bool = False, file: bool = False) -> list[click.Option]:
-    """Return the flags of every command; those that mean nothing to this one are understood but not shown."""
+    """Return the flags of every command; those that mean nothing to this one are understood but not shown.
+
+    But ``--to``: who gives it to a command that does not heed it would look for a file that is not there.
+    """
+    to = _option("--to", metavar="FILE", help="write the file there, replacing it; default, stdout")
     return [
         _option("-o", "--output", type=click.Choice(FORMATS), help="how to print the result"),
         _option("--json", is_flag=True, help="short for -o json"),
@@ -85,7 +89,7 @@ def common(*, change: bool = False, job: bool = False, file: bool = False) -> li
         _option("--confirm", metavar="NAME", hidden=not change, help="name of the object, asked for in production"),
         _option("--reason", metavar="TEXT", hidden=not change, help="why; goes into the audit trail"),
         _option("--no-wait", is_flag=True, hidden=not job, help="print the job and leave it alone"),
-        _option("--to", metavar="FILE", hidden=not file, help="write the file there, replacing it; default, stdout"),
+        *([to] if file else []),
         _option("--timeout", type=click.FloatRange(0, min_open=True), metavar="S", help="seconds to wait at most"),
         _option("--no-input", is_flag=True, help="never ask"),
         _option("--color", type=click.Choice(COLORS), help="colours; NO_COLOR and FORCE_COLOR count too"),
@@ -97,7 +101,7 @@ def common(*, change: bool = False, job: bool = False, file: bool = False) -> li
 
 def take_wishes(values: dict[str, Any], argv: tuple[str, ...] = ()) -> Wishes:
     """Take the common flags out of a command's values and return what they mean."""
-    taken = {option.name: values.pop(option.name or "", None) for option in common()}
+    taken = {option.name: values.pop(option.name or "", None) for option in common(file=True)}
     json = taken.pop("json")
     if json and taken["output"] not in (None, "json"):
         raise click.UsageError(f"--json and --output {taken['output']} do not go together")

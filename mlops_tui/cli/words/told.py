@@ -17,7 +17,7 @@ class Told(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections; the base classes' records, since typer's would load rich."""
-        everywhere = {option.name for option in common()} - {"dry_run", "yes", "confirm", "reason", "no_wait"}
+        everywhere = {option.name for option in common(file=True)} - {"dry_run", "yes", "confirm", "reason", "no_wait"}
         arguments: list[tuple[str, str]] = []
         own: list[tuple[str, str]] = []
         rest: list[tuple[str, str]] = []
