@@ -89,6 +89,7 @@ class App:
             "/version": ("GET", lambda envelope, body: _json({"version": __version__})),
             "/metrics": ("GET", self._metrics),
             "/openapi.json": ("GET", self._openapi),
+            "*": ("OPTIONS", lambda envelope, body: Answer(200, ((b"allow", b"GET, HEAD, POST, OPTIONS"),), b"")),
         }
 
     def route(self, router: Router, columns: Sequence[Column]) -> None:

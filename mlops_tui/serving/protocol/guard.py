@@ -12,7 +12,7 @@ from mlops_tui.serving.exposure import address_of, is_loopback
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.protocol.tokens import Tokens
 
-_OPEN = frozenset({"/v2/health/live", "/v2/health/ready", "/ping", "/health"})
+_OPEN = frozenset({"/v2/health/live", "/v2/health/ready", "/ping", "/health", "*"})
 _REMEMBERED = 256
 
 
@@ -37,7 +37,8 @@ class Guard:
         self._hosts: dict[bytes, bool] = {}
 
     def check(self, path: str, headers: Mapping[bytes, bytes]) -> None:
-        """Let a request pass or refuse it. Health is open to whoever reaches the port, so that probes need no token.
+        """Let a request pass or refuse it. Health is open to whoever reaches the port, so that probes need no token;
+        so is ``*``, which asks whether anybody speaks HTTP here.
 
         Raises:
             Problem: 400 without a Host, 403 for a foreign Host or Origin, 401 without the token.

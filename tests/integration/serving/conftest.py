@@ -165,7 +165,7 @@ class Server:
         self.pids |= {(w["process"]["pid"], w["process"]["created"]) for w in state["workers"] if w["process"]}
         return dict(state)
 
-    def until(self, good: Callable[[dict[str, Any]], Any], within: float = 20.0) -> dict[str, Any]:
+    def until(self, good: Callable[[dict[str, Any]], Any], within: float = 60.0) -> dict[str, Any]:
         deadline = time.monotonic() + within
         while not good(state := self.state):
             assert time.monotonic() < deadline, f"{state}\n{self.log.read_text()}"

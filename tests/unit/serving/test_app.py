@@ -485,6 +485,15 @@ def test_foreign_hosts_and_tokens_come_before_everything(make_bench: Callable[..
     assert bench.ask("/v2", method="GET", authorization="Bearer t", host="evil.example").status == 403
 
 
+def test_whether_anybody_speaks_http_here_needs_no_token(make_bench: Callable[..., Any], onnx_models: Any) -> None:
+    bench = served(make_bench(token="t"), onnx_models.summing())
+    answer = bench.ask("*", method="OPTIONS")
+    assert (answer.status, answer.body) == (200, b"") and b"POST" in dict(answer.headers)[b"allow"]
+    assert bench.ask("*", method="GET").status == 405
+    assert bench.ask("*", method="OPTIONS", host="evil.example").status == 403
+    assert bench.ask("/v2", method="OPTIONS").status == 401
+
+
 def test_what_is_no_model_is_refused_with_the_reason(onnx_models: Any) -> None:
     with pytest.raises(BadInput, match="cannot be loaded"):
         Model(b"not a model")

@@ -158,6 +158,24 @@ async def test_what_takes_long_is_answered_later_and_too_many_are_turned_away(sl
     pool.close()
 
 
+async def test_a_large_request_sets_off_when_it_is_read(slow: Any) -> None:
+    settled: list[Ticket] = []
+    told = asyncio.Event()
+
+    def tell() -> None:
+        settled.extend(slow.app.settle())
+        told.set()
+
+    slow.app.predictor.pool = pool = Pool(asyncio.get_running_loop(), 1, 0, tell)
+    large, refused = (ask(slow, [[i, 0, 0]] * 65, str(i)) for i in range(2))
+    assert (large.away, refused.away, pool.idle) == (True, False, False), "the end of the turn tells who found no room"
+    assert slow.app.settle() == [refused] and said(refused)["status"] == 429
+    slow.go.set()
+    await asyncio.wait_for(told.wait(), 5)
+    assert settled == [large] and said(large)["outputs"][0]["shape"] == [65] and pool.idle
+    pool.close()
+
+
 async def test_a_model_with_threads_of_its_own_does_not_wait_for_one_that_hangs(slow: Any, onnx_models: Any) -> None:
     told = asyncio.Event()
 
