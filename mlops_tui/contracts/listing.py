@@ -85,7 +85,10 @@ class PageOf(Request, frozen=True):
 
 
 class Page(Answer):
-    """Rows ``offset … offset+limit`` in the view's order; a row deleted since is a list of its id and nulls."""
+    """Rows ``offset … offset+limit`` in the view's order; a row deleted since is a list of its id and nulls.
+
+    Nobody knows the id of a run that was deleted before it was ever shown: it is empty.
+    """
 
     rows: list[list[Any]]
 

@@ -51,8 +51,9 @@ class Listing:
         hidden: keys that are no columns but may be filtered and sorted by.
         other: says what a key is that is neither, or None.
         curves: the courses of a metric for some ids, for ``metrics.KEY.curve`` as a column.
-        place: SQL of where the database has the row, ``r.rowid``: a page of a held list finds neighbours by it without
-            a look at every id. Places change now and then; what is not found there is looked for by its id.
+        place: SQL of where the database has the row, ``r.rowid``. A held list then keeps places and 64-bit hashes
+            of ids, 16 bytes a row and no text. Places change now and then: who is not found there, by the hash, is
+            looked for by it.
         words: by column, what others call its values: MLflow's FINISHED is our done.
     """
 
@@ -96,15 +97,20 @@ class Listing:
 
     def ids(self, session: Session, tenant: str, filter: str, sort: str, within: str = "") -> Any:
         """Return the ids of all rows in order, as an array; ``within`` is a filter that ``filter`` narrows."""
-        return self.ordered(session, tenant, filter, sort, within)["id"]
+        return self.ordered(session, tenant, filter, sort, f"({self.id}) AS id", within)["id"]
 
-    def ordered(self, session: Session, tenant: str, filter: str, sort: str, within: str = "") -> dict[str, Any]:
-        """Return ``id`` of all rows in order, and where there are any their ``place``, as arrays; see :meth:`ids`."""
-        condition, params = self.condition(session, tenant, filter, within)
-        order = self._order(session, sort)
-        chosen = f"{self.id} AS id" + f", {self.place} AS place" * bool(self.place)
-        sql = f"SELECT {chosen} FROM {self.rows_from()} {order.joins} WHERE {condition} ORDER BY {order.by}"
-        return session.columns(sql, [*order.params, *params])
+    def ordered(
+        self, session: Session, tenant: str, filter: str, sort: str, chosen: str, within: str = ""
+    ) -> dict[str, Any]:
+        """Return what is chosen of all rows in order, as arrays; see :meth:`ids`."""
+
+        def all_rows(wrap: Wrap, source: str) -> Question:
+            condition, params = self.condition(session, tenant, filter, within, wrap)
+            order = self._order(session, sort, wrap)
+            sql = f"SELECT {chosen} FROM {source} {order.joins} WHERE {condition} ORDER BY {order.by}"
+            return sql, [*order.params, *params]
+
+        return session.columns(*asked(session, self.rows_from(), all_rows))
 
     def after(
         self, session: Session, tenant: str, filter: str, order: str, limit: int, token: str = ""
@@ -137,25 +143,32 @@ class Listing:
         more = len(rows) > limit
         return [row[0] for row in rows[:limit]], self._order(session, order).token(rows[limit - 1][2:]) if more else ""
 
-    def page(
-        self, session: Session, ids: list[Any], extra: Sequence[Extra | Course] = (), places: Sequence[int] = ()
-    ) -> list[list[Any]]:
+    def page(self, session: Session, ids: list[Any], extra: Sequence[Extra | Course] = ()) -> list[list[Any]]:
         """Return the rows of these ids in this order; a vanished row is its id and nulls."""
-        if not ids:
-            return []
-        found = self._rows(session, self.place, places) if len(places) else {}
-        if missing := [one for one in ids if one not in found]:
-            found |= self._rows(session, self.id, missing)
+        return self.shown(session, ids, self._rows(session, self.id, self.id, ids), extra) if ids else []
+
+    def marked(self, session: Session, marks: list[int], places: list[int]) -> dict[int, list[Any]]:
+        """Return rows by the hash of their id; see ``place``."""
+        mark = f"hash({self.id})"
+        found = self._rows(session, mark, self.place, places)
+        if missing := [one for one in marks if one not in found]:
+            found |= self._rows(session, mark, mark, missing)
+        return found
+
+    def shown(
+        self, session: Session, ids: list[Any], found: Mapping[Any, list[Any]], extra: Sequence[Extra | Course]
+    ) -> list[list[Any]]:
+        """Return rows that were found by id in this order, with more columns; a vanished row is its id and nulls."""
         rows = [found.get(one) or [one, *[None] * (len(self.columns) - 1)] for one in ids]
         for values in (one.of(session, self, ids) for one in extra):
             for one, row in zip(ids, rows, strict=True):
                 row.append(values.get(one))
         return rows
 
-    def _rows(self, session: Session, key: str, values: Sequence[Any]) -> dict[Any, list[Any]]:
+    def _rows(self, session: Session, by: str, key: str, values: Sequence[Any]) -> dict[Any, list[Any]]:
         wanted = ", ".join(self.expressions[column.name] for column in self.columns)
-        sql = f"SELECT {wanted} FROM {self.rows_from()} WHERE {key} IN (SELECT unnest(?))"
-        return {row[0]: list(row) for row in session.rows(sql, [values])}
+        sql = f"SELECT {by}, {wanted} FROM {self.rows_from()} WHERE {key} IN (SELECT unnest(?))"
+        return {row[0]: list(row[1:]) for row in session.rows(sql, [values])}
 
     def more(self, session: Session, keys: Sequence[str]) -> list[Extra | Course]:
         """Return columns for keys that are not the list's own.
@@ -253,11 +266,24 @@ def lists(listing: Listing) -> Listing:
 
 @dataclass
 class _Held:
+    """A held list: of its rows the ids, or their hashes and places; then ids of those alone that were shown."""
+
     listing: Listing
-    ids: Any
-    places: Any
+    rows: dict[str, Any]
     extra: list[Extra | Course]
+    seen: dict[int, Any] = field(default_factory=dict)
     used: float = field(default_factory=time.monotonic)
+
+    def page(self, session: Session, offset: int, limit: int) -> list[list[Any]]:
+        part = {name: column[offset : offset + limit].tolist() for name, column in self.rows.items()}
+        if "id" in part:
+            return self.listing.page(session, part["id"], self.extra)
+        found = self.listing.marked(session, part["mark"], part["place"])
+        for at, mark in enumerate(part["mark"], offset):
+            if mark in found:
+                self.seen[at] = found[mark][0]
+        ids = [self.seen.get(at, "") for at in range(offset, offset + len(part["mark"]))]
+        return self.listing.shown(session, ids, {row[0]: row for row in found.values()}, self.extra)
 
 
 class Views:
@@ -279,9 +305,9 @@ class Views:
         if listing is None:
             raise BadInput(f"there is no list of {request.noun!r}", "", "one of: " + ", ".join(sorted(LISTINGS)))
         extra = listing.more(session, request.columns)
-        ordered = listing.ordered(session, tenant, request.filter, request.sort, request.within)
-        ids = ordered["id"]
-        held = _Held(listing, ids, ordered.get("place", ids[:0]), extra)
+        chosen = f"hash({listing.id}) AS mark, {listing.place} AS place" if listing.place else f"{listing.id} AS id"
+        rows = listing.ordered(session, tenant, request.filter, request.sort, chosen, request.within)
+        held = _Held(listing, rows, extra)
         name = uuid7()
         with self._guard:
             self._held[name] = held
@@ -291,7 +317,7 @@ class Views:
             while len(self._held) > self.KEEP:
                 self._held.popitem(last=False)
         columns = [*listing.columns, *(one.column for one in extra)]
-        return View(view=name, noun=request.noun, total=len(ids), columns=columns)
+        return View(view=name, noun=request.noun, total=len(next(iter(rows.values()))), columns=columns)
 
     def page(self, session: Session, view: str, offset: int, limit: int) -> Page:
         """Return a window of a held list.
@@ -305,5 +331,4 @@ class Views:
                 raise NotFound("this list is no longer held", "it expired or the agent was restarted", "open it again")
             held.used = time.monotonic()
             self._held.move_to_end(view)
-        ids, places = (some[offset : offset + limit].tolist() for some in (held.ids, held.places))
-        return Page(rows=held.listing.page(session, ids, held.extra, places))
+        return Page(rows=held.page(session, offset, limit))

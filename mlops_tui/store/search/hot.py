@@ -36,7 +36,7 @@ ROWS_A_MB, SHEET_ROWS_A_MB = 10_000, 5_000
 about a third of it."""
 MOST_COLUMNS = 24
 """Columns of hot rows; those that were asked for last."""
-KEPT_S = 60.0
+KEPT_S = 30.0
 """How long a table that was replaced stays for those who may still ask it, in s."""
 AT_ONCE = 5_000
 """Owners up to which a table is mended; above, it is made anew."""
@@ -128,6 +128,8 @@ class Hot:
         self._maker.shutdown(cancel_futures=True)
 
     def _fresh(self, source: Source, seen: int | None) -> Kept | None:
+        if self._retired and time.monotonic() - self._retired[0][0] > KEPT_S:
+            self._maker.submit(self._drop)
         if (found := self._kept.get(source)) is not None:
             if seen is not None and found.stamp > seen:
                 return None
@@ -158,20 +160,20 @@ class Hot:
 
     def _ask(self, source: Source) -> None:
         """Have a table made, unless that was just tried; rows with more columns may follow sooner."""
-        key = source.part[:1] if source.part[0] == ROWS else source.part
+        key = _place(source)
         same, began, took = self._begun.get(key, (None, -1e9, 0.0))
         if time.monotonic() - began > (AGAIN_S if same == source else 2 * took):
             self._begun[key] = source, time.monotonic(), AGAIN_S
-            self._maker.submit(self._make, source, key)
+            self._maker.submit(self._make, source)
 
-    def _make(self, source: Source, key: tuple[str, ...]) -> None:
+    def _make(self, source: Source) -> None:
         began = time.monotonic()
+        at = {table: self.changes.at(table) for table in source.tables}
+        # … before the rows are read: what comes meanwhile is brought once more.
+        with self._guard:
+            self.stamp += 1
+            name = f"c{self.stamp}"
         try:
-            at = {table: self.changes.at(table) for table in source.tables}
-            # … before the rows are read: what comes meanwhile is brought once more.
-            with self._guard:
-                self.stamp += 1
-                name = f"c{self.stamp}"
             with self.connection.cursor() as cursor:
                 sql, params = source.asked()
                 cursor.execute(f"CREATE TABLE {HOT}.{name} AS {sql}", params)
@@ -182,16 +184,18 @@ class Hot:
                 self.stamp += 1  # whoever has asked a hot table by now does not see it
                 if source.part[0] != ROWS:
                     count = max(count, self._size(source.tables[0]))
-                for old in [one for one in self._kept if one.part[: len(key)] == key]:
-                    self._retire(self._kept.pop(old))
+                for old in [one for one in self._kept if _place(one) == _place(source)]:
+                    self._retire(self._kept.pop(old).name)
                 self._kept[source] = Kept(name, at, self.stamp, count * source.weight)
                 self._make_room()
         except Exception as error:
+            self._retire(name)
             # Most likely there is no memory for it; the store itself answers as well.
             log.warning("nothing hot of %s %s: %s", source.tables[0], " ".join(source.part), _first_line(error))
         finally:
             with self._guard:
-                self._begun[key] = source, began, time.monotonic() - began
+                self._begun[_place(source)] = source, began, time.monotonic() - began
+            self._drop()
 
     def _mend(self, source: Source, kept: Kept, owners: list[str]) -> bool:
         """Bring a table up to date; one that cannot be is kept no longer."""
@@ -205,23 +209,27 @@ class Hot:
                 cursor.execute("COMMIT")
         except Exception as error:
             log.warning("%s could not be mended: %s", " ".join(source.part), _first_line(error))
-            self._retire(self._kept.pop(source))
+            self._retire(self._kept.pop(source).name)
             return False
         return True
 
-    def _retire(self, kept: Kept) -> None:
-        self._retired.append((time.monotonic(), kept.name))
+    def _retire(self, name: str) -> None:
+        self._retired.append((time.monotonic(), name))
+
+    def _drop(self) -> None:
+        """Drop what was replaced long ago."""
+        with self._guard:
+            due = [name for at, name in self._retired if time.monotonic() - at > KEPT_S]
+            self._retired = [one for one in self._retired if one[1] not in due]
+        with self.connection.cursor() as cursor:
+            for name in due:
+                cursor.execute(f"DROP TABLE IF EXISTS {HOT}.{name}")
 
     def _make_room(self) -> None:
         while sum(one.rows for one in self._kept.values()) > self.memory_mb * ROWS_A_MB and len(self._kept) > 1:
             source, old = self._kept.popitem(last=False)
-            self._begun.pop(source.part, None)
-            self._retire(old)
-        now = time.monotonic()
-        with self.connection.cursor() as cursor:
-            for _, name in [one for one in self._retired if now - one[0] > KEPT_S]:
-                cursor.execute(f"DROP TABLE IF EXISTS {HOT}.{name}")
-        self._retired = [one for one in self._retired if now - one[0] <= KEPT_S]
+            self._begun.pop(_place(source), None)
+            self._retire(old.name)
 
     def _least(self, source: Source) -> int:
         return self.few // 20 if source.tables[0] == "run" else self.few
@@ -234,6 +242,11 @@ class Hot:
                 self._sizes = dict(cursor.execute(sql).fetchall())
             self._sized = time.monotonic()
         return self._sizes.get(table, 0)
+
+
+def _place(source: Source) -> tuple[str, ...]:
+    """Return what tells tables apart of which there is one: of hot rows, whichever columns they have."""
+    return source.part[:1] if source.part[0] == ROWS else source.part
 
 
 def _first_line(error: Exception) -> str:

@@ -22,7 +22,7 @@ SOURCE = "run r JOIN experiment e ON e.id = r.experiment_id"
 """The FROM clause whose questions hot rows may answer."""
 Question = tuple[str, list[Any]]
 Wrap = Callable[[Resolver], Resolver]
-_SAID = re.compile(r"\br\.id(?= (?:AS|ASC|DESC|IS NULL)\b)|\br\.id ([<>]) \?|\b([re])\.(\w+)")
+_SAID = re.compile(r"\bhash\((r)\.id\)|\br\.id(?= (?:AS|ASC|DESC|IS NULL)\b)|\br\.id ([<>]) \?|\b([re])\.(\w+)")
 
 
 def asked(session: Session, source: str, make: Callable[[Wrap, str], Question]) -> Question:
@@ -81,7 +81,9 @@ class _Words:
         needed: set[Column] = set()
 
         def said(match: re.Match[str]) -> str:
-            order, of, name = match.groups()
+            mark, order, of, name = match.groups()
+            if mark:
+                return "r.h"
             if not name:  # it sorts as its text does, but faster
                 return f"r.r_id {order} try_cast(? AS UUID)" if order else "r.r_id"
             if of == "r" and name == "id":

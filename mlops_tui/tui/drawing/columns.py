@@ -101,7 +101,7 @@ class Columns:
         """Return a row as a line behind its mark; one that was deleted since says so."""
         spans: list[Span] = [(mark, "accent")]
         if all(value is None for value in row[1:]):
-            return (*spans, (f"{str(row[0])[-8:]} was deleted", "faint"))
+            return (*spans, (f"{str(row[0])[-8:] or 'a row'} was deleted", "faint"))
         for i in self.seen():
             column = self.all[i]
             spans += pad(cellar.cell(column, row[i], self.whole), self._widths[i], cellar.align(column))

@@ -277,16 +277,26 @@ def test_views_hold_their_order_while_rows_come_and_go(store, place, shift):
             view = views.open(session, "default", OpenView(noun="thing"))
             before = views.page(session, view.view, 1, 2).rows
         held = views._held[view.view]
-        held.places = np.roll(held.places, shift)
+        if place:
+            held.rows["place"] = np.roll(held.rows["place"], shift)
         with store.read() as session:
             assert views.page(session, view.view, 1, 2).rows == before and before[0][1:] != [None, None]
         store.write(lambda s: s.insert("tag", object="new", key="k", value="v", ts_us=99))
         store.write(lambda s: s.change("tag", ["o3"], "DELETE FROM tag WHERE object = 'o3'"))
         if shift:
-            held.places += 1000  # nothing lies there
+            held.rows["place"] = held.rows["place"] + 1000  # nothing lies there
         with store.read() as session:
             rows = views.page(session, view.view, 0, 10).rows
         assert [row[0] for row in rows] == ["o4", "o3", "o2", "o1", "o0"] and rows[1][1:] == [None, None]
+        store.write(lambda s: s.change("tag", None, "DELETE FROM tag WHERE object IN ('o0', 'o4')"))
+        with store.read() as session:
+            rows = views.page(session, view.view, 3, 2).rows
+            other = views.open(session, "default", OpenView(noun="thing"))
+        assert rows == [rows[0], ["o0", None, None]]
+        store.write(lambda s: s.change("tag", None, "DELETE FROM tag WHERE object = 'o1'"))
+        with store.read() as session:
+            rows = views.page(session, other.view, 0, 3).rows
+        assert [row[0] for row in rows] == ["new", "o2", "" if place else "o1"] and rows[2][1:] == [None, None]
     finally:
         del LISTINGS["thing"]
 
