@@ -34,7 +34,7 @@ def mlops(home):
 
 @pytest.fixture
 def typed(home):
-    """Run one command line on a terminal of its own and type an answer when it asks; returns exit code and screen."""
+    """Run one command line on a terminal and type, or do, an answer when it asks; returns exit code and screen."""
 
     def call(*words, answer, asks="? ", timeout=60, **environment):
         pid, terminal = pty.fork()
@@ -55,7 +55,7 @@ def typed(home):
                     break
                 screen += part
                 if not answered and asks.encode() in screen:
-                    os.write(terminal, answer.encode())
+                    answer() if callable(answer) else os.write(terminal, answer.encode())
                     answered = True
         finally:
             os.close(terminal)

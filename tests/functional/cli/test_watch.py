@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,12 +14,14 @@ import pytest
 from mlops_tui.core.ids import uuid7
 from mlops_tui.spool.writer import Writer
 
+PROGRAM = [sys.executable, "-m", "mlops_tui"]
+
 
 @pytest.fixture
 def run(home, agent):
-    """A run that goes on for about two seconds and ends badly, and how to start it."""
+    """A run that goes on for about two seconds once it is started, and ends badly."""
     writer = Writer(home.spool, uuid7(), run={"experiment": "x", "name": "live"})
-    writer.metrics({"loss": 9.0}, step=0)
+    writer.metrics({"loss": 9.0, "odd": math.nan}, step=0)
     writer.log("first line")
 
     def write():
@@ -37,17 +41,20 @@ def run(home, agent):
     thread.join()
 
 
-def test_a_line_for_each_new_step_where_there_is_no_terminal(run, mlops):
-    run()
-    done = mlops("run", "watch", "live", "loss", "--every", "0.1")
-    lines = done.stdout.splitlines()
-    assert done.returncode == 1 and lines[-1].split()[:2] == ["live", "failed"]
-    assert "loss=4\n" in done.stdout and "odd" not in done.stdout and len(lines) > 3
+def test_a_line_for_each_new_step_where_there_is_no_terminal(run):
+    words = ["run", "watch", "live", "loss", "--every", "0.1"]
+    with subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, text=True) as watching:
+        first = watching.stdout.readline()
+        run()
+        rest = watching.stdout.read().splitlines()
+    assert first.split() == ["live", "running", "step", "0", "loss=9"] and "odd" not in "".join(rest)
+    assert watching.returncode == 1 and rest[-1].split()[:2] == ["live", "failed"]
+    steps = [int(line.split()[3]) for line in rest if "step" in line]
+    assert steps == sorted(set(steps)) and steps[-1] == 10, "each that was seen once, in order, and the last"
 
 
 def test_the_same_lines_over_and_over_on_a_terminal(run, typed):
-    run()
-    code, screen = typed("run", "watch", "live", "--every", "0.1", answer="")
+    code, screen = typed("run", "watch", "live", "--every", "0.1", asks="odd", answer=run)
     assert code == 1 and "\x1b[3A" in screen and "NaN" in screen and "▁" in screen
     assert "out of memory" in screen.replace("[31m", "") and "\x1b[31m" not in screen
 
@@ -60,7 +67,7 @@ def test_a_log_is_followed_to_its_end(run, mlops):
     assert [one["line"] for one in told] == ["line 9", "line 10"] and told[0]["schema"] == "run.tail/1"
     (seen,) = mlops("run", "watch", "live", "--json").stdout.splitlines()
     figures = {one["key"]: one for one in json.loads(seen)["metrics"]}
-    assert figures["loss"]["last"] == 4.0 and (figures["odd"]["last"], figures["odd"]["nonfinite"]) == (None, 10)
+    assert figures["loss"]["last"] == 4.0 and (figures["odd"]["last"], figures["odd"]["nonfinite"]) == (None, 11)
 
 
 def test_a_run_that_goes_on_is_left_at_the_timeout(run, mlops):
