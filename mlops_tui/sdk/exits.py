@@ -1,18 +1,22 @@
 """How a run ends when nobody says so: normal exit, exception, interrupt, signal.
 
 While a run is open, this module listens at the four places where Python shows how a process ends: a ``with`` block's
-exception, ``sys.excepthook``, ``sys.exit`` and the signals. Handlers that somebody else installed are kept.
+exception, ``sys.excepthook``, ``sys.exit`` (and ``exit``, ``quit``) and the signals. Handlers that somebody else
+installed are kept. A ``SystemExit`` that is raised outside of a block by itself shows nowhere; of a job the runner
+knows better.
 """
 
 from __future__ import annotations
 
 import atexit
+import builtins
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from mlops_tui.sdk.facts import word
@@ -45,7 +49,7 @@ class _Watch:
         self.pid = 0
         self.noted = Verdict()
         self.signals: dict[int, Any] = {}
-        self.exit: Callable[..., Any] | None = None
+        self.exits: list[tuple[Any, str, Any, Any]] = []  # where, name, what stood there, what we put there
         self.hook: Callable[..., Any] | None = None
         self.registered = False
 
@@ -91,9 +95,13 @@ def listen(run: Open) -> None:
         _watch.registered = True
     if threading.current_thread() is threading.main_thread():
         _take_signals()
-    if _watch.exit is None:
-        _watch.exit, sys.exit = sys.exit, _on_exit  # type: ignore[assignment]
+    if _watch.hook is None:
         _watch.hook, sys.excepthook = sys.excepthook, _on_uncaught
+        for where, name in ((sys, "exit"), (builtins, "exit"), (builtins, "quit")):
+            if before := getattr(where, name, None):  # the latter two come from site
+                ours = partial(_on_exit, before)
+                setattr(where, name, ours)
+                _watch.exits.append((where, name, before, ours))
 
 
 def forget(run: Open) -> None:
@@ -107,9 +115,12 @@ def forget(run: Open) -> None:
             if signal.getsignal(number) is _on_signal:
                 signal.signal(number, before)
             del _watch.signals[number]
-    if sys.exit is _on_exit and sys.excepthook is _on_uncaught and _watch.exit and _watch.hook:
-        sys.exit, sys.excepthook = _watch.exit, _watch.hook
-        _watch.exit = _watch.hook = None
+    ours = all(getattr(where, name) is put for where, name, _, put in _watch.exits)
+    if ours and sys.excepthook is _on_uncaught and _watch.hook:
+        for where, name, before, _ in _watch.exits:
+            setattr(where, name, before)
+        sys.excepthook = _watch.hook
+        _watch.exits, _watch.hook = [], None
 
 
 def _take_signals() -> None:
@@ -145,14 +156,10 @@ def _again(number: int, handler: Any) -> None:
     os.kill(os.getpid(), number)
 
 
-def _on_exit(code: Any = None) -> None:
+def _on_exit(before: Callable[..., Any], code: Any = None) -> None:
     if threading.current_thread() is threading.main_thread():  # elsewhere it ends a thread
         _watch.noted = _exit_verdict(code)
-    (_watch.exit or _raise_exit)(code)
-
-
-def _raise_exit(code: Any) -> None:
-    raise SystemExit(code)
+    before(code)
 
 
 def _on_uncaught(kind: type[BaseException], error: BaseException, traceback: Any) -> None:

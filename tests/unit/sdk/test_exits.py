@@ -18,6 +18,7 @@ from mlops_tui.spool.files import scan
         ("pass", 0, ("done", 0)),
         ("sys.exit()", 0, ("done", 0)),
         ("sys.exit(3)", 3, ("failed", 3, "exit 3")),
+        ("exit(3)", 3, ("failed", 3, "exit 3")),
         ("sys.exit('no data')", 1, ("failed", 1, "no data")),
         ("sys.exit(mlops.PREEMPTED)", 75, ("killed", 75, "preempted")),
         ("raise ValueError('bad lr')", 1, ("failed", 1, "ValueError: bad lr")),
