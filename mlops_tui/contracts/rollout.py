@@ -138,7 +138,7 @@ class Rollout(Answer):
     """A rollout, whole; ``looks`` are the newest of each event first.
 
     ``text`` is the reason of the last transition, ``why`` the reason why it stands where it does, ``compared`` how a
-    shadow's answers differ from those that clients got.
+    shadow's answers differ from those that clients got, ``sees`` what harm its steps would show, as told beforehand.
     """
 
     id: str
@@ -161,6 +161,7 @@ class Rollout(Answer):
     checks: list[Check]
     events: list[RolloutEvent]
     compared: str = ""
+    sees: str = ""
 
 
 class Shift(msgspec.Struct, kw_only=True):

@@ -294,6 +294,7 @@ def _rollout(answer: Rollout) -> list[Block]:
         ("steps", "text", track(answer)),
         ("why", "text", answer.why),
         *([("shadow", "text", answer.compared)] if answer.compared else []),
+        *([("can see", "text", answer.sees)] if answer.sees else []),
         ("started", "time", answer.started),
         ("by", "text", answer.actor),
         ("watched", "duration", int(answer.watched_s * 1e6)),

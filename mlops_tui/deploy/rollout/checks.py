@@ -30,15 +30,20 @@ def judged(spec: Spec, step: int, found: Found) -> list[Check]:
         step: the step at which the rollout stands; it may have a ``min_requests`` of its own.
         found: marks and counts by the name of the series.
     """
-    analysis = spec.analysis
-    ends = [analysis.drift] if analysis.drift and analysis.drift.then == "rollback" else []
-    alpha = analysis.alpha / max(1, len(analysis.harm) + len(analysis.limits) + len(ends))
+    analysis, alpha = spec.analysis, share_of_alpha(spec)
     least = _least(spec, step)
     checks = [_harm(one, *found[of_harm(one).name], alpha, least) for one in analysis.harm]
     checks += [_limit(one, found[of_limit(one).name][1], alpha, least) for one in analysis.limits]
     if analysis.drift:
-        checks.append(_drift(analysis.drift, *found["score"], alpha if ends else analysis.alpha, least))
+        own = alpha if analysis.drift.then == "rollback" else analysis.alpha
+        checks.append(_drift(analysis.drift, *found["score"], own, least))
     return checks
+
+
+def share_of_alpha(spec: Spec) -> float:
+    """Return the alpha at which each check is judged that may roll back."""
+    drifts = spec.analysis.drift is not None and spec.analysis.drift.then == "rollback"
+    return spec.analysis.alpha / max(1, len(spec.analysis.harm) + len(spec.analysis.limits) + drifts)
 
 
 def _least(spec: Spec, step: int) -> int:

@@ -17,6 +17,7 @@ from mlops_tui.deploy import fallback, traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
 from mlops_tui.deploy.rollout import file as rollout_file
 from mlops_tui.deploy.rollout import rollouts
+from mlops_tui.deploy.rollout.foresight import foretold
 from mlops_tui.deploy.rollout.gating import differs, unpassed
 from mlops_tui.deploy.rollout.machine import GOING_BACK, sticky_of
 from mlops_tui.door import Context, implements
@@ -69,17 +70,26 @@ class StartRollout:
         )
         labels = labels_of(ctx.session, row["id"])
         before, spare = labels[stable], _fallback(ctx, row["id"], version, spec)
+        sees = foretold(ctx.session, row["id"], spec, ctx.now)
         return Plan(
             operation="rollout.start",
             object=f"deploy:{row['name']}",
             text=f"bring {label(version)} into {row['name']} by {spec.strategy}"
             + (f"; its gates are overridden: {spec.override_gates}" if gates else ""),
             changes=gates
-            + _changes(spec, row["name"], before, label(version), ended)
+            + _changes(spec, row["name"], before, label(version), sees.text, ended)
             + _falls(row["name"], labels, spare),
-            warnings=_warnings(spec, usual),
+            warnings=_warnings(spec, usual, sees.warning),
             environment=row["environment"],
-            data={"row": row, "version": version, "stable": stable, "spec": spec, "ended": ended, "fallback": spare},
+            data={
+                "row": row,
+                "version": version,
+                "stable": stable,
+                "spec": spec,
+                "ended": ended,
+                "fallback": spare,
+                "sees": sees.text,
+            },
         )
 
     def apply(self, ctx: Context, request: contract.StartRollout, plan: Plan) -> contract.Rollout:
@@ -99,6 +109,7 @@ class StartRollout:
             canary_no=traffic.add_revision(ctx, row["id"], plan.data["version"]),
             started_us=ctx.now,
             actor=ctx.caller.name,
+            sees=plan.data["sees"],
         )
         if plan.data["fallback"] is not None:
             fallback.keep(ctx, row["id"], plan.data["fallback"])
@@ -191,15 +202,21 @@ def _end(ctx: Context, row: dict[str, Any], ended: dict[str, Any]) -> None:
     rollouts.enter(ctx, ended, "Superseded", ended["step"], 0.0, text, word="supersede", generation=came)
 
 
-def _warnings(spec: Spec, usual: bool) -> list[str]:
-    """Return what one should know before; ``usual``: the events are those that nobody named."""
-    warnings = []
+def _warnings(spec: Spec, usual: bool, blind: str) -> list[str]:
+    """Return what one should know before.
+
+    Args:
+        spec: what is asked for.
+        usual: the events are those that nobody named.
+        blind: what its steps are too short to see.
+    """
+    warnings = [blind] if blind else []
     if usual and all(one.event != "wrong" for one in spec.analysis.harm):
         warnings.append("no labels have come to it: whether the version predicts worse is not judged (events: wrong)")
     return warnings
 
 
-def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, Any] | None) -> list[Change]:
+def _changes(spec: Spec, name: str, before: str, after: str, sees: str, ended: dict[str, Any] | None) -> list[Change]:
     """Return what a rollout will do, step by step."""
     deployment, analysis = f"deploy:{name}", spec.analysis
     by = " → ".join(step.text for step in spec.steps) if spec.steps else spec.strategy
@@ -222,6 +239,8 @@ def _changes(spec: Spec, name: str, before: str, after: str, ended: dict[str, An
         checks += [f"{one.event} ≤ {one.max_share:.2%}" for one in analysis.limits]
         told = f"{', '.join(checks)}; together wrong in at most {analysis.alpha:.1%} of harmless versions"
         changes.append(Change(object=deployment, field="judged by", after=told))
+        if sees:
+            changes.append(Change(object=deployment, field="can see", after=sees))
         changes.append(Change(object=deployment, field="on harm", after=spec.on_failure))
         changes.append(Change(object=deployment, field="without rows", after=analysis.on_no_data))
     keep = f"{seconds(spec.keep_old):g} s" if seconds(spec.keep_old) else "unloaded at once"

@@ -185,6 +185,7 @@ def shown(session: Session, row: dict[str, Any]) -> contract.Rollout:
         checks=stand,
         events=[contract.RolloutEvent(**event) for event in events],
         compared=mirror.compared(session, row, spec),
+        sees=row["sees"],
     )
 
 

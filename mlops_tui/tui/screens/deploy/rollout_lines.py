@@ -126,7 +126,7 @@ def _sentences(rollout: Rollout, cells: int) -> list[Line]:
     told: list[Line] = [()]
     for one in sorted(rollout.checks, key=lambda one: order.get(one.verdict, 2)):
         told += wrap(f"{_NAMES.get(one.event, one.event)}: {one.text}", cells, "dim")
-    return told
+    return told + (wrap(f"can see: {rollout.sees}", cells, "dim") if rollout.sees else [])
 
 
 def odds(log_e: float) -> Part:
