@@ -88,6 +88,7 @@ class Order(DataSet):
 class Search(Ask):
     """``logged-models/search``."""
 
+    required = ("experiment_ids",)
     experiment_ids: list[str] | None = None
     filter: str | None = None
     datasets: list[DataSet] | None = None

@@ -21,7 +21,8 @@ def reset(call: Call, _ask: Ask) -> None:
     """Delete what is in the store and among the artifacts; the audit chain keeps a note of it."""
     house = call.house
     with call.reading("*:*"):
-        call.journal.drain()
+        pass  # the guard has said that they may
+    call.journal.drain()  # not inside: taking in an uploaded file reads by itself
     act(house, call.caller, _empty)
     house.emptied()
     call.journal.forget()

@@ -9,6 +9,7 @@ PARTS = {
     "unified-traces": "traces are not kept here: mlops_tui keeps runs, models and predictions",
     "get-online-trace-details": "traces are not kept here: mlops_tui keeps runs, models and predictions",
     "gateway": "there is no AI gateway here: call the provider, or run `mlflow gateway start` beside this agent",
+    "gateway-proxy": "there is no AI gateway here: call the provider, or run `mlflow gateway start` beside this agent",
     "webhooks": "there are no webhooks of the registry here: `mlops alert` and its notifiers tell of changes",
     "scorers": "scorers are not kept here: log what they find as metrics of a run",
     "issues": "issues are not kept here: keep them as notes or tags of a run",
@@ -26,6 +27,8 @@ _GRAPHQL = "GraphQL is what MLflow's browser pages ask with: the terminal (`mlop
 
 def unserved(method: str, path: str) -> WireError:
     """Return the answer to a path that no route serves."""
+    if path.startswith("/v1/traces"):
+        return WireError("NOT_IMPLEMENTED", PARTS["traces"])
     if path.startswith("/graphql"):
         return WireError("NOT_IMPLEMENTED", _GRAPHQL)
     part = path.partition("/mlflow/")[2].partition("/")[0]

@@ -44,7 +44,10 @@ MODULES = (
     "promptlab",
 )
 """Files beside this one that register routes when they are imported."""
-ROOTS = ("/api/", "/api/2.0mlflow/", "/ajax-api/", "/graphql")
+ROOTS = ("/api/", "/api/2.0mlflow/", "/ajax-api/", "/graphql", "/v1/traces")
+
+_AS_IT_IS = (b"x-content-type-options", b"nosniff")
+"""No browser takes an answer for something else than it says it is."""
 
 for _module in MODULES:
     importlib.import_module(f"mlops_tui.agent.mlflow.{_module}")
@@ -169,6 +172,8 @@ def _failure(error: WireError) -> Reply:
 async def _send(send: Send, reply: Reply, head: bool = False) -> None:
     """Send an answer; of one to HEAD what stands before its body."""
     headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    if "x-content-type-options" not in reply.headers:
+        headers.append(_AS_IT_IS)
     if isinstance(reply.body, bytes):
         headers.append((b"content-length", str(len(reply.body)).encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -94,8 +94,8 @@ def safe(path: str) -> str:
     Raises:
         BadInput: it is absolute, leads out with ``..``, or has characters that a name cannot have.
     """
-    if not path.strip("/."):
-        if path.startswith("/") or ".." in path.split("/"):
+    if {*path.split("/")} <= {"", "."}:
+        if path.startswith("/"):
             raise _leaves(path)
         return ""
     found = logical_path(path)

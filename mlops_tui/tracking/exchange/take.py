@@ -136,7 +136,7 @@ def _update(ctx: Context, run: FoundRun) -> None:
         "UPDATE run SET status = ?, ended = make_timestamp(?), error = ?, name = ? WHERE id = ?",
         [run.status, run.ended, run.error, run.name, run.id],
     )
-    put_params(ctx, run.id, run.params, ctx.now)
+    put_params(ctx, run.id, [(ctx.now, run.params)])
     put_tags(ctx, run.id, [(ctx.now, run.tags)], "")
 
 

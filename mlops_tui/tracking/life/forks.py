@@ -73,7 +73,7 @@ def carry(ctx: Context, run: str, fork: Fork, params: Mapping[str, str]) -> int:
         return 0
     ctx.link(edge[0], FORKED, edge[1])
     theirs = session.rows("SELECT key, value FROM param WHERE run = ? ORDER BY rowid", [fork.run])
-    put_params(ctx, run, {key: value for key, value in theirs if key not in params}, ctx.now)
+    put_params(ctx, run, [(ctx.now, {key: value for key, value in theirs if key not in params})])
     taken = sum(_copy(ctx, run, sid, key, fork.step) for sid, key in history_of(session, fork.run))
     ctx.emit("run", run, "forked", f"begins with {taken:,} values of {known[0]}", edge[0])
     return taken

@@ -1,4 +1,4 @@
-"""Names for runs that were given none: two words and a number are easier to say and to find again than an id."""
+"""Names for runs and models that were given none: two words and a number are easier to say and find than an id."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _WHO = (
 )
 
 
-def name_for(run: str) -> str:
-    """Return a name such as ``calm-otter-417`` for a run; the same for the same id."""
-    n = int.from_bytes(blake3(run.encode()).digest(length=8))
+def name_for(identifier: str) -> str:
+    """Return a name such as ``calm-otter-417``; the same for the same id."""
+    n = int.from_bytes(blake3(identifier.encode()).digest(length=8))
     hows, whos = _HOW.split(), _WHO.split()
     n, how = divmod(n, len(hows))
     n, who = divmod(n, len(whos))

@@ -43,7 +43,7 @@ def started(ctx: Context, owner: str, records: list[Start]) -> None:
             facts = record.run or RunFacts()
             if facts.fork and facts.fork != owner:
                 carry(ctx, owner, Fork(facts.fork, facts.fork_step), facts.params)
-            put_params(ctx, owner, facts.params, record.t)
+            put_params(ctx, owner, [(record.t, facts.params)])
             put_tags(ctx, owner, [(record.t, facts.tags)])
 
 

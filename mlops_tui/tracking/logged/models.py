@@ -9,13 +9,14 @@ from typing import Any
 from mlops_tui.contracts import logged as contract
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import BadInput, Conflict, NotFound
-from mlops_tui.core.ids import short, uuid7
+from mlops_tui.core.ids import uuid7
 from mlops_tui.door import Context, absorbs, implements
 from mlops_tui.door.lookup import by_name_or_id
 from mlops_tui.spool.records import Measure
 from mlops_tui.store.session import Session
 from mlops_tui.store.tags import add_tags, change_tags, tag_changes, tags_by
 from mlops_tui.tracking.experiments import find_experiment
+from mlops_tui.tracking.life.names import name_for
 from mlops_tui.tracking.runs.contents import number_of
 from mlops_tui.tracking.runs.find import find_run
 
@@ -44,7 +45,7 @@ class Create:
         if experiment["deleted"] is not None:
             raise Conflict(f"the experiment {experiment['name']} is deleted")
         identifier = "m-" + uuid7().replace("-", "")
-        name = request.name or f"model-{short(identifier)}"
+        name = request.name or name_for(identifier)
         if _REFUSED & set(name):
             raise BadInput(
                 f"Invalid model name ({name!r}) provided. Model name must be a non-empty string and cannot contain the"

@@ -17,6 +17,7 @@ _ATTRIBUTES = {
     "model_id": Field("l.id"),
     "model_type": Field("l.kind"),
     "status": Field(_STATUS),
+    "experiment_id": Field("(SELECT e.number::VARCHAR FROM experiment e WHERE e.id = l.experiment_id)"),
     "source_run_id": Field(_RUN),
     "creation_timestamp": Field("epoch_ms(l.created)", "ms"),
     "last_updated_timestamp": Field("epoch_ms(l.updated)", "ms"),

@@ -34,8 +34,7 @@ _SUMMARY_CHARS = 200
 def params(ctx: Context, owner: str, records: list[Param]) -> None:
     """Take parameters: the first writer wins."""
     if not elsewhere(ctx.session, owner):
-        for record in records:
-            put_params(ctx, owner, record.p, record.t)
+        put_params(ctx, owner, [(record.t, record.p) for record in records])
 
 
 @absorbs("tag")
@@ -123,12 +122,35 @@ def summary_of(params: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in params.items())[:_SUMMARY_CHARS]
 
 
-def put_params(ctx: Context, run: str, given: Mapping[str, str], ts: int) -> None:
-    """Write parameters that are new; a different value for a known one becomes the tag ``mlops.conflict.param.KEY``."""
+def put_params(ctx: Context, run: str, writes: Sequence[tuple[int, Mapping[str, str]]]) -> None:
+    """Write parameters; the first write of a key stays, another value becomes the tag ``mlops.conflict.param.KEY``.
+
+    What it costs depends on how many are given, not on how many the run has: it may have a million.
+
+    Args:
+        ctx: the transaction.
+        run: id of the run.
+        writes: times (µs), and what was written then, in their order.
+    """
+    given = {key for _, values in writes for key in values}
     if not given:
         return
-    known = dict(ctx.session.rows("SELECT key, value FROM param WHERE run = ? ORDER BY rowid", [run]))
-    fresh = {key: value for key, value in given.items() if key not in known}
+    asked = "SELECT key, value FROM param WHERE run = ? AND key IN (SELECT unnest(?))"
+    kept: dict[str, str] = dict(ctx.session.rows(asked, [run, list(given)]))
+    fresh: dict[str, str] = {}
+    conflicts = []
+    for ts, values in writes:
+        fresh |= {key: value for key, value in values.items() if key not in kept}
+        kept |= {key: fresh[key] for key in values if key not in kept}
+        if other := {CONFLICT + key: value for key, value in values.items() if kept[key] != value}:
+            conflicts.append((ts, other))
+    if fresh:
+        _insert_params(ctx, run, fresh)
+    if conflicts:
+        put_tags(ctx, run, conflicts)
+
+
+def _insert_params(ctx: Context, run: str, fresh: Mapping[str, str]) -> None:
     ctx.session.insert_columns(
         "param",
         {
@@ -138,11 +160,10 @@ def put_params(ctx: Context, run: str, given: Mapping[str, str], ts: int) -> Non
             "num": [number_of(value) for value in fresh.values()],
         },
     )
-    if fresh:
-        summary = [summary_of({**known, **fresh}), run]
-        ctx.session.change("run", [run], "UPDATE run SET summary = ? WHERE id = ?", summary)
-    conflicts = {CONFLICT + key: value for key, value in given.items() if key in known and known[key] != value}
-    put_tags(ctx, run, [(ts, conflicts)])
+    for summary in ctx.session.column("SELECT summary FROM run WHERE id = ?", [run]):
+        if len(summary or "") < _SUMMARY_CHARS:
+            longer = " ".join(filter(None, [summary, summary_of(fresh)]))[:_SUMMARY_CHARS]
+            ctx.session.change("run", [run], "UPDATE run SET summary = ? WHERE id = ?", [longer, run])
 
 
 def put_tags(ctx: Context, object: str, writes: Sequence[tuple[int, Mapping[str, str]]], table: str = "run") -> None:
@@ -161,7 +182,11 @@ def put_tags(ctx: Context, object: str, writes: Sequence[tuple[int, Mapping[str,
             ctx.session.execute(f"UPDATE {table} SET {columns[key]} = ? WHERE id = ?", [said, object])
         if said and key == NAME:
             named(ctx, object)
-    known = dict(ctx.session.rows("SELECT key, epoch_us(ts) FROM tag WHERE object = ?", [object]))
+    keys = {key for _, given in writes for key in given}
+    if not keys:
+        return
+    asked = "SELECT key, epoch_us(ts) FROM tag WHERE object = ? AND key IN (SELECT unnest(?))"
+    known: dict[str, int] = dict(ctx.session.rows(asked, [object, list(keys)]))
     wanted: dict[str, tuple[int, str]] = {}
     for ts, given in writes:
         for key, value in given.items():

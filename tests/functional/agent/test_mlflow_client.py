@@ -188,6 +188,8 @@ def test_the_switch_for_tests_empties_the_store_and_is_not_there_without_it(agen
     made = ask(wire, "/experiments/create", body=json.dumps({"name": uuid7()}).encode())[1]["experiment_id"]
     run = ask(wire, "/runs/create", body=json.dumps({"experiment_id": made}).encode())[1]["run"]["info"]["run_id"]
     ask(wire, "/runs/log-metric", body=json.dumps({"run_id": run, "key": "m", "value": 1, "timestamp": 1}).encode())
+    kept = f"/api/2.0/mlflow-artifacts/artifacts/{made}/{run}/artifacts/a.txt"
+    assert ask(url, kept, "PUT", b"taken in while it is emptied")[0] == 200
     assert ask(url, "/test/reset") == (200, {})
     assert client.call("run.list").total == 0
     assert ask(wire, f"/runs/get?run_id={run}", "GET", None)[0] == 404

@@ -48,6 +48,10 @@ def test_a_path_that_leads_out_is_refused(path):
         safe(path)
 
 
+def test_points_alone_are_the_folder_itself_or_a_name():
+    assert [safe(path) for path in ("", ".", "./", "./.", "...", "a/...")] == ["", "", "", "", "...", "a/..."]
+
+
 def test_a_folder_is_listed_one_level_deep(desk, run):
     for path in ("b.txt", "deep/er/c.bin", "deep/a", "deeper"):
         put(desk, run, path, path.encode())

@@ -151,6 +151,43 @@ def test_the_first_writer_of_a_parameter_wins_and_the_other_value_is_kept(desk):
     run.end("done")
 
 
+def test_what_a_parameter_costs_does_not_grow_with_how_many_the_run_has(desk, monkeypatch):
+    from mlops_tui.store.session import Session
+
+    run = desk.run(params={f"p{number}": number for number in range(2000)})
+    run.tags({f"t{number}": "x" for number in range(2000)})
+    desk.take()
+    read, rows = [], Session.rows
+
+    def counted(self, sql, params=()):
+        found = rows(self, sql, params)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(Session, "rows", counted)
+    for number in range(5):
+        run.params({f"late{number}": "1", "p7": "8"})
+    run.tags({"t7": "y"})
+    desk.take()
+    assert sum(read) < 100
+    shown = desk.call("run.show", run="one")
+    assert (len(shown.params), shown.params["p7"], shown.tags["t7"]) == (2005, "7", "y")
+    assert shown.tags["mlops.conflict.param.p7"] == "8"
+    assert desk.rows("SELECT summary FROM run")[0][0] == " ".join(f"p{n}={n}" for n in range(100))[:200]
+    run.end("done")
+
+
+def test_the_beginning_of_the_parameters_is_the_same_however_they_came(desk):
+    run = desk.run(params={"a": "1"})
+    run.params({"b": "2"})
+    run.params({"a": "3", "c": "4"})
+    desk.take()
+    run.params({"d": "5"})
+    desk.take()
+    assert desk.rows("SELECT summary FROM run") == [("a=1 b=2 c=4 d=5",)]
+    run.end("done")
+
+
 def test_the_last_write_of_a_tag_stays_whatever_is_read_first(desk):
     owner = uuid7()
     lines(desk, owner, start(owner, 100), {"e": "tag", "t": 300, "g": {"a": "new", "b": "1"}})

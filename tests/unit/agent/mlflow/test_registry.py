@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -188,6 +189,16 @@ def test_a_logged_model_is_deleted_as_often_as_a_client_asks(wire):
         assert wire.ask("DELETE", f"logged-models/{made}")[0] == 200
     assert wire.ask("DELETE", "logged-models/m-none")[0] == 404
     assert "models" not in wire.post("logged-models/search", experiment_ids=["0"])
+
+
+def test_logged_models_are_looked_for_in_experiments_that_are_named(wire):
+    made = wire.post("logged-models", experiment_id="0")["model"]["info"]
+    assert re.fullmatch(r"[a-z]+-[a-z]+-\d+", made["name"])
+    for number, found in (("0", 1), ("1", 0)):
+        asked = {"experiment_ids": ["0"], "filter": f"experiment_id = '{number}'"}
+        assert len(wire.post("logged-models/search", **asked).get("models", [])) == found
+    for none in ({}, {"experiment_ids": []}):
+        assert "'experiment_ids'" in wire.refused("POST", "logged-models/search", **none)[2]
 
 
 def test_the_newest_of_each_stage_come_by_stage(wire):

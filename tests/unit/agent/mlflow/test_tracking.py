@@ -168,8 +168,13 @@ def test_histories_of_several_runs_are_thinned_but_keep_their_ends(wire, run):
 
 
 def test_parts_of_mlflow_that_are_not_here_say_why(wire):
-    status, code, told = wire.refused("POST", "/api/3.0/mlflow/traces/search")
-    assert (status, code) == (501, "NOT_IMPLEMENTED") and "traces are not kept" in told
+    for path, why in (
+        ("/api/3.0/mlflow/traces/search", "traces are not kept"),
+        ("/v1/traces", "traces are not kept"),
+        ("/ajax-api/2.0/mlflow/gateway-proxy", "no AI gateway"),
+    ):
+        status, code, told = wire.refused("POST", path)
+        assert (status, code) == (501, "NOT_IMPLEMENTED") and why in told
 
 
 def test_roles_hold_on_the_wire(wire, run):
