@@ -16,6 +16,8 @@ _T = TypeVar("_T")
 _ANY_WRAPPER = 47
 _BEYOND = 1 << 62
 MAX_ID = 256
+MAX_MEMBERS = 16
+"""Parts of a compressed body: after each, what is left is copied, so that very many would take hours."""
 COMPRESS_FROM = 1400
 JSON_BODY, OCTETS, CSV = "application/json", "application/octet-stream", "text/csv"
 _PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -107,6 +109,8 @@ def plain(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> bytes:
             if not unpacker.eof:
                 raise Problem("the compressed body is cut short")
             parts.append(part)
+            if len(parts) > MAX_MEMBERS:
+                raise Problem(f"the compressed body has more than {MAX_MEMBERS} parts")
             body = unpacker.unused_data
     except zlib.error as error:
         raise Problem(f"cannot decompress the body ({error})") from error

@@ -51,6 +51,7 @@ _FLAT = {kind: msgspec.json.Decoder(list[type_]) for kind, type_ in _KINDS.items
 _NUMBERS = msgspec.json.Decoder(list[int | float])
 _NESTED = msgspec.json.Decoder(list[Any])
 _SIMD_FROM = 1024
+_MOST_DIMENSIONS, _LARGEST = 32, 1 << 48
 _U32 = struct.Struct("<I")
 
 
@@ -103,8 +104,10 @@ def elements(name: str, shape: Sequence[int]) -> int:
     """Return how many elements a shape has.
 
     Raises:
-        Problem: a dimension is negative.
+        Problem: a dimension is negative, or there is no such array at all.
     """
+    if len(shape) > _MOST_DIMENSIONS or (shape and max(shape) > _LARGEST):
+        raise Problem(f"input {name!r}: shape {list(shape)[:16]} is beyond {_MOST_DIMENSIONS} dimensions or 2⁴⁸ a side")
     n = 1
     for d in shape:
         if d < 0:

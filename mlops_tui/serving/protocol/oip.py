@@ -165,7 +165,7 @@ def _small(envelope: Envelope, body: bytes) -> Inference | None:
         return None
     (given,) = request.inputs
     (rows, columns), values = given.shape, given.data
-    if given.datatype not in _FLOATS or rows < 0 or rows * columns != len(values):
+    if given.datatype not in _FLOATS or rows < 1 or columns < 1 or rows * columns != len(values):
         return None
     try:
         # Packed in 0.2 µs; numpy takes 0.8 to look at twenty numbers one by one.

@@ -6,7 +6,7 @@ Requests are handled synchronously, in the very call in which their last byte ar
 from __future__ import annotations
 
 import asyncio
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -154,19 +154,19 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; trailers after the body are dropped."""
+        self._unread = 0
+        self._lines += 1
+        if self._lines > MAX_HEADERS:
+            self._stop(Problem(f"more than {MAX_HEADERS} headers", 431))
         if self._state != HEAD:
             return
         name = name.lower()
-        self._unread = 0
-        self._lines += 1
         self._head_size += len(name) + len(value)
         if self._head_size > MAX_HEAD:
             self._stop(_head_too_large())
         if name == b"host" and name in self._headers:
             self._stop(Problem("the request has two Host headers"))
         self._headers[name] = value
-        if self._lines > MAX_HEADERS:
-            self._stop(Problem(f"more than {MAX_HEADERS} headers", 431))
 
     def on_headers_complete(self) -> None:
         """Refuse a body that is announced too large before it is sent."""
@@ -179,6 +179,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         """Take a piece of the body."""
+        self._unread = 0
         self._size += len(piece)
         if self._size > self._front.limits.max_body:
             self._stop(self._too_large())
@@ -200,7 +201,7 @@ class Connection(asyncio.Protocol):
         body = self._body if self._parts is None else b"".join(self._parts)
         target = self._target.decode("latin-1")
         if target[:1] != "/":
-            target = urlsplit(target).path or "/"
+            target = self._path(target)
         self._old = parser.get_http_version() == "1.0"
         if self._old:
             self._headers.setdefault(b"host", b"localhost")
@@ -216,6 +217,13 @@ class Connection(asyncio.Protocol):
         self._parts, self._body = None, b""
 
     # What the above is made of.
+
+    def _path(self, target: str) -> str:
+        """Return the path of a target that is a whole URL."""
+        try:
+            return urlsplit(target).path or "/"
+        except ValueError:
+            self._stop(Problem("the target is neither a path nor a URL"))
 
     def _recognise(self, data: bytes) -> bytes:
         """Ask the requests whose heads are known, as long as they are whole; returns what is left of the data."""
@@ -268,12 +276,11 @@ class Connection(asyncio.Protocol):
             # What continues a body is fed as it came: cutting it up would copy it.
             step = len(data) if self._state == BODY else _SLICE
             for at in range(0, len(data), step):
+                # The parser gathers a header, or a trailer, that has no end without saying so.
+                self._unread += min(len(data) - at, step)
                 self._parser.feed_data(data[at : at + step] if len(data) > step else data)
-                if self._state == HEAD:
-                    # The parser gathers a header that has no end without saying so.
-                    self._unread += min(len(data) - at, step)
-                    if self._unread > MAX_HEAD:
-                        raise _head_too_large()
+                if self._unread > MAX_HEAD and self._state != IDLE:
+                    raise _head_too_large()
                 if not self._may_read():
                     self._backlog = data[at + step :] + self._backlog
                     break
@@ -306,7 +313,7 @@ class Connection(asyncio.Protocol):
         if backlog:
             self.data_received(backlog)
 
-    def _stop(self, problem: Problem) -> None:
+    def _stop(self, problem: Problem) -> NoReturn:
         """Leave the parser from within one of its calls; it wraps whatever is raised here."""
         self._trouble = problem
         raise problem

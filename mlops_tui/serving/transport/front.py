@@ -105,14 +105,12 @@ class Front:
         return made
 
     def opened(self, connection: Carrier) -> bool:
-        """Take a connection in; False when there are too many."""
-        if len(self.connections) >= MAX_CONNECTIONS:
-            self._slot.add(Gauge.REFUSED)
-            return False
+        """Take a connection in; False when there are too many. One that is refused is looked after until it is gone."""
+        room = len(self.connections) < MAX_CONNECTIONS
         self.connections.add(connection)
-        self._slot.add(Gauge.ACCEPTED)
+        self._slot.add(Gauge.ACCEPTED if room else Gauge.REFUSED)
         self._slot[Gauge.CONNECTIONS] = len(self.connections)
-        return True
+        return room
 
     def lost(self, connection: Carrier) -> None:
         """Forget a connection."""

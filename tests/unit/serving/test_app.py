@@ -159,6 +159,13 @@ MALFORMED: list[tuple[str, Any, dict[str, str]]] = [
     ("bad gzip", b"no gzip", {"content_encoding": "gzip"}),
     ("cut gzip", gzip.compress(b"x" * 1000)[:-9], {"content_encoding": "gzip"}),
     ("unknown encoding", X(), {"content_encoding": "br"}),
+    ("shape of many dimensions", X(shape=[1] * 100, data=[1]), {}),
+    ("shape of nothing but huge", X(shape=[0, 10**30], data=[]), {}),
+    (
+        "gzip of very many parts",
+        gzip.compress(b"") * 1000 + gzip.compress(json.dumps(X()).encode()),
+        {"content_encoding": "gzip"},
+    ),
     ("bomb", gzip.compress(bytes(30_000_000)), {"content_encoding": "gzip"}),
 ]
 

@@ -265,6 +265,10 @@ def test_no_bytes_bring_the_front_down(data: Any) -> None:
         (get(extra="X-A: " + "y" * 40_000 + "\r\n"), 431),
         (get(extra="".join(f"X-{i}: {'y' * 1000}\r\n" for i in range(40))), 431),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"y" * 200_000, 431),
+        (chunked(b"x")[:-2] + b"X-A: " + b"y" * 200_000, 431),
+        (chunked(b"x")[:-2] + b"X-A: y\r\n" * 120, 431),
+        (chunked(b"x")[:-5] + b"1;a=" + b"y" * 200_000, 431),
+        (get("http://["), 400),
     ],
 )
 def test_what_is_too_much_or_no_http_is_answered_and_ends_the_connection(data: bytes, status: int) -> None:
@@ -488,10 +492,12 @@ def test_draining_answers_what_comes_and_says_that_it_is_the_last() -> None:
 
 def test_too_many_connections_are_told() -> None:
     client = Client()
-    client.front.connections |= {object() for _ in range(MAX_CONNECTIONS)}  # type: ignore[misc]
+    client.front.connections |= {Connection(client.front) for _ in range(MAX_CONNECTIONS)}
     _, transport = client.open()
     client.loop.turn()
     assert [a[0] for a in parsed(transport.data)] == [503] and client.slot[Gauge.REFUSED] == 1
+    client.later(2)
+    assert transport.aborted, "who was refused and stays is hung up on"
 
 
 def test_shadows_wait_until_the_answers_are_written() -> None:
