@@ -157,7 +157,8 @@ class Routes(msgspec.Struct, frozen=True):
     ``lease_s`` is how long a lease lasts that was just given: none lasts longer, whatever a clock says.
     ``features`` is the online table in which the features of an id are looked up; ``missing`` says what an unknown one
     gets (:mod:`mlops_tui.serving.models.lookup`). ``others`` are further models by the name that clients use; ``shelf``
-    names those that could be loaded (:mod:`mlops_tui.serving.protocol.repository`).
+    names those that could be loaded (:mod:`mlops_tui.serving.protocol.repository`). With ``away``, the revisions are
+    kept and answer nobody: the server's own model was unloaded.
     """
 
     epoch: int
@@ -173,6 +174,7 @@ class Routes(msgspec.Struct, frozen=True):
     missing: str = "refuse"
     others: dict[str, tuple[Revision, ...]] = {}
     shelf: tuple[str, ...] = ()
+    away: bool = False
 
     @property
     def at(self) -> Generation:

@@ -1,6 +1,8 @@
 """A folder of models, each of which can be loaded and unloaded while others answer.
 
 What is asked to be loaded is read from the folder again: a new model or version is found, a changed one is taken in.
+The first model, which answers ``/invocations``, stays in memory when it is unloaded.
+
 A model is a file (``NAME.onnx``, ``NAME.pt``, ``NAME.pt2``), the folder of an MLflow model, a bundle, or a folder with
 a folder a version (``NAME/1/model.onnx``), of which the highest number answers who asks for none.
 """
@@ -14,7 +16,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
-from mlops_tui.core.errors import BadInput, Conflict, NotFound, Refused
+from mlops_tui.core.errors import BadInput, NotFound, Refused
 from mlops_tui.serving.deployment import ROUTES, Generation, Model, Revision, Routes, write_json
 from mlops_tui.serving.models import bundle
 from mlops_tui.serving.models.sources import Source, find_model, named
@@ -46,6 +48,7 @@ class Shelf:
         self._loaded = dict(self._known)
         self._before = (self._known, self._loaded)
         self.name = next(iter(self._known))
+        self._own = self._loaded[self.name]
 
     def _read(self, entry: Path, name: str) -> tuple[Revision, ...]:
         """Return the versions of a model as they lie there now; each keeps its number."""
@@ -74,14 +77,15 @@ class Shelf:
     def routes(self) -> Routes:
         """Return the routes that show what is loaded."""
         others = {name: revisions for name, revisions in self._loaded.items() if name != self.name}
-        return Routes(1, self._generation, self._loaded[self.name], others=others, shelf=tuple(self._known))
+        self._own = self._loaded.get(self.name, self._own)
+        away = self.name not in self._loaded
+        return Routes(1, self._generation, self._own, others=others, shelf=tuple(self._known), away=away)
 
     def change(self, verb: str, name: str, version: str) -> Generation:
         """Load or unload a model, or one version of it; returns the routes that show it.
 
         Raises:
             NotFound: there is no such model or version.
-            Conflict: it is the server's own, which stays.
         """
         self._before = (self._known, self._loaded)
         if verb == "load":
@@ -95,8 +99,6 @@ class Shelf:
         kept = {one.label: one for one in self._loaded.get(name, ()) if version and one.label not in chosen}
         if verb == "load":
             kept |= chosen
-        if not kept and name == self.name:
-            raise Conflict(f"{name} is the server's own model", "it answers /invocations and cannot be unloaded")
         self._loaded = {one: some for one, some in self._loaded.items() if one != name}
         if kept:
             order = [one.label for one in known]

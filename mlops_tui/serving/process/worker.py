@@ -229,7 +229,7 @@ class Worker:
         for key, model in self._held.models.items():
             model.lookup = made.lookups.get(key)
         self._app.predictor.others, self._app.repository.shelf = made.others, routes.shelf
-        self._route(made.main)
+        self._route(made.main, routes.away)
         if order.get("reverted") or made.overdue:
             self._revert(made)
         self._forget()
@@ -246,10 +246,10 @@ class Worker:
         if not self._line.pressing:  # else files of the next route set may be here already
             self._held.forget()
 
-    def _route(self, router: Router) -> None:
-        """Let a router answer from the next request on, with the toggles as they are."""
+    def _route(self, router: Router, away: bool = False) -> None:
+        """Let a router answer from the next request on, with the toggles as they are; or keep it only."""
         self._toggles.look()
-        self._app.route(router, self._columns)
+        self._app.route(router, self._columns, away)
         self._app.predictor.switches = switches(self._deployment.name, self._toggles.definition, router)
 
     def _revert(self, plan: Plan) -> None:

@@ -92,10 +92,10 @@ class App:
             "*": ("OPTIONS", lambda envelope, body: Answer(200, ((b"allow", b"GET, HEAD, POST, OPTIONS"),), b"")),
         }
 
-    def route(self, router: Router, columns: Sequence[Column]) -> None:
-        """Let a new route set answer from the next request on."""
+    def route(self, router: Router, columns: Sequence[Column], away: bool = False) -> None:
+        """Let a new route set answer from the next request on; with ``away`` it is only kept."""
         self._columns = columns
-        self.predictor.router = router
+        self.predictor.router, self.predictor.kept = None if away else router, router
 
     def admit(self, method: str, target: str, headers: _Headers) -> Entry:
         """Look at the head of a request; equal heads may share what this returns.
@@ -213,7 +213,7 @@ class App:
     def _ready(self, envelope: Envelope, body: bytes) -> Answer:
         """Say whether the deployment answers, whichever of its workers was asked."""
         live = [slot for slot in self._counters.slots if slot[Gauge.READY]]
-        if not live or self.predictor.router is None:
+        if not live or self.predictor.kept is None:
             return _json({"ready": False}, 503)
         at = min((slot[Gauge.EPOCH], slot[Gauge.GENERATION]) for slot in live)
         return _json({"ready": True, "workers": len(live), "epoch": at[0], "generation": at[1]})
@@ -221,14 +221,14 @@ class App:
     def _router(self, other: str | None = None) -> Router:
         if other is not None:
             return self.predictor.other(other)
-        if self.predictor.router is None:
-            raise Problem("no model is loaded yet", 503, ((b"retry-after", b"1"),))
-        return self.predictor.router
+        return self.predictor.own()
 
     def _model_ready(self, version: str | None, other: str | None) -> Answer:
-        if version is not None:
-            self._router(other).named(version)
-        ready = other is not None or self.predictor.router is not None
+        ready = other is not None or self.predictor.kept is not None
+        if ready or version is not None:
+            router = self._router(other)
+            if version is not None:
+                router.named(version)
         return _json({"name": other or self._name, "ready": ready}, 200 if ready else 503)
 
     def _metadata(self, version: str | None, other: str | None) -> dict[str, Any]:
@@ -250,7 +250,9 @@ class App:
         }
 
     def _openapi(self, envelope: Envelope, body: bytes) -> Answer:
-        routers = {self._name: self._router(), **self.predictor.others}
+        if self.predictor.kept is None:
+            self.predictor.own()
+        routers = self.predictor.loaded(self._name)
         return _json(document(self._name, routers, self.repository.shelf, self._guard.tokens.asked))
 
     def _metrics(self, envelope: Envelope, body: bytes) -> Answer:

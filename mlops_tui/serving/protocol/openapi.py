@@ -33,7 +33,6 @@ def document(name: str, routers: Mapping[str, Router], shelf: Sequence[str], tok
         shelf: names of models that clients may have loaded and unloaded.
         token: whether requests need one.
     """
-    own = routers[name].lead.model
     paths: dict[str, Schema] = {
         "/v2": {"get": _get("Server", _ref("Server"))},
         "/v2/health/live": {"get": _get("Live", _flag("live"), open_=True)},
@@ -43,12 +42,13 @@ def document(name: str, routers: Mapping[str, Router], shelf: Sequence[str], tok
         "/version": {"get": _get("Version of the program", object_of({"version": TEXT}))},
         "/metrics": {"get": _get("Metrics for Prometheus", {"type": "string"}, "text/plain")},
         "/openapi.json": {"get": _get("This document", {"type": "object"})},
-        "/invocations": {
-            "post": _asks_age(own, _post("Inference from a table, as MLflow asks", table(own), _ref("Predictions")))
-        },
         "/v2/repository/index": {"post": _post("Models that are loaded, or could be", _INDEX, _ref("Index"), False)},
         **_changes(shelf),
     }
+    if name in routers:
+        own = routers[name].lead.model
+        asked = _post("Inference from a table, as MLflow asks", table(own), _ref("Predictions"))
+        paths["/invocations"] = {"post": _asks_age(own, asked)}
     answers: dict[str, Schema] = {}
     for called, router in routers.items():
         for path, item in _of_model(called, router, answers):

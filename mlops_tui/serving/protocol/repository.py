@@ -73,11 +73,11 @@ class Repository:
 
     def _listed(self, envelope: Envelope, body: bytes) -> Answer:
         wanted = decoded(_index, body) if body.strip() else _Index()
-        routers = {self._name: self._predictor.router, **self._predictor.others}
+        routers = self._predictor.loaded(self._name)
         found = [
             {"name": name, "version": arm.label, "state": "READY", "reason": ""}
             for name, router in routers.items()
-            for arm in (router.arms if router is not None else ())
+            for arm in router.arms
         ]
         if not wanted.ready:
             gone = [name for name in self.shelf if name not in routers]
@@ -92,7 +92,7 @@ class Repository:
         if any(key == "config" or key.startswith("file:") for key in given):
             raise Problem("models are loaded from the server's folder, not from a request")
         version = version or str(given.get("version", ""))
-        router = self._predictor.router
+        router = self._predictor.kept
         if router is None:
             raise Problem("no model is loaded yet", 503, ((b"retry-after", b"1"),))
         self._last += 1

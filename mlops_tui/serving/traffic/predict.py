@@ -45,7 +45,8 @@ class Predictor:
         max_body: bytes of a decompressed body at most.
 
     Attributes:
-        router: the routes in force; None before the first.
+        router: the routes in force; None before the first, and while the own model is unloaded.
+        kept: the routes in force, whether the own model is unloaded or not.
         others: who answers for further models, by their names.
         pool: where models that take long run; None: nothing else goes on meanwhile.
         switches: what toggles want of requests; None: nothing.
@@ -53,6 +54,7 @@ class Predictor:
 
     def __init__(self, slot: Slot, log: InferenceLog | None, max_body: int) -> None:
         self.router: Router | None = None
+        self.kept: Router | None = None
         self.others: dict[str, Router] = {}
         self.pool: Pool | None = None
         self.switches: Switches | None = None
@@ -77,12 +79,10 @@ class Predictor:
             name: of another model than the deployment's own.
 
         Raises:
-            Problem: 4xx for the client's mistakes, 503 before there are routes.
+            Problem: 4xx for the client's mistakes, 404 and 503 when there is no model.
         """
         started = perf_counter_ns()
-        router = self.router if name is None else self.other(name)
-        if router is None:
-            raise Problem("no model is loaded yet", 503, ((b"retry-after", b"1"),))
+        router = (self.router or self.own()) if name is None else self.other(name)
         pinned = router.named(version) if version is not None else None
         try:
             if envelope.encoded:
@@ -113,6 +113,18 @@ class Predictor:
                 self._turn.setdefault(arm, []).append(ticket)
         return ticket
 
+    def own(self) -> Router:
+        """Return who answers for the deployment's own model.
+
+        Raises:
+            Problem: 503 before there are routes, 404 when it was unloaded.
+        """
+        if self.router is not None:
+            return self.router
+        if self.kept is None:
+            raise Problem("no model is loaded yet", 503, ((b"retry-after", b"1"),))
+        raise Problem("this model was unloaded", 404)
+
     def other(self, name: str) -> Router:
         """Return who answers for another model.
 
@@ -123,6 +135,10 @@ class Predictor:
             return self.others[name]
         except KeyError:
             raise Problem(f"there is no model {name[:200]!r}", 404) from None
+
+    def loaded(self, name: str) -> dict[str, Router]:
+        """Return who answers, by what clients call each model; ``name`` is that of the deployment's own."""
+        return {**({} if self.router is None else {name: self.router}), **self.others}
 
     def fulfil(self, ticket: Ticket, answer: Answer) -> None:
         """Give a request the answer that somebody else found; :meth:`settle` hands it over."""

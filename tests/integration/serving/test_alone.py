@@ -137,7 +137,10 @@ def test_a_folder_of_models_is_loaded_and_unloaded_while_others_answer(alone, ma
     assert score("many", 1.0) == ("many", 1.0)
     assert ask("repository/models/many/load") == (200, {}) and score("many", 1.0) == ("many", 0.5)
     assert ask("repository/models/c/load")[0] == 404 and ask("repository/models/many/versions/7/load")[0] == 404
-    assert ask("repository/models/a/unload")[0] == 409
+    assert ask("repository/models/a/unload") == (200, {})
+    assert [score("a", 0.0) for _ in range(8)] == [404] * 8 and score("many", 1.0) == ("many", 0.5)
+    assert index()["a", ""] == "UNAVAILABLE" and asked(f"{url}/v2/health/ready")["ready"]
+    assert ask("repository/models/a/load") == (200, {}) and score("a", 0.0) == ("a", 0.5)
     assert ask("repository/models/a/load", {"parameters": {"file:1/model.onnx": "x"}})[0] == 400
 
 

@@ -121,3 +121,18 @@ def test_a_slash_at_the_end_means_nothing_and_an_encoded_one_is_part_of_a_name(
     assert bench.ask("/v2/health/ready/", method="GET").status != 401
     assert bench.ask("/v2/models/m%2Fready", method="GET", **key).status == 404
     assert bench.ask("/v2/models/%6d/ready", method="GET", **key).status == 200
+
+
+def test_an_unloaded_model_answers_nobody_and_the_server_is_ready(bench: Any, onnx_models: Any) -> None:
+    router = bench.route(bench.arm(1, onnx_models.summing()))
+    assert bench.infer([[1, 2, 3]]).status == 200
+    bench.app.route(router, [], away=True)
+    for path in ("/v2/models/m", "/v2/models/m/ready", "/v2/models/m/versions/v1"):
+        assert bench.ask(path, method="GET").status == 404, path
+    assert bench.infer([[1, 2, 3]]).status == 404
+    assert bench.ask("/invocations", {"inputs": [[1, 2, 3]]}).status == 404
+    assert "/invocations" not in json.loads(bench.ask("/openapi.json", method="GET").body)["paths"]
+    bench.app.repository.shelf = ("m",)
+    assert json.loads(bench.ask("/v2/repository/index").body) == [
+        {"name": "m", "version": "", "state": "UNAVAILABLE", "reason": "unloaded"}
+    ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_tui.core.errors import BadInput, Conflict, NotFound
+from mlops_tui.core.errors import BadInput, NotFound
 from mlops_tui.serving.deployment import Routes, read_routes
 from mlops_tui.serving.process.shelf import Shelf
 
@@ -88,9 +88,15 @@ def test_what_is_refused_is_taken_back(shelf: Shelf, folder: Path, tmp_path: Pat
     assert read_routes(tmp_path).revisions == before.revisions
 
 
-def test_two_files_of_one_name_and_the_last_version_of_the_servers_own(shelf: Shelf, folder: Path) -> None:
-    with pytest.raises(Conflict, match="own model"):
-        shelf.change("unload", "first", "")
+def test_the_servers_own_model_is_kept_when_it_is_unloaded(shelf: Shelf, folder: Path, tmp_path: Path) -> None:
+    before = shelf.routes().revisions
+    routes = after(shelf, tmp_path, "unload", "first")
+    assert routes.away and routes.revisions == before and "first" in routes.shelf
+    routes = after(shelf, tmp_path, "load", "first")
+    assert not routes.away and routes.revisions == before
+
+
+def test_two_files_of_one_name_are_told(shelf: Shelf, folder: Path) -> None:
     (folder / "First.onnx").write_bytes(b"x")
     with pytest.raises(BadInput, match="called first"):
         shelf.change("load", "first", "")
