@@ -25,11 +25,21 @@ _ROWS = """
 
 
 class Counts(NamedTuple):
-    """What one arm did: requests that it got, rows of them with a label, and those that it had right."""
+    """What one arm did: units that it got, those with a label, and the sums of how much of them it had right.
+
+    A unit is what chance put on an arm: a request, or a client where clients stick. Its rows went there together.
+    """
 
     exposed: int = 0
     labelled: int = 0
-    right: int = 0
+    right: float = 0.0
+    squares: float = 0.0
+    whole: bool = True
+
+    @property
+    def arm(self) -> Arm:
+        """What the test takes; ``whole``: no unit was right in part."""
+        return Arm(self.labelled, self.right, self.squares, self.whole)
 
 
 def running(session: Session) -> list[dict[str, Any]]:
@@ -62,14 +72,18 @@ def count(session: Session, row: dict[str, Any]) -> tuple[Counts, Counts]:
         """deployment_id = ? AND NOT shadow AND NOT chosen AND ts >= make_timestamp(?) AND ts < make_timestamp(?)"""
     )
     params = [row["deployment_id"], since, row["ended_us"] or now_us()]
+    sticks = bool(_asked(row).sticky)
+    units = "count(DISTINCT client) FILTER (client > 0) + count(*) FILTER (client <= 0)" if sticks else "count(*)"
+    unit = "CASE WHEN client > 0 THEN client::VARCHAR ELSE 'q' || request END" if sticks else "request"
     exposed = session.rows(
-        f"""SELECT revision_no, count(*) FROM inference
+        f"""SELECT revision_no, {units} FROM inference
             WHERE {within} AND "row" = 0 AND status IN ({OK}, {MODEL_ERROR}) GROUP BY 1""",
         params,
     )
     judged = session.rows(
-        f"""SELECT revision_no, count(*), count(*) FILTER ((score >= 0.5) = (truth >= 0.5)) FROM outcome
-            WHERE {within} AND status = {OK} GROUP BY 1""",
+        f"""SELECT revision_no, count(*), sum(x), sum(x * x), bool_and(x IN (0, 1)) FROM (
+              SELECT revision_no, avg(((score >= 0.5) = (truth >= 0.5))::INTEGER) AS x FROM outcome
+              WHERE {within} AND status = {OK} GROUP BY revision_no, {unit}) GROUP BY 1""",
         params,
     )
     seen, known = dict(exposed), {no: rest for no, *rest in judged}
@@ -79,10 +93,13 @@ def count(session: Session, row: dict[str, Any]) -> tuple[Counts, Counts]:
 
 def compare(row: dict[str, Any], a: Counts, b: Counts) -> abtest.Comparison:
     """Return the comparison of two arms as they stand."""
-    spec = msgspec.json.decode(row["spec"], type=contract.StartAb)
+    spec = _asked(row)
     plan = abtest.Plan(margin=spec.margin, alpha=spec.alpha, share_b=spec.split / 100)
-    arm_a, arm_b = (Arm.of_counts(one.right, one.labelled) for one in (a, b))
-    return abtest.compare(arm_a, arm_b, plan, (a.exposed, b.exposed))
+    return abtest.compare(a.arm, b.arm, plan, (a.exposed, b.exposed))
+
+
+def _asked(row: dict[str, Any]) -> contract.StartAb:
+    return msgspec.json.decode(row["spec"], type=contract.StartAb)
 
 
 def look(session: Session, row: dict[str, Any], now: int) -> abtest.Comparison:
@@ -127,7 +144,7 @@ def shown(session: Session, row: dict[str, Any]) -> contract.AbTest:
         id=row["id"],
         name=row["name"],
         deployment=row["deployment"],
-        metric=msgspec.json.decode(row["spec"], type=contract.StartAb).metric,
+        metric=_asked(row).metric,
         state=row["state"],
         started=row["started_us"],
         ended=row["ended_us"],

@@ -12,6 +12,7 @@ from mlops_tui.core.errors import BadInput, Conflict
 from mlops_tui.core.ids import uuid7
 from mlops_tui.deploy import traffic
 from mlops_tui.deploy.find import find_deployment, labels_of
+from mlops_tui.deploy.rollout import file as rollout_file
 from mlops_tui.deploy.rollout.operations import refuse_busy
 from mlops_tui.deploy.traffic import Share, Split
 from mlops_tui.door import Context, implements
@@ -33,7 +34,7 @@ lists(
             Column(name="difference", label="B − A", kind="float"),
             Column(name="low", label="low", kind="float"),
             Column(name="high", label="high", kind="float"),
-            Column(name="n", label="rows", kind="int"),
+            Column(name="n", label="judged", kind="int"),
             Column(name="started", label="started", kind="time"),
             Column(name="actor", label="by"),
         ],
@@ -58,7 +59,7 @@ lists(
 
 @implements(contract.ab_start)
 class StartAb:
-    """Share the traffic between two versions, by the hash of each request's id."""
+    """Share the traffic between two versions, by the hash of what clients stick by, or of each request's id."""
 
     def plan(self, ctx: Context, request: contract.StartAb) -> Plan:
         """Check the metric and the versions, and that nothing else shares the traffic."""
@@ -74,13 +75,17 @@ class StartAb:
         for one in (a, b):
             refuse_unservable(one)
         name = request.name or f"{row['name']}-v{a['version']}-v{b['version']}"
+        stuck = rollout_file.stick_by(request.sticky)
         words = f"A {label(a)} {100 - request.split:g} %, B {label(b)} {request.split:g} %"
         return Plan(
             operation="ab.start",
             object=f"ab:{name}",
             text=f"A/B test {name}: {words}",
-            changes=[Change(object=f"deploy:{row['name']}", field="traffic", after=words)],
-            data={"deployment": row["id"], "a": a, "b": b, "name": name},
+            changes=[
+                Change(object=f"deploy:{row['name']}", field="traffic", after=words),
+                Change(object=f"ab:{name}", field="counts", after=f"clients, by {stuck}" if stuck else "requests"),
+            ],
+            data={"deployment": row["id"], "a": a, "b": b, "name": name, "sticky": stuck or STICKY},
         )
 
     def apply(self, ctx: Context, request: contract.StartAb, plan: Plan) -> contract.AbTest:
@@ -88,7 +93,7 @@ class StartAb:
         deployment, test = plan.data["deployment"], uuid7()
         a, b = (traffic.add_revision(ctx, deployment, plan.data[arm]) for arm in ("a", "b"))
         shares = [Share(no=a, role="A", weight=100 - request.split), Share(no=b, role="B", weight=request.split)]
-        generation = traffic.shift(ctx, deployment, Split(shares=shares, sticky=STICKY), "ab", plan.text)
+        generation = traffic.shift(ctx, deployment, Split(shares=shares, sticky=plan.data["sticky"]), "ab", plan.text)
         ctx.session.insert(
             "abtest",
             id=test,

@@ -172,6 +172,13 @@ class StartAb(Request, frozen=True):
     metric: Annotated[str, Meta(description="'correct': the prediction agrees with its late label")] = "correct"
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     margin: Annotated[float, Meta(gt=0, description="difference that would matter, in the metric's unit")] = 0.01
+    sticky: Annotated[
+        str,
+        Meta(
+            description="what keeps a client at an arm: a header's name, or field:NAME; clients are counted then, "
+            "else requests"
+        ),
+    ] = ""
     name: str = ""
 
 
@@ -183,7 +190,10 @@ class AbRef(Request, frozen=True):
 
 
 class Arm(msgspec.Struct, kw_only=True):
-    """One arm: rows with a label, mean of the metric, share of the exposures."""
+    """One arm: units that it got and of these the ones with a label, and the mean of the metric.
+
+    A unit is a request, or a client where clients stick; its metric is the mean of its labelled rows.
+    """
 
     arm: str
     label: str

@@ -214,14 +214,14 @@ def filled(spec: Spec) -> Spec:
     if spec.strategy == "ab":
         shared = steps or (Step(weight=USUAL["ab"][0]),)
         steps = shared if any(one.approve for one in shared) else (*shared, Step(approve="a winner"))
-    sticky = _sticky(spec.sticky)
+    sticky = stick_by(spec.sticky)
     _check_steps(spec.strategy, steps)
     _check_durations(spec, steps)
     warmup = WARMUP if spec.warmup is None else spec.warmup
     return msgspec.structs.replace(spec, steps=steps, warmup=warmup, sticky=sticky)
 
 
-def _sticky(said: str | StickBy) -> str:
+def stick_by(said: str | StickBy) -> str:
     """Return what clients stick by in a word, as routes have it (:mod:`mlops_tui.serving.traffic.sticky`)."""
     if isinstance(said, StickBy):
         if bool(said.header) == bool(said.field):

@@ -37,6 +37,13 @@ def test_the_arms_share_the_traffic_by_the_hash_of_the_request(tested):
     assert (made.state, made.verdict) == ("running", "needs_more_data")
 
 
+def test_what_clients_stick_by_is_what_routes_have(tested):
+    from mlops_tui.deploy import traffic
+
+    tested.begin(sticky="field:customer_id")
+    assert tested.house.read(lambda s: traffic.current(s, tested.id)).split.sticky == "field:customer_id"
+
+
 def test_exposures_and_labels_are_counted_from_the_moment_the_servers_share(tested):
     tested.answer(tested.id, 2, [0.9] * 40)
     tested.call("ab.start", deployment="census", a="census@1", b="census@3")
@@ -72,6 +79,43 @@ def send(stage, n, right_a, right_b, share=0.5):
         count = int((arms == no).sum())
         stage.judged(stage.id, no, count, int((stage.rng.random(count) >= right).sum()))
     stage.evidence()
+
+
+def test_rows_of_a_request_are_one_unit_as_they_went_to_one_arm(tested):
+    tested.begin()
+    ids = tested.answer(tested.id, 3, [0.9] * 8, rows=4)
+    for row, truths in enumerate([(1, 1), (1, 0), (0, 0), (0, 1)]):
+        tested.label(tested.id, ids, truths, row=row)
+    tested.evidence()
+    second = status(tested).arms[1]
+    assert (second.exposures, second.n, second.mean) == (2, 2, 0.5)
+
+
+def test_where_clients_stick_they_are_what_is_counted(tested):
+    tested.begin(sticky="X-User")
+    tested.servers(tested.id)
+    ids = tested.answer(tested.id, 2, [0.9] * 6, clients=[7, 7, 7, 8, 0, 0])
+    tested.answer(tested.id, 3, [0.9] * 3, clients=[9, 9, 9])
+    tested.label(tested.id, ids, [1, 0, 0, 1, 1, 0])
+    tested.evidence()
+    first, second = status(tested).arms
+    assert (first.exposures, first.n, first.mean) == (4, 4, pytest.approx((1 / 3 + 1 + 1 + 0) / 4))
+    assert (second.exposures, second.n) == (1, 0)
+
+
+def test_a_few_clients_whom_an_arm_got_by_chance_are_no_winner(tested):
+    """Ten of a hundred clients are served badly by either version and ask most; A happened to get eight of them."""
+    tested.begin(sticky="X-User", margin=0.02)
+    hard = {2: range(1, 9), 3: range(51, 53)}
+    for no, base in ((2, 1), (3, 51)):
+        for client in range(base, base + 50):
+            n = 40 if client in hard[no] else 4
+            ids = tested.answer(tested.id, no, [0.9] * n, clients=[client] * n)
+            tested.label(tested.id, ids, [0 if client in hard[no] else 1] * n)
+    tested.evidence()
+    engine.turn(tested.house)
+    shown = status(tested)
+    assert [arm.n for arm in shown.arms] == [50, 50] and shown.verdict == "needs_more_data"
 
 
 def test_looks_are_kept_when_something_came_and_lead_to_a_verdict(tested):
