@@ -142,7 +142,9 @@ def _script(ctx: click.Context) -> tuple[str, str]:
         raise BadInput(
             f"completion does not know the shell {shell or '(none)'!r}", "", "set SHELL to bash, zsh or fish"
         )
-    return shell, str(kind(ctx.command, {}, "mlops", "_MLOPS_COMPLETE").source())
+    script = str(kind(ctx.command, {}, "mlops", "_MLOPS_COMPLETE").source())
+    # Click's script for fish ends what it says of a word at the first comma.
+    return shell, script.replace('string split ","', 'string split --max 1 ","')
 
 
 def _show(ctx: click.Context) -> None:

@@ -41,7 +41,7 @@ class Register:
                 "a version comes from a run that is done",
                 f"mlops run show {run['id']}",
             )
-        file = _artifact(ctx.session, run, request.artifact)
+        file = _artifact(ctx.session, run, request)
         model, version = _next(ctx, request.name, file["digest"])
         gates = _gates(ctx.session, run, file["digest"], request.require_gates)
         format_, signature = _examined(ctx, file)
@@ -117,8 +117,9 @@ class Verify:
         return Done(object=plan.object, text=text)
 
 
-def _artifact(session: Session, run: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return path, digest and size of the artifact at this path, or else of the only one whose file is called so."""
+def _artifact(session: Session, run: dict[str, Any], request: contract.RegisterModel) -> dict[str, Any]:
+    """Return path, digest and size of the artifact at its path, or else of the only one whose file is called so."""
+    path = request.artifact
     fits = session.dicts(
         """SELECT path, digest, size FROM run_artifact
            WHERE run = $run AND (path = $path OR ends_with(path, '/' || $path))
@@ -134,7 +135,10 @@ def _artifact(session: Session, run: dict[str, Any], path: str) -> dict[str, Any
         logged = session.value(
             "SELECT id FROM logged_model WHERE run_id = ? AND deleted IS NULL ORDER BY created DESC", [run["id"]]
         )
-        hint = f"mlops version create NAME models:/{logged}" if logged else "--artifact PATH names another"
+        if logged and not there:
+            why = "it logged a model through MLflow, which is a folder"
+        folder = shlex.join(["mlops", "version", "create", request.name, f"models:/{logged}"])
+        hint = folder if logged else "--artifact PATH names another"
         raise NotFound(f"the run {run['name']} has no artifact {path}", why, hint)
     return {**fits[0], "run": run["id"]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlops_tui.contracts import OPERATIONS
@@ -71,7 +72,13 @@ def _takes_many(operation: str) -> bool:
     return "also" in OPERATIONS[operation].request.__struct_fields__
 
 
-def plan(app: MlopsApp, operation: str, known: dict[str, Any], given: dict[str, str] | None = None) -> None:
+def plan(
+    app: MlopsApp,
+    operation: str,
+    known: dict[str, Any],
+    given: dict[str, str] | None = None,
+    asked: Sequence[str] = (),
+) -> None:
     """Ask for the fields that are not known, if there are any, and open the plan.
 
     Args:
@@ -79,6 +86,7 @@ def plan(app: MlopsApp, operation: str, known: dict[str, Any], given: dict[str, 
         operation: ``noun.verb``.
         known: fields of its request that are settled.
         given: what stands in other fields at first; a person sees it and may change it.
+        asked: which of the other fields are asked for; default, all.
     """
     from mlops_tui.tui.widgets.form import Form, fields
 
@@ -90,4 +98,4 @@ def plan(app: MlopsApp, operation: str, known: dict[str, Any], given: dict[str, 
         if request is not None:
             app.face.change(operation, request)
 
-    app.push_screen(Form(operation, known, given=given or {}), filled)
+    app.push_screen(Form(operation, known, asked, given or {}), filled)

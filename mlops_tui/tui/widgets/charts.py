@@ -54,6 +54,7 @@ class Charts(Container):
         self._hints, self._empty = hints, empty
         self._kind = ""
         self._logs: Collection[str] = ()
+        self._offered = False
 
     def compose(self) -> ComposeResult:
         """Make the charts; those that there is no room for are not seen."""
@@ -80,7 +81,7 @@ class Charts(Container):
             kind: what they are, if not simply metrics.
             logs: names whose y axis is logarithmic at first.
         """
-        self._logs = logs
+        self._logs, self._offered = logs, True
         before = self.page
         self.names, self._kind = tuple(names), kind
         if before and before[0] in self.names:
@@ -154,7 +155,9 @@ class Charts(Container):
             if name != chart.name_drawn:
                 chart.name_drawn, chart.log_y = name, name in self._logs
                 chart.show(())
-                chart.told = not name
+                chart.told = False
+            if not name and self._offered and not chart.told:
+                chart.show(())  # nothing will come that could be drawn here
             # What all names of a kind begin with says nothing on each of them.
             chart.title = name.removeprefix(f"{self._kind}/") or self._kind or "Curves"
             chart.display = seen

@@ -72,7 +72,7 @@ class Curve(Panel):
         self.series: tuple[Series, ...] = ()
         self.levels: tuple[Level, ...] = ()
         self.axis, self.log_y = "step", False
-        self.name_drawn, self.told = title, True
+        self.name_drawn, self.told = title, False
         self.shared = shared or Shared()
         self.shared.charts.append(self)
         self._drawn: Drawn | None = None
@@ -81,6 +81,11 @@ class Curve(Panel):
     def count(self) -> int:
         """Nothing to scroll: what is drawn always fits."""
         return self.room[1] if self.series else 0
+
+    @property
+    def unread(self) -> bool:
+        """Whether nothing has been shown yet."""
+        return not self.told
 
     @property
     def look(self) -> Look:
@@ -109,12 +114,6 @@ class Curve(Panel):
         self.series, self.levels, self.axis = tuple(series), tuple(levels), axis
         self.problem = None
         self.again()
-
-    def _inside(self, y: int, cells: int) -> Strip:
-        # Nothing is known to be empty before it has been read.
-        if not self.told and not self.problem:
-            return strip(BLANK, self.ink, cells=cells)
-        return super()._inside(y, cells)
 
     def body(self, y: int, cells: int) -> Strip:
         """Draw one row of the chart."""

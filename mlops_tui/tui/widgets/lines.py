@@ -59,6 +59,11 @@ class Lines(Panel):
         return self.rows[self.cursor] if self.rows else None
 
     @property
+    def unread(self) -> bool:
+        """Whether nothing has been shown yet."""
+        return not self.told
+
+    @property
     def leads(self) -> bool:
         """Whether any row leads somewhere or has a value to take along, so that there is a cursor at all."""
         return any(row.link or row.value for row in self.rows)
@@ -101,12 +106,6 @@ class Lines(Panel):
             row = line((plain(row), "faint"))
         ground = "cursor" if self.has_focus and self.leads and index == self.cursor else "surface"
         return strip(row, self.ink, ground, cells)
-
-    def _inside(self, y: int, cells: int) -> Strip:
-        # Nothing is known to be empty before it has been read.
-        if not self.told and not self.problem:
-            return strip(BLANK, self.ink, cells=cells)
-        return super()._inside(y, cells)
 
     def pointer(self, y: int) -> Line:
         """Mark the row under the cursor."""

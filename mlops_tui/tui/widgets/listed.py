@@ -59,6 +59,11 @@ class Listed(Panel):
         self._openings = 0
 
     @property
+    def unread(self) -> bool:
+        """Whether the list has not been read."""
+        return not self.opened
+
+    @property
     def opened(self) -> bool:
         """Whether the list has been read."""
         return self.window is not None

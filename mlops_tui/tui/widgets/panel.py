@@ -117,7 +117,20 @@ class Panel(Widget, can_focus=True):
             self.top = top
             self.refresh()
 
+    @property
+    def unread(self) -> bool:
+        """Whether nothing has been read yet, so that nothing is known to be empty."""
+        return False
+
+    def waiting(self) -> Line:
+        """Return what stands in the first line of a panel that has not been read: one of them says why."""
+        status = getattr(self.app, "status", None)
+        connecting = self.has_focus and status is not None and status.contact == "connecting"
+        return line(("reaching the agent …", "faint")) if connecting else BLANK
+
     def _inside(self, y: int, cells: int) -> Strip:
+        if self.unread and not self.problem:
+            return strip(self.waiting() if y == 0 else BLANK, self.ink, cells=cells)
         if self.count == 0 and (self.problem or self.empty):
             said = self._card(cells) if self.problem else wrap(self.empty, cells, "dim")
             return strip(said[y] if y < len(said) else BLANK, self.ink, cells=cells)

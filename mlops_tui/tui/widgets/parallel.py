@@ -113,10 +113,10 @@ class Parallel(Panel):
         stop = max(0, min(self.pose.stop, len(self.stops) - 1))
         return parallel.draw(seen, self._ink[1], replace(self.pose, stop=stop), self.has_focus, plain)
 
-    def _inside(self, y: int, cells: int) -> Strip:
-        if not self.told and not self.problem:
-            return strip(BLANK, self.ink, cells=cells)
-        return super()._inside(y, cells)
+    @property
+    def unread(self) -> bool:
+        """Whether nothing has been shown yet."""
+        return not self.told
 
     @property
     def stops(self) -> list[Stop]:

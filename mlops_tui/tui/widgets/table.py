@@ -128,8 +128,6 @@ class Table(Listed):
                 line(("/", "accent"), (" change the filter", "dim")),
             ]
             return strip(told[y] if y < len(told) else BLANK, self.ink, cells=cells)
-        if not self.opened and not self.problem:
-            return strip(line(("reading …", "faint")) if y == 0 else BLANK, self.ink, cells=cells)
         return super()._inside(y, cells)
 
     def paint(self, index: int) -> None:

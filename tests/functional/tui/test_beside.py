@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlops_tui.contracts.run import Curve, Curves, Metric, Run
+from mlops_tui.contracts.run import Curve, Curves, MadeModel, Metric, Run
 from mlops_tui.tui import memory
 from mlops_tui.tui.widgets.curve import Curve as Chart
 from mlops_tui.tui.widgets.table import Table
@@ -143,6 +143,14 @@ async def test_a_model_is_registered_by_the_name_and_file_that_it_probably_has(o
         await pilot.press("R")
         await settle(pilot)
         assert [one.value for one in app.screen.query(Input)][:2] == ["churn", "model/net.onnx"]
-        await pilot.press("escape", "space", "space", "R")
+        whole |= {"artifacts": [], "logged": [MadeModel(name="classifier", id="m-1", status="ready")]}
+        await pilot.press("escape", "R")
+        await settle(pilot)
+        assert app.screen.operation == "version.create" and app.screen.known["source"] == "models:/m-1"
+        whole["logged"] = []
+        await pilot.press("escape", "R")
+        await settle(pilot)
+        assert any("made no model" in told.message for told in app._notifications)
+        await pilot.press("space", "space", "R")
         await settle(pilot)
         assert any("one run is registered at a time" in told.message for told in app._notifications)

@@ -37,6 +37,9 @@ def seen(charts):
 async def test_as_many_charts_as_there_is_room_for(screen_text):
     async with Host().run_test(size=(80, 20)) as pilot:
         charts = pilot.app.query_one(Charts)
+        assert "no metric has been logged" not in screen_text(pilot.app)[1]  # nobody knows that yet
+        charts.offer(())
+        await pilot.pause()
         assert "no metric has been logged" in screen_text(pilot.app)[1]
         charts.offer(list("abcde"))
         pilot.app.draw(charts)

@@ -102,6 +102,7 @@ def test_completion_is_installed_for_the_user_s_shell(shell, tmp_path):
     assert done.returncode == 0 and done.stdout == ""
     files = [path for path in tmp_path.rglob("*mlops*") if path.is_file()]
     assert len(files) == 1 and "_MLOPS_COMPLETE" in files[0].read_text() and str(files[0]) in done.stderr
+    assert 'split ","' not in files[0].read_text()  # in fish a sentence would end at its first comma
 
 
 def test_an_unknown_shell_is_told():

@@ -105,6 +105,7 @@ class Deploy(Steering, Browser):
             self.deployment = self.rollout = None
             for panel in panels:
                 panel.show([])
+            self.query_one(Charts).offer(())
             return
         if await self.fill(panels, self.look(name)) is not None:
             self._show()

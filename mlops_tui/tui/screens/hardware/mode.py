@@ -86,6 +86,8 @@ class Hardware(Browser):
         if len(self._samples) > 1:
             ts, cpu, memory = zip(*self._samples, strict=True)
             self.query_one(Curve).show([series("CPU", ts, cpu), series("memory", ts, memory)], axis="clock")
+        else:
+            self.query_one(Curve).show([])
 
     def action_stop(self) -> None:
         """Stop the job under the cursor."""

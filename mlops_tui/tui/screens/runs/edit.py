@@ -68,7 +68,14 @@ def register(face: Face, runs: Sequence[Run]) -> None:
         return
     file = next((one.path for one in run.artifacts if one.path.endswith(".onnx")), "")
     name = run.models[0].partition("@")[0] if run.models else run.experiment
-    plan(face.mlops, "model.register", {"run": run.id}, {"name": name, "artifact": file})
+    made = next((one.id for one in run.logged if one.status == "ready"), "")
+    if made and not file:  # what MLflow's clients log is a folder, not a file
+        source = {"source": f"models:/{made}", "run": run.id}
+        plan(face.mlops, "version.create", source, {"name": name}, ("name", "description"))
+    elif file:
+        plan(face.mlops, "model.register", {"run": run.id}, {"name": name, "artifact": file})
+    else:
+        face.complain(f"{run.name} made no model: log an ONNX file, or a model through MLflow")
 
 
 def these(runs: Sequence[str]) -> dict[str, Any]:
