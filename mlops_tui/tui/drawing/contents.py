@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,30 +35,42 @@ def writer_of(path: str, content: bytes) -> Writer:
     """Return what writes the content of a file for a width in cells."""
     suffix = PurePosixPath(path).suffix.lower()
     try:
-        text = content.decode()
+        text = codecs.getincrementaldecoder("utf-8")().decode(content)  # of a large file the last letter may be cut
     except UnicodeDecodeError:
         return lambda cells: _bytes(content, cells)
     if content.translate(None, _IN_TEXT):
         return lambda cells: _bytes(content, cells)
-    if suffix == ".json":
-        try:
+    with suppress(ValueError, RecursionError, csv.Error):  # then it is text like any other
+        if suffix == ".json":
             return _document(json.loads(text))
-        except ValueError:
-            pass
-    if suffix in (".csv", ".tsv"):
-        rows = list(csv.reader(io.StringIO(text), delimiter="\t" if suffix == ".tsv" else ","))[:_MOST_LINES]
-        if rows:
-            return lambda cells: _table(rows[0], rows[1:])
+        if suffix in (".csv", ".tsv"):
+            read = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
+            if rows := list(islice(read, _MOST_LINES)):
+                return lambda cells: _table(rows[0], rows[1:])
     return lambda cells: [line(one[:_MOST_CHARS]) for one in text.splitlines()[:_MOST_LINES]]
 
 
 def _document(value: Any) -> Writer:
-    if isinstance(value, dict) and value.get("kind") == "confusion_matrix":
-        return lambda cells: confusion(value["labels"], value["matrix"], cells)
-    if isinstance(value, dict) and isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
-        return lambda cells: _table(list(map(str, value["columns"])), value["data"])
+    said: Any = value if isinstance(value, dict) else {}
+    labels, matrix, columns, data = (said.get(name) for name in ("labels", "matrix", "columns", "data"))
+    if said.get("kind") == "confusion_matrix" and _is_grid(labels, matrix) and _counts(len(labels), matrix):
+        return lambda cells: confusion(list(map(str, labels)), matrix, cells)
+    if _is_grid(columns, data):
+        return lambda cells: _table(list(map(str, columns)), data)
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return lambda cells: [line(one[:_MOST_CHARS]) for one in text.splitlines()[:_MOST_LINES]]
+
+
+def _is_grid(head: Any, rows: Any) -> bool:
+    """Tell whether these are a list and a list of lists: others write other things by the same names."""
+    return isinstance(head, list) and isinstance(rows, list) and all(isinstance(row, list) for row in rows)
+
+
+def _counts(n: int, matrix: list[list[Any]]) -> bool:
+    """Tell whether a matrix is square, of numbers that can be counted."""
+    values = [value for row in matrix for value in row]
+    plain = all(type(value) in (int, float) and 0 <= value < math.inf for value in values)
+    return plain and len(matrix) == n and all(len(row) == n for row in matrix)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Line]:

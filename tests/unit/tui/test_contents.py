@@ -12,7 +12,7 @@ from mlops_tui.core.errors import BadInput
 from mlops_tui.sdk import media
 from mlops_tui.tui.drawing import png
 from mlops_tui.tui.drawing.contents import confusion, is_picture, writer_of
-from mlops_tui.tui.drawing.text import plain
+from mlops_tui.tui.drawing.text import line, plain
 from mlops_tui.tui.screens.runs.artifact import pixels_of
 from mlops_tui.tui.widgets.picture import fitted, shades
 
@@ -110,3 +110,34 @@ def test_what_is_no_text_shows_its_first_bytes():
 
 def test_pictures_are_told_by_their_names():
     assert is_picture("plots/ROC.PNG") and not is_picture("png.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", b'{"kind": "confusion_matrix"}'),
+        ("a.json", b'{"kind": "confusion_matrix", "labels": ["a"], "matrix": [[1, 2]]}'),
+        ("a.json", b'{"kind": "confusion_matrix", "labels": ["a", "b"], "matrix": [["x", 1], [1, 2]]}'),
+        ("a.json", b'{"kind": "confusion_matrix", "labels": 5, "matrix": [[NaN]]}'),
+        ("a.json", b'{"kind": "confusion_matrix", "labels": ["a"], "matrix": [[Infinity]]}'),
+        ("a.json", b'{"columns": ["a"], "data": [1, 2]}'),
+        ("a.json", b'{"columns": ["a"], "data": [{"a": 1}]}'),
+        ("a.json", b"[" * 100_000 + b"]" * 100_000),
+        ("a.csv", b'"' + b"x" * 200_000 + b'"'),
+        ("a.csv", b"a\r\nb\rc"),
+    ],
+    ids=lambda value: value[:60].decode() if isinstance(value, bytes) else value,
+)
+def test_what_only_looks_like_a_table_is_shown_as_text(name, content):
+    """Found by files of other programs that use the same words: the screen fell over them."""
+    for cells in (1, 80):
+        assert list(writer_of(name, content)(cells))
+
+
+def test_classes_may_be_numbers():
+    written = writer_of("a.json", b'{"kind": "confusion_matrix", "labels": [0, 1], "matrix": [[3, 1], [0, 2]]}')(80)
+    assert "accuracy" in str(written)
+
+
+def test_a_text_that_is_cut_within_a_letter_is_a_text():
+    assert writer_of("a.txt", "größer ż".encode()[:-1])(80) == [line("größer ")]
