@@ -95,6 +95,12 @@ class Hot:
             found = self._fresh(source, seen)
             return f"{HOT}.{found.name}" if found else None
 
+    @property
+    def many(self) -> bool:
+        """Whether there are so many runs that hot rows are worth their while."""
+        with self._guard:
+            return self._size("run") >= self.few // 20
+
     def rows(self, needed: Collection[Column], seen: int | None, began: Mapping[str, int]) -> str | None:
         """Return the name of rows that have these columns, as new as a transaction and no newer; or None.
 
@@ -107,7 +113,7 @@ class Hot:
         with self._guard:
             runs = self._size("run")
             most = min(MOST_COLUMNS, int(2 * self.memory_mb * ROWS_A_MB / max(1, runs)) - 4)
-            if runs < self.few // 20 or len(needed) > most:
+            if len(needed) > most:
                 return None
             for one in needed:
                 self._recent[one] = None
@@ -267,6 +273,11 @@ class Reading:
         """Note a statement that is about to be asked."""
         if self._seen is None and f" {HOT}.c" in sql:
             self._seen = self._hot.stamp
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many runs that hot rows are worth their while."""
+        return self._hot.many
 
     def rows(self, needed: Collection[Column]) -> str | None:
         """Return the name of hot rows with these columns; None where the store has to answer."""

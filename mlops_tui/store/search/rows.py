@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SOURCE = "run r JOIN experiment e ON e.id = r.experiment_id"
 """The FROM clause whose questions hot rows may answer."""
+_WORD = "r.id::VARCHAR"
+"""What a question says that looks for a word in every text: of texts the store has dictionaries, and is faster."""
 Question = tuple[str, list[Any]]
 Wrap = Callable[[Resolver], Resolver]
 _SAID = re.compile(r"\bhash\((r)\.id\)|\br\.id(?= (?:AS|ASC|DESC|IS NULL)\b)|\br\.id ([<>]) \?|\b([re])\.(\w+)")
@@ -34,12 +36,12 @@ def asked(session: Session, source: str, make: Callable[[Wrap, str], Question]) 
         make: returns the question. It compiles with what its first argument makes of a resolver, and its FROM clause is
             its second argument.
     """
-    if session.hot is not None and source == SOURCE:
+    if session.hot is not None and source == SOURCE and session.hot.many:
         warm = _Words()
         sql, params = make(warm.resolver, "hot_rows r")
-        sql, needed = warm.put(sql)
-        if (name := session.hot.rows(needed)) is not None:
-            return sql.replace("hot_rows r", f"{name} r", 1), params
+        put, needed = warm.put(sql)
+        if _WORD not in sql and (name := session.hot.rows(needed)) is not None:
+            return put.replace("hot_rows r", f"{name} r", 1), params
     return make(plain, source)
 
 
