@@ -41,7 +41,11 @@ class Listed(Panel):
     """
 
     class Moved(Said, namespace="table"):
-        """Another row is under the cursor now."""
+        """Another row is under the cursor now; where it came there by itself and not by a key, it rests."""
+
+        def __init__(self, table: Listed, rests: bool = False) -> None:
+            super().__init__(table)
+            self.rests = rests
 
     def __init__(self, title: str = "", hints: str = "", *, empty: str = "", ident: str | None = None) -> None:
         super().__init__(title, hints, empty=empty, ident=ident)
@@ -169,7 +173,7 @@ class Listed(Panel):
         self.measure()
         self.retitle()
         self.refresh()
-        self.post_message(self.Moved(self))
+        self.post_message(self.Moved(self, rests=True))
 
     def open_anew(self, keep: bool = False) -> None:
         """Open the list anew beside the screen; an opening that is under way is given up."""

@@ -112,12 +112,15 @@ class Browser(Face):
         """Read what the panels beside the lists show."""
 
     def on_table_moved(self, event: Table.Moved) -> None:
-        """Show what is under the cursor, once it rests; until then a key costs no work beside the screen."""
+        """Show what is under the cursor, once it rests: a held key starts no work beside the screen."""
         event.stop()
         if self.rest is not None:
             self.rest.stop()
         self.workers.cancel_group(self, "preview")
-        self.rest = self.set_timer(_PAUSE_S, partial(self._follow, event.table))
+        if event.rests:
+            self._follow(event.table)
+        else:
+            self.rest = self.set_timer(_PAUSE_S, partial(self._follow, event.table))
 
     def _follow(self, table: Listed) -> None:
         self.rest = None
