@@ -67,12 +67,12 @@ def stretches(old: Sequence[Cell | None], new: Sequence[Cell]) -> list[tuple[int
     """Return where two lines of the same width differ, as first cells and ends; None is what nobody knows.
 
     Cells that are alike between two that differ belong to the stretch where it is cheaper to tell them once more. No
-    stretch begins or ends within a wide character. Where letters are of several code points all is told: terminals
-    do not agree on how wide these are.
+    stretch begins or ends within a wide character. Where letters are of several code points, or were, all is told:
+    terminals do not agree on how wide these are.
     """
     if old == new:
         return []
-    if max(map(len, map(text_of, new))) > 1:
+    if loose(new) or loose(old):
         return [(0, len(new))]
     differing = compress(count(), map(ne, old, new))
     first = next(differing)
@@ -84,6 +84,11 @@ def stretches(old: Sequence[Cell | None], new: Sequence[Cell]) -> list[tuple[int
         else:
             found.append([x, x + 1])
     return [_whole(new, *one) for one in found]
+
+
+def loose(cells: Sequence[Cell | None]) -> bool:
+    """Tell whether any letter is of several code points."""
+    return max(map(len, map(text_of, filter(None, cells))), default=0) > 1
 
 
 def _whole(cells: Sequence[Cell], start: int, end: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, Layou
 from textual.geometry import Region
 from textual.strip import Strip
 
-from mlops_tui.tui.terminal.changed import PLAIN, Cell, Look, cells_of, look_of, stretches, text_of
+from mlops_tui.tui.terminal.changed import PLAIN, Cell, Look, cells_of, look_of, loose, stretches, text_of
 
 Piece = tuple[int, int, Strip]
 
@@ -124,11 +124,13 @@ class _Pen:
     def draw(self, x: int, y: int, cells: list[Cell]) -> None:
         """Write cells at a place; the pen goes there, unless it is where the last ones ended."""
         if self._at != (x, y):
-            self._out.append(f"\x1b[{y + 1};{x + 1}H")
-        for look, alike in groupby(cells, look_of):
-            self._turn(look)
-            self._out += map(text_of, alike)
+            self._out.append(_to(x, y))
         self._at = (x + len(cells), y)
+        for look, alike in groupby(cells, look_of):
+            run = list(alike)
+            self._turn(look)
+            self._out += _apart(run, x, y) if loose(run) else map(text_of, run)
+            x += len(run)
 
     def _turn(self, wanted: Look) -> None:
         on = self._on
@@ -148,3 +150,20 @@ class _Pen:
         """Return all that was written, with no colour left on."""
         self._turn(PLAIN)
         return "".join(self._out)
+
+
+def _to(x: int, y: int) -> str:
+    return f"\x1b[{y + 1};{x + 1}H"
+
+
+def _apart(cells: list[Cell], x: int, y: int) -> Iterator[str]:
+    """Yield letters some of which terminals draw wider or narrower than others do.
+
+    Words get blank cells first, and what stands two blanks behind them is told where it is: they may be too long for
+    their cells, and nothing moves.
+    """
+    start, texts = 0, [text for text, _ in cells]
+    for end in [*range(2, len(texts)), len(texts)]:
+        if end == len(texts) or (texts[end] != " " and texts[end - 2 : end] == [" ", " "]):
+            yield " " * (end - start) + _to(x + start, y) + "".join(texts[start:end]).rstrip() + _to(x + end, y)
+            start = end

@@ -189,7 +189,7 @@ class Listed(Panel):
         happened = frozenset(objects)
         anew = (happened or all) and self.live and self.total <= _SMALL
         if self.window is None or self.problem or anew:
-            await self.reopen(keep=self.touched)
+            await self.reopen(keep=True)
             return
         unknown = {one for one in happened if not self.window.pages.holds(one)}
         if unknown - self._news:

@@ -235,6 +235,16 @@ async def test_an_error_at_first_is_a_card_in_place(opened, many_rows, screen_te
             assert part in text
 
 
+async def test_whoever_asks_for_all_news_stays_where_they_are(opened, many_rows, settle):
+    async with opened(many_rows(500)) as (_, pilot, table):
+        await pilot.press("down", "down", "down")
+        table.renew()
+        await settle(pilot, 0.05)
+        await table.news((), all=True)
+        await settle(pilot, 0.05)
+        assert table.cursor == 3 and not table.touched
+
+
 async def test_narrow_lists_give_the_id_away_and_stale_ones_go_faint(opened, many_rows, screen_text):
     async with opened(many_rows(), size=(60, 12)) as (app, pilot, table):
         assert "0193a000" not in screen_text(app)[2] and "resnet-000000" in screen_text(app)[2]

@@ -139,6 +139,7 @@ def test_fragments_of_a_line_join_and_a_stretch_that_lies_in_two_is_told_in_both
         ("日", "ab", [(0, 2)]),
         ("e\u0301", "e\u0301", []),
         ("x", "e\u0301", [(0, 28)]),
+        ("e\u0301", "x", [(0, 28)]),
     ],
 )
 def test_near_changes_are_one_stretch_and_a_wide_character_is_told_whole(old, new, found):
@@ -171,3 +172,9 @@ def test_a_link_is_opened_and_closed_where_its_letters_are():
     told = sent(LayoutUpdate([[strip]], Region(0, 0, WIDE, 1)))
     lead = "\x1b]8;;https://example.org\x1b\\"
     assert told == f"\x1b[1;1Hsee {lead}\x1b[31mthere\x1b]8;;\x1b\\\x1b[0m now"
+
+
+def test_what_follows_words_is_at_its_place_however_wide_a_terminal_draws_their_letters():
+    line = Strip([Segment("i ❤\ufe0f e\u0301 you  ab".ljust(WIDE))])
+    told = sent(LayoutUpdate([[line]], Region(0, 0, WIDE, 1)))
+    assert told == f"\x1b[1;1H{' ' * 12}\x1b[1;1Hi ❤\ufe0f e\u0301 you\x1b[1;13H{' ' * 11}\x1b[1;13Hab\x1b[1;24H"
