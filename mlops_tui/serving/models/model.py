@@ -87,6 +87,10 @@ class Model:
     """Threads of its own, so that a model that hangs holds up none of the others that take long."""
     params: Mapping[str, Tensor] = {}
     """What a request may set besides its rows, by name; one value, or a list where the dimension is free."""
+    optional: frozenset[str] = frozenset()
+    """Inputs that may be left out."""
+    gives_table = False
+    """It gives rows of named columns, not an array, or one for each name."""
     refuses_nan = False
     platform = "onnxruntime_onnx"
     """What the protocol calls the engine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ class RemoteModel(Model):
         self._engine, self._remote = engine, remote
         self._provider = about["provider"]
         self.platform = _PLATFORMS[engine]
-        self._optional = frozenset(one["name"] for one in about["inputs"] if one["optional"])
+        self.optional = frozenset(one["name"] for one in about["inputs"] if one["optional"])
+        self.gives_table, self._dates = bool(about.get("table")), tuple(about.get("dates", ()))
         self.params = {one["name"].removeprefix(PARAM): _tensor(one) for one in about.get("params", ())}
         self._describe(
             [_tensor(one, engine == "pyfunc" and one["datatype"] == "BYTES") for one in about["inputs"]],
@@ -54,11 +56,15 @@ class RemoteModel(Model):
         if self.params:
             beside = {tensor.name for tensor in self.params.values()}
             feed = {name: array for name, array in feed.items() if name not in beside}
-        if self._optional and any(name not in feed for name in self._optional):
+        dated = [name for name in self._dates if name in feed]
+        if self.optional and any(name not in feed for name in self.optional):
             first = next(iter(feed.values()), None)
             rows = len(first) if first is not None and first.ndim else 0
-            feed = {**{name: self._blank(name, rows) for name in self._optional}, **feed}
-        return super().check(feed)
+            feed = {**{name: self._blank(name, rows) for name in self.optional}, **feed}
+        count = super().check(feed)
+        for name in dated:
+            _refuse_undated(name, feed[name])
+        return count
 
     def run(self, feed: Feed) -> list[Array]:
         """Return every output for tensors that :meth:`check` has let pass.
@@ -94,6 +100,17 @@ def _tensor(said: Mapping[str, Any], nullable: bool = False) -> Tensor:
     shape = tuple(said["shape"])
     symbols = tuple("n" if not at and d < 0 else None for at, d in enumerate(shape))
     return Tensor(said["name"], said["datatype"], shape, symbols, nullable)
+
+
+def _refuse_undated(name: str, words: Array) -> None:
+    """Refuse what the model would fail on: the client's mistake is not to count as the model's."""
+    for word in words.ravel():
+        try:
+            moment = datetime.fromisoformat(word) if word is not None else None
+        except ValueError:
+            raise Problem(f"input {name!r}: {word[:40]!r} is no date, such as 2026-11-26T10:00:00") from None
+        if moment is not None and moment.tzinfo is not None:
+            raise Problem(f"input {name!r}: {word[:40]!r} has an offset, and the model takes dates without one")
 
 
 def _as(array: Array, tensor: Tensor) -> Array:

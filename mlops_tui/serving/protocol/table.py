@@ -87,7 +87,7 @@ class Invocation:
             return _split(body.dataframe_split, model)
         if body.dataframe_records is not None:
             return _records(body.dataframe_records, model)
-        return _tensors(bytes(body.inputs) or bytes(body.instances), model, by_row=not body.inputs)
+        return _tensors(bytes(body.inputs) or bytes(body.instances), model)
 
     def first(self, name: str, model: Model) -> Any:
         """Return the value of a column, or of a named input, in the first row; None when there is none."""
@@ -104,9 +104,13 @@ class Invocation:
         return row[at] if isinstance(row, list) and 0 <= at < len(row) else None
 
     def answer(self, arm: Arm, results: Results, ident: str, fallback: bool) -> Answer:
-        """Return ``{"predictions": …}``: the values of the only output, or of each by its name."""
+        """Return ``{"predictions": …}``: the values of the only output, of each by its name, or the rows of a table."""
+        names = arm.model.output_names
         values = [r.tolist() if r.dtype.kind == "O" else np.ascontiguousarray(r) for r in results]
-        said = values[0] if len(values) == 1 else dict(zip(arm.model.output_names, values, strict=True))
+        said: Any = values[0] if len(values) == 1 else dict(zip(names, values, strict=True))
+        if arm.model.gives_table:
+            rows = zip(*(list(value) for value in values), strict=True)
+            said = [dict(zip(names, row, strict=True)) for row in rows]
         marks: Headers = ((b"x-request-id", safe(ident)),)
         if fallback:
             marks = (*marks, (b"x-mlops-fallback", b"true"))
@@ -194,12 +198,12 @@ def _by_name(columns: list[str], values: Mapping[str, Sequence[Any]], model: Mod
     wanted = model.features if len(model.inputs) == 1 else [tensor.name for tensor in model.inputs]
     if model.lookup is not None and model.lookup.key in columns and values:
         return model.lookup.completed({name: _given(name, list(values[name])) for name in columns})
-    if missing := [name for name in wanted if name not in columns]:
+    if missing := [name for name in wanted if name not in columns and name not in model.optional]:
         raise Problem(f"columns are missing: {', '.join(missing[:10])}")
     if not values:
         raise Problem("the request has no rows")
     if len(model.inputs) > 1:
-        return {t.name: _table(convert(t.name, list(values[t.name]), t), t) for t in model.inputs}
+        return {t.name: _table(convert(t.name, list(values[t.name]), t), t) for t in model.inputs if t.name in values}
     only = model.inputs[0]
     return {only.name: _table(np.stack([convert(name, list(values[name]), only) for name in wanted], axis=1), only)}
 
@@ -213,21 +217,26 @@ def _given(name: str, values: list[Any]) -> Array:
     raise Problem(f"{name!r}: numbers and words do not mix")
 
 
-def _tensors(raw: bytes, model: Model, by_row: bool) -> Feed:
+def _tensors(raw: bytes, model: Model) -> Feed:
     text = raw.lstrip()
     if len(model.inputs) == 1 and text[:1] == b"[" and text[1:].lstrip()[:1] != b"{":
         return {model.inputs[0].name: _array(model.inputs[0].name, raw, model.inputs[0])}
     given: Any = decoded(_any, raw)
-    if by_row and isinstance(given, list):
+    if isinstance(given, list):
         if not all(isinstance(row, dict) and row.keys() == given[0].keys() for row in given):
-            raise Problem("instances must be rows: all arrays, or all objects with the same names")
+            raise Problem("rows are all arrays, or all objects with the same names")
         given = {name: [row[name] for row in given] for name in (given[0] if given else ())}
     if not isinstance(given, dict):
         raise Problem(f"the model takes {[t.name for t in model.inputs]}: give an array for each name")
     tensors = {t.name: t for t in model.inputs}
     if unknown := [name for name in given if name not in tensors]:
         raise Problem(f"unknown inputs {unknown[:10]}; the model takes {list(tensors)}")
-    return {name: convert(name, values, tensors[name]) for name, values in given.items()}
+    return {name: convert(name, _column(values, tensors[name]), tensors[name]) for name, values in given.items()}
+
+
+def _column(values: Any, tensor: Tensor) -> Any:
+    """Return the values of a column: of one row, a value may stand for itself."""
+    return values if isinstance(values, list) or tensor.shape != (-1,) else [values]
 
 
 def _table(array: Array, tensor: Tensor) -> Array:

@@ -136,3 +136,52 @@ def test_an_unloaded_model_answers_nobody_and_the_server_is_ready(bench: Any, on
     assert json.loads(bench.ask("/v2/repository/index").body) == [
         {"name": "m", "version": "", "state": "UNAVAILABLE", "reason": "unloaded"}
     ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_records": [{"age": 1}]},
+        {"dataframe_split": {"columns": ["age"], "data": [[1]]}},
+        {"inputs": {"age": [1]}},
+        {"inputs": {"age": 1}},
+        {"inputs": [{"age": 1}]},
+        {"instances": [{"age": 1}]},
+        b"age\n1\n",
+    ],
+)
+def test_a_column_that_is_optional_may_be_left_out_of_every_shape(bench: Any, engine: Engine, body: Any) -> None:
+    kind = "text/csv" if isinstance(body, bytes) else "application/json"
+    answer = bench.ask("/invocations", body, content_type=kind)
+    assert answer.status == 200 and json.loads(answer.body) == {"predictions": [1.0]}, answer.body
+    assert engine.given == {"age": [1.0]}
+
+
+def test_who_gives_a_table_gives_its_rows_to_mlflow_and_its_columns_to_the_protocol(bench: Any) -> None:
+    class Two:
+        def run(self, feed: Any) -> Any:
+            return {"score": feed["age"] / 2, "word": np.array(["a", None], np.object_)[: len(feed["age"])]}
+
+    outputs = [
+        {"name": "score", "datatype": "FP64", "shape": [-1]},
+        {"name": "word", "datatype": "BYTES", "shape": [-1]},
+    ]
+    about = {**ABOUT, "outputs": outputs, "table": True}
+    bench.route(bench.arm(1, RemoteModel("pyfunc", about, Two())))  # type: ignore[arg-type]
+    said = json.loads(bench.ask("/invocations", {"inputs": {"age": [1, 3]}}).body)
+    assert said == {"predictions": [{"score": 0.5, "word": "a"}, {"score": 1.5, "word": None}]}
+    tensor = {"name": "age", "datatype": "FP64", "shape": [2], "data": [1, 3]}
+    said = json.loads(bench.ask("/v2/models/m/infer", {"inputs": [tensor]}).body)
+    assert [one["data"] for one in said["outputs"]] == [[0.5, 1.5], ["a", None]]
+
+
+@pytest.mark.parametrize(
+    ("when", "status"),
+    [("2026-11-26T10:00:00.5", 200), ("2026-11-26", 200), (None, 200), ("foo", 400), ("2026-11-26T10:00:00Z", 400)],
+)
+def test_what_is_no_date_is_the_clients_mistake(bench: Any, when: str | None, status: int) -> None:
+    dated = [*ABOUT["inputs"], {"name": "at", "datatype": "BYTES", "shape": [-1], "optional": True}]  # type: ignore[misc]
+    model = RemoteModel("pyfunc", {**ABOUT, "inputs": dated, "dates": ["at"]}, Engine())  # type: ignore[arg-type]
+    bench.route(bench.arm(1, model))
+    assert bench.ask("/invocations", {"dataframe_records": [{"age": 1, "at": when}]}).status == status
+    assert bench.ask("/invocations", {"dataframe_records": [{"age": 1}]}).status == 200

@@ -39,6 +39,7 @@ class PyfuncModel:
         self._dates = [one["name"] for one in said["inputs"] if one["dtype"] == "datetime"]
         self.params = [one for said_ in params_of(path) if (one := param_of(said_)) is not None]
         outputs = [spec_of(one) for one in said["outputs"]]
+        self._table = len(outputs) > 1 and not tensor_based(said["outputs"])
         self._names = [one.name if one.name != "input" else _PLAIN for one in outputs]
         self.outputs = self._tried(
             path, card, [one._replace(name=n) for one, n in zip(outputs, self._names, strict=True)]
@@ -48,7 +49,8 @@ class PyfuncModel:
     def about(self) -> dict[str, Any]:
         """Return what it takes and gives, and where it runs."""
         sides = {"inputs": self.inputs, "outputs": self.outputs, "params": self.params}
-        return {**{side: listed(specs) for side, specs in sides.items()}, "provider": "cpu"}
+        known = {"provider": "cpu", "table": self._table, "dates": self._dates}
+        return {**known, **{side: listed(specs) for side, specs in sides.items()}}
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output by its name."""
@@ -67,13 +69,14 @@ class PyfuncModel:
 
         table = {one.name: tensors[one.name] for one in self.inputs if one.name in tensors}
         frame = pd.DataFrame({name: column.reshape(len(column)) for name, column in table.items()})
-        for name in self._dates:
-            frame[name] = pd.to_datetime(frame[name])
+        for name in table.keys() & set(self._dates):
+            frame[name] = pd.to_datetime(frame[name], format="ISO8601")
         return frame
 
     def _named(self, found: Any) -> dict[str, Array]:
         """Return what a model gave as arrays by name; a table's columns each by its own."""
-        if hasattr(found, "columns") and hasattr(found, "dtypes"):
+        self._table = hasattr(found, "columns") and hasattr(found, "dtypes")
+        if self._table:
             return {str(name): _array(found[name].to_numpy()) for name in found.columns}
         if isinstance(found, Mapping):
             return {str(name): _array(np.asarray(value)) for name, value in found.items()}
