@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ _FLAT = {kind: msgspec.json.Decoder(list[type_]) for kind, type_ in _KINDS.items
 _NUMBERS = msgspec.json.Decoder(list[int | float])
 _NESTED = msgspec.json.Decoder(list[Any])
 _SIMD_FROM = 1024
+_BIG = sys.byteorder == "big"
 _MOST_DIMENSIONS, _LARGEST = 32, 1 << 48
 _U32 = struct.Struct("<I")
 
@@ -232,8 +234,8 @@ def from_binary(name: str, datatype: str, shape: list[int], blob: bytes, at: int
         raise Problem(f"input {name!r}: binary_data_size {size} does not match shape {shape} of {datatype}")
     if datatype == "BOOL":
         return np.frombuffer(blob, np.uint8, n, at).astype(np.bool_).reshape(shape)
-    found: Array = np.frombuffer(blob, dtype, n, at)
-    return (found if found.flags.aligned else found.copy()).reshape(shape)
+    found: Array = np.ndarray(shape, dtype, blob, at)
+    return found if found.flags.aligned else found.copy()
 
 
 def _strings(name: str, blob: bytes, n: int) -> Array:
@@ -264,7 +266,7 @@ def to_binary(array: Array) -> bytes:
     """Return the values as raw little-endian bytes; strings each with their length before them."""
     if array.dtype.kind == "O":
         return strings([str(value).encode() for value in array.ravel()])
-    return bytes(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    return (array.astype(array.dtype.newbyteorder("<")) if _BIG else array).tobytes()
 
 
 def strings(values: Iterable[bytes]) -> bytes:

@@ -150,6 +150,8 @@ def _from_csv(body: bytes) -> _Body:
 def _csv_cell(text: str) -> float | str | None:
     if not text.strip():
         return None
+    if "_" in text:
+        return text  # float() would take 1_0 for ten
     try:
         number = float(text)
     except ValueError:

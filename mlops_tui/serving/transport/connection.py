@@ -119,7 +119,8 @@ class Connection(asyncio.Protocol):
         if self._owed:
             self._front.deliver()
         self._keep = False
-        return bool(self._owed)
+        # TLS has no half of a connection; to want one is a line in the log for each client that hangs up.
+        return bool(self._owed) and self._transport is not None and self._transport.can_write_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the connection."""
