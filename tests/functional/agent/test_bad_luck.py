@@ -70,7 +70,7 @@ def test_a_wrong_key_is_exit_4_and_says_which_key_is_wanted(home, agent):
     with pytest.raises(NotAllowed, match="key") as refused:
         Client(home)
     assert refused.value.exit_code == 4
-    done = subprocess.run(START, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(START, capture_output=True, text=True, timeout=90)
     assert done.returncode == 4 and one_message(done.stderr)
     file.write_bytes(kept)
     agent.start()
@@ -102,7 +102,7 @@ def test_a_home_on_a_disk_that_is_read_only(disk, monkeypatch, home, gone):
     with pytest.raises(MlopsError) as refused:
         Client(home_of_environment())
     assert one_message(str(refused.value)) and "ead-only" in str(refused.value), refused.value
-    done = subprocess.run(START, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(START, capture_output=True, text=True, timeout=90)
     assert done.returncode == 1 and one_message(done.stderr), done.stderr
 
 

@@ -77,7 +77,7 @@ def test_clients_that_come_at_once_start_one_agent(home, stop):
 
 
 def test_a_second_agent_is_refused_and_the_first_stays(agent):
-    second = subprocess.run([sys.executable, "-m", "mlops_tui.agent"], capture_output=True, text=True, timeout=30)
+    second = subprocess.run([sys.executable, "-m", "mlops_tui.agent"], capture_output=True, text=True, timeout=90)
     assert second.returncode == 6
     assert "another agent of this home is running" in second.stderr and "Traceback" not in second.stderr
     assert agent.client().call("agent.status").pid == agent.process.pid

@@ -36,7 +36,7 @@ print(json.dumps({"run": run.info.run_id, "child": child.info.run_id, "values": 
 
 def logs(script, **environment):
     done = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
