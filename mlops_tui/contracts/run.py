@@ -67,7 +67,8 @@ class Run(Answer):
 
     ``facts`` has what was noted at its start: git, environment (seeds among it) and hardware.
 
-    Of very many metrics, ``metrics`` has the first by name, and ``more_metrics`` says how many others there are.
+    Of very many metrics, ``metrics`` has the first by name, and ``more_metrics`` says how many others there are; so
+    ``params`` has those that were given first, and ``more_params`` says how many others there are.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Run(Answer):
     children: Annotated[int | None, Meta(description="how many runs are a part of it, if any is")] = None
     facts: dict[str, Any] = msgspec.field(default_factory=dict)
     more_metrics: int | None = None
+    more_params: int | None = None
 
 
 class CurveRequest(Request, frozen=True):

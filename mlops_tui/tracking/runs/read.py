@@ -26,6 +26,8 @@ _LOGGED = "SELECT name, id, status FROM logged_model WHERE run_id = ? AND delete
 
 MOST_METRICS = 5_000
 """Metrics of a run that are shown with it, by name."""
+MOST_PARAMS = 5_000
+"""Parameters of a run that are shown with it, in the order they were given."""
 
 
 @implements(contract.show)
@@ -40,7 +42,8 @@ def show(ctx: Context, request: contract.OneRun) -> contract.Run:
         parent=row["parent_id"],
         job=row["job_id"],
         deleted=row["deleted"] is not None,
-        params=params_of(session, run),
+        params=(params := params_of(session, run, MOST_PARAMS)),
+        more_params=_other_params(session, run) if len(params) == MOST_PARAMS else None,
         tags=dict(session.rows("SELECT key, value FROM tag WHERE object = ? ORDER BY key", [run])),
         metrics=(metrics := metrics_of(session, run, limit=MOST_METRICS)),
         more_metrics=_others(session, run) if len(metrics) == MOST_METRICS else None,
@@ -93,9 +96,9 @@ def compare(ctx: Context, request: contract.CompareRequest) -> contract.Comparis
     )
 
 
-def params_of(session: Session, run: str) -> dict[str, str]:
-    """Return a run's parameters in the order they were given."""
-    return dict(session.rows("SELECT key, value FROM param WHERE run = ? ORDER BY rowid", [run]))
+def params_of(session: Session, run: str, most: int | None = None) -> dict[str, str]:
+    """Return a run's parameters in the order they were given, at most so many."""
+    return dict(session.rows("SELECT key, value FROM param WHERE run = ? ORDER BY rowid LIMIT ?", [run, most]))
 
 
 def models_of(session: Session, run: str) -> list[str]:
@@ -134,6 +137,10 @@ def metrics_of(session: Session, run: str, below: str = "", limit: int | None = 
 def _others(session: Session, run: str) -> int | None:
     sql = "SELECT count(*) FROM series WHERE scope = 'run' AND owner = ? AND NOT starts_with(key, ?)"
     return int(session.value(sql, [run, SYSTEM])) - MOST_METRICS or None
+
+
+def _other_params(session: Session, run: str) -> int | None:
+    return int(session.value("SELECT count(*) FROM param WHERE run = ?", [run])) - MOST_PARAMS or None
 
 
 def _keys(session: Session, run: str, asked: str) -> list[str]:

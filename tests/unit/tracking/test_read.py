@@ -42,6 +42,16 @@ def test_of_very_many_metrics_the_first_are_shown(desk, monkeypatch):
     assert [one.key for one in shown.metrics] == ["auc"] and shown.more_metrics == 1
 
 
+def test_of_very_many_parameters_those_that_were_given_first_are_shown(desk, monkeypatch):
+    run = desk.run(name="wide", params={"z": 1, "a": 2, "m": 3})
+    desk.take()
+    for most, shown, others in ((4, ["z", "a", "m"], None), (3, ["z", "a", "m"], None), (2, ["z", "a"], 1)):
+        monkeypatch.setattr("mlops_tui.tracking.runs.read.MOST_PARAMS", most)
+        found = desk.call("run.show", run="wide")
+        assert [*found.params] == shown and found.more_params == others
+    run.end("done")
+
+
 def test_the_newest_of_equal_names_is_meant(desk):
     two(desk)
     first = desk.call("run.show", run="v1").id

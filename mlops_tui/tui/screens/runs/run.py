@@ -113,7 +113,7 @@ class RunScreen(Page):
         self.lines("about").show(written.about(run))
         self.lines("metrics").title = f"{'System' if self.system else 'Metrics'} ({len(shown)})"
         self.lines("metrics").show(lambda cells: written.figures(shown, cells))
-        self.lines("params").title = f"Params ({len(run.params)})"
+        self.lines("params").title = f"Params ({len(run.params) + (run.more_params or 0)})"
         self.lines("params").show(lambda cells: written.params(run, cells))
         self.lines("files").title = f"Files ({len(run.artifacts)})"
         self.lines("files").show(lambda cells: written.files(run.artifacts, cells))
