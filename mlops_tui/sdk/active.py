@@ -23,6 +23,7 @@ from mlops_tui.spool.writer import Writer
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{32}")
+_NOWHERE = Path("/nonexistent/mlops/spool")
 _open: list[Run] = []
 _begun: ContextVar[tuple[Run, ...]] = ContextVar("mlops_runs", default=())
 """What this thread began or, of asyncio, this task and those that made it."""
@@ -71,7 +72,7 @@ def start_run(
     """
     notices = Notices()
     above = _above(parent, nested, notices)
-    spool = facts.safely(lambda: home().spool, otherwise=Path("/nonexistent/mlops/spool"))
+    spool = facts.safely(lambda: home().spool, otherwise=_NOWHERE)
     mark = again.mark(experiment, name) if resume is True and not run_id else None
     wanted = run_id or (again.left(mark) if mark else resume if resume is not True else "")
     owner, joined, above = _which(spool, facts.word(wanted), above, notices)
@@ -114,6 +115,18 @@ def start_run(
         if usage.wanted() and not in_job:  # there the runner measures
             run.usage = facts.safely(usage.Usage, writer, os.getpid(), otherwise=None)
         _announce(run)
+    return run
+
+
+def joined(owner: str, experiment: str, name: str | None, next_step: int) -> Run:
+    """Return a run that was handed to this process (pickled): it writes a file of its own here, and ends nothing."""
+    if here := next((run for run in _open if run.id == owner), None):
+        return here
+    spool = facts.safely(lambda: home().spool, otherwise=_NOWHERE)
+    writer = Writer(spool, owner, start=False)
+    writer.go_on(next_step - 1)
+    run = Run(writer, experiment=experiment, name=name, member=True, on_end=_ended)
+    _open.insert(0, run)  # active where there is no other: it may have come out of an old checkpoint
     return run
 
 

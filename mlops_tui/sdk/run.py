@@ -25,8 +25,8 @@ class Run:
     """One run. Made by :func:`mlops_tui.start_run`; used as ``with`` block or ended by :meth:`end`.
 
     No method raises for what it is given, for a full disk, or after the end: trouble is said once on stderr and the
-    call does nothing. Every method may be called from any thread, and from forked children, which write a file of
-    their own to the same run.
+    call does nothing. Every method may be called from any thread, from forked children, and from processes that it is
+    handed to: these write a file of their own to the same run.
 
     Attributes:
         id: UUIDv7.
@@ -224,6 +224,11 @@ class Run:
         if isinstance(error, Exception) and not self._over:
             console.tell_error(self, error)
         self.finish(exits.verdict(error))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from mlops_tui.sdk.active import joined
+
+        return joined, (self.id, self.experiment, self.name, self.next_step)
 
     def __repr__(self) -> str:
         return f"<{self.link} of {self.experiment or 'its experiment'}{', ended' if self._over else ''}>"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -424,3 +426,37 @@ def test_a_folder_that_is_gone_from_under_the_script_does_not_hurt(events, tmp_p
     with mlops.start_run("e") as run:
         run.log({"a": 1}, step=0)
     assert events().points == [("a", 0, 1.0)] and events().start.run.git == {}
+
+
+def test_a_run_may_be_handed_to_a_process_that_is_spawned(script, events):
+    """Found by a pool: a run that cannot be pickled is trouble for a training."""
+    done = script(
+        """
+        import multiprocessing
+
+        def work(run, n):
+            run.log({"n": n})
+            mlops.log({"m": n}, step=n)
+            run.end("failed")
+
+        if __name__ == "__main__":
+            with mlops.start_run("e") as run:
+                run.log({"n": -1})
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    pool.starmap(work, [(run, 5)])
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert events().points == [("n", 0, -1.0), ("n", 1, 5.0), ("m", 5, 5.0)]
+    assert events().ends == [("done", None, "")] and len(events().of("Start")) == 1
+
+
+def test_a_copy_of_a_run_is_the_run_and_one_from_an_old_checkpoint_is_not_active():
+    with mlops.start_run("e") as run:
+        assert copy.deepcopy({"run": run})["run"] is run
+        kept = pickle.dumps(run)
+        assert pickle.loads(kept) is run
+    with mlops.start_run("e") as run:
+        old = pickle.loads(kept)
+        assert mlops.active_run() is run and old is not run
+    assert mlops.active_run() is old
