@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,10 @@ import numpy as np
 from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.problem import Problem
 from mlops_tui.serving.tensors import DTYPES, Array, Tensor, flatten
+
+
+class Word(str):
+    """A cell of CSV, which means what its column holds: 1 is a number here and a name there."""
 
 
 def settings(model: Model, given: Mapping[str, Any]) -> Feed:
@@ -58,7 +62,17 @@ def convert(name: str, values: Any, tensor: Tensor) -> Array:
         raise Problem(f"{name!r}: not {tensor.datatype} ({error})") from error
 
 
+def read_alike(values: Sequence[Any]) -> list[float | str | None]:
+    """Return the cells of a column of CSV of which nobody says what it holds: numbers if all are, else words."""
+    try:
+        return [None if value is None else _number(value) for value in values]
+    except ValueError:
+        return [None if value is None else str(value) for value in values]
+
+
 def _cell(value: Any, kind: str, nullable: bool) -> Any:
+    if type(value) is Word:
+        value = _meant(value, kind)
     if kind == "f" and (value is None or type(value) in (int, float, bool)):
         return math.nan if value is None else float(value)
     if kind in "iu" and (type(value) in (int, bool) or (type(value) is float and value.is_integer())):
@@ -66,3 +80,27 @@ def _cell(value: Any, kind: str, nullable: bool) -> Any:
     if (kind == "b" and type(value) is bool) or (kind == "O" and (type(value) is str or (value is None and nullable))):
         return value
     raise ValueError(f"{str(value)[:40]!r} does not fit")
+
+
+def _meant(word: Word, kind: str) -> Any:
+    """Return a cell of CSV as its column holds it.
+
+    Raises:
+        ValueError: it cannot be that.
+    """
+    if kind == "O":
+        return str(word)
+    if kind == "b":
+        return {"true": True, "false": False}.get(word.strip().lower())
+    if kind in "iu" and word.strip().lstrip("+-").isdecimal():
+        return int(word)
+    number = _number(word)
+    if math.isinf(number):
+        raise ValueError(f"{word[:40]!r} does not fit")
+    return None if math.isnan(number) else number
+
+
+def _number(text: str) -> float:
+    if "_" in text:
+        raise ValueError(f"{text[:40]!r} does not fit")  # float() would take 1_0 for ten
+    return float(text)

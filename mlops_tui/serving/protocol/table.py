@@ -19,7 +19,7 @@ import orjson
 from mlops_tui.serving.bodies import CSV, JSON_BODY, Envelope, checked_id, decoded
 from mlops_tui.serving.models.model import Feed, Model
 from mlops_tui.serving.problem import Answer, Headers, Problem, safe
-from mlops_tui.serving.protocol.cells import convert, settings
+from mlops_tui.serving.protocol.cells import Word, convert, read_alike, settings
 from mlops_tui.serving.tensors import DTYPES, Array, Tensor
 from mlops_tui.serving.traffic.results import Results
 from mlops_tui.serving.traffic.routing import Arm
@@ -138,27 +138,17 @@ def _quietly(raw: bytes) -> Any:
 
 
 def _from_csv(body: bytes) -> _Body:
-    """Return a table with a line of names and lines of values; what reads as a number is one, nothing is missing."""
+    """Return a table with a line of names and lines of values; what a value means depends on its column."""
     try:
         names, *lines = csv.reader(io.StringIO(body.decode()), strict=True)
     except (ValueError, csv.Error) as error:
         raise Problem(f"the body is not CSV with a line of names: {error}") from error
-    rows = [[_csv_cell(text) for text in line] for line in lines if line]
-    return _Body(dataframe_split=_Split(msgspec.Raw(orjson.dumps(rows)), list(names)))
-
-
-def _csv_cell(text: str) -> float | str | None:
-    if not text.strip():
-        return None
-    if "_" in text:
-        return text  # float() would take 1_0 for ten
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if math.isnan(number):
-        return None
-    return number if math.isfinite(number) else text
+    if len(set(names)) < len(names):
+        raise Problem("two columns have the same name")
+    rows = [[Word(text) if text.strip() else None for text in line] for line in lines if line]
+    if any(len(row) != len(names) for row in rows):
+        raise Problem(f"every row must have {len(names)} values")
+    return _Body(dataframe_records=[dict(zip(names, row, strict=True)) for row in rows])
 
 
 def _split(split: _Split, model: Model) -> Feed:
@@ -212,6 +202,8 @@ def _by_name(columns: list[str], values: Mapping[str, Sequence[Any]], model: Mod
 
 def _given(name: str, values: list[Any]) -> Array:
     """Return a column that goes to the look-up: keys may be words, features are numbers."""
+    if any(type(value) is Word for value in values):
+        values = read_alike(values)
     if all(type(value) in (int, float, bool, type(None)) for value in values):
         return np.array([math.nan if value is None else value for value in values])
     if all(type(value) is str for value in values):

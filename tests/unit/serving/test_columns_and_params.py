@@ -72,6 +72,29 @@ def test_nan_in_csv_is_a_value_that_is_missing(bench: Any, engine: Engine) -> No
     assert np.isnan(engine.given["age"][0]) and engine.given["job"] == ["a", None]
 
 
+def test_a_value_of_csv_means_what_its_column_holds(bench: Any) -> None:
+    kinds = {"age": "FP64", "id": "INT64", "zip": "BYTES", "old": "BOOL"}
+    inputs = [{"name": n, "datatype": kind, "shape": [-1], "optional": False} for n, kind in kinds.items()]
+    engine = Engine()
+    bench.route(bench.arm(1, RemoteModel("pyfunc", {**ABOUT, "inputs": inputs}, engine)))  # type: ignore[arg-type]
+    table = b"id,zip,old,age\n9007199254740993,01234,True,1\n-2,nan,false,2.5\n"
+    assert bench.ask("/invocations", table, content_type="text/csv").status == 200
+    assert engine.given == {
+        "age": [1.0, 2.5], "id": [9007199254740993, -2], "zip": ["01234", "nan"], "old": [True, False]
+    }  # fmt: skip
+    for bad in (
+        b"1,a,yes,1",
+        b"1.5,a,true,1",
+        b",a,true,1",
+        b"1,a,,1",
+        b"1,a,true,x",
+        b"1,a,true",
+        b"99999999999999999999,a,true,1",
+    ):
+        answer = bench.ask("/invocations", b"id,zip,old,age\n" + bad + b"\n", content_type="text/csv")
+        assert answer.status == 400, bad
+
+
 def test_a_word_may_be_missing_where_the_model_takes_a_table(bench: Any, onnx_models: Any, engine: Engine) -> None:
     body = {"dataframe_records": [{"age": 1, "job": None}, {"age": None, "job": "b"}]}
     assert bench.ask("/invocations", body).status == 200 and engine.given["job"] == [None, "b"]
