@@ -82,7 +82,8 @@ class Change(msgspec.Struct, kw_only=True):
 class Plan(msgspec.Struct, kw_only=True):
     """What a call would do. Pure data: shown in dialogs, hashed for approvals, handed to ``apply``.
 
-    ``environment`` is that of the object, where it has one: a change in ``prod`` wants its name typed. ``data``
+    ``environment`` is that of the object, where it has one: a change in ``prod`` wants its name typed. ``passing``
+    names fields of changes that are figures of the moment, such as today's traffic: nobody agrees to those. ``data``
     carries what ``plan`` looked up and ``apply`` needs; it never leaves the agent.
     """
 
@@ -95,11 +96,13 @@ class Plan(msgspec.Struct, kw_only=True):
     digest: str = ""
     cli: str = ""
     environment: str = ""
+    passing: list[str] = []
     data: dict[str, Any] = {}
 
     def sealed(self, request: Request) -> Plan:
-        """Return the plan with its digest: SHA-256 over operation, request and changes."""
-        body = [self.operation, msgspec.to_builtins(request), msgspec.to_builtins(self.changes)]
+        """Return the plan with its digest: SHA-256 over operation, request and all changes but passing figures."""
+        agreed = [one for one in self.changes if one.field not in self.passing]
+        body = [self.operation, msgspec.to_builtins(request), msgspec.to_builtins(agreed)]
         self.digest = hashlib.sha256(canonical(body)).hexdigest()
         return self
 

@@ -173,6 +173,8 @@ KEYS: tuple[Key, ...] = (
     Key("dialog.copy", "Y", "copy_cli", "copy the command or the report", "dialog"),
     Key("choices.left", "left,h", "aside(-1)", "answer to the left", "choices"),
     Key("choices.right", "right,l", "aside(1)", "answer to the right", "choices"),
+    Key("choices.up", "up,k,pageup", "scroll(-1)", "read on above", "choices"),
+    Key("choices.down", "down,j,pagedown", "scroll(1)", "read on below", "choices"),
     Key("choices.pick", "enter", "pick", "give the marked answer", "choices"),
     Key("checklist.toggle", "space", "switch", "show or hide", "checklist", "show/hide"),
     Key("checklist.find", "slash", "find", "find a column by its name", "checklist", "find"),

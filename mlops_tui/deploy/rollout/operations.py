@@ -24,6 +24,9 @@ from mlops_tui.door import Context, implements
 from mlops_tui.registry.versions import label, refuse_unservable, resolve_version
 from mlops_tui.serving.traffic.sticky import FIELD, by_id
 
+SEES = "can see"
+"""What a plan says of the rollout's power, from the traffic of the moment."""
+
 
 def refuse_busy(ctx: Context, row: dict[str, Any]) -> None:
     """Refuse a change of the traffic while a rollout or an A/B test shares it.
@@ -81,6 +84,7 @@ class StartRollout:
             + _falls(row["name"], labels, spare),
             warnings=_warnings(spec, usual, sees.warning),
             environment=row["environment"],
+            passing=[SEES],
             data={
                 "row": row,
                 "version": version,
@@ -240,7 +244,7 @@ def _changes(spec: Spec, name: str, before: str, after: str, sees: str, ended: d
         told = f"{', '.join(checks)}; together wrong in at most {analysis.alpha:.1%} of harmless versions"
         changes.append(Change(object=deployment, field="judged by", after=told))
         if sees:
-            changes.append(Change(object=deployment, field="can see", after=sees))
+            changes.append(Change(object=deployment, field=SEES, after=sees))
         changes.append(Change(object=deployment, field="on harm", after=spec.on_failure))
         changes.append(Change(object=deployment, field="without rows", after=analysis.on_no_data))
     keep = f"{seconds(spec.keep_old):g} s" if seconds(spec.keep_old) else "unloaded at once"

@@ -84,7 +84,8 @@ class TopLine(Bar):
     def _state(self, wide: bool) -> Line:
         status = self.status
         symbol, tone = _CONTACT[status.contact]
-        word = f"{symbol} agent lost {status.age}" if status.contact == "lost" else f"{symbol} {status.contact}"
+        said = f"agent lost {status.age}".rstrip() if status.contact == "lost" else status.contact
+        word = f"{symbol} {said}"
         if status.paused:
             word, tone = "‖ paused", "warn"
         badge = line((f"[{status.environment.upper()}]", "*prod" if status.prod else "dim"))

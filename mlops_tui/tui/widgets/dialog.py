@@ -17,6 +17,9 @@ from mlops_tui.tui.drawing.theme import Ink
 from mlops_tui.tui.keys import bindings
 from mlops_tui.tui.terminal import clipboard
 
+_LINES = 5
+"""Lines by which a long dialog scrolls."""
+
 
 class Dialog(ModalScreen[ScreenResultType]):
     """A question over the screen. Escape gives the safe answer: None."""
@@ -98,7 +101,7 @@ class Choice(NamedTuple):
 class Choices(Widget, can_focus=True):
     """Answers side by side; the first one is marked at the beginning and must be the safe one."""
 
-    DEFAULT_CSS = "Choices { height: 1; width: 1fr; background: $raised; }"
+    DEFAULT_CSS = "Choices { dock: bottom; height: 1; width: 1fr; background: $raised; }"
     BINDINGS = bindings("choices")
 
     class Picked(Message):
@@ -134,6 +137,11 @@ class Choices(Widget, can_focus=True):
         """Mark the answer beside."""
         self.index = max(0, min(self.index + by, len(self.choices) - 1))
         self.refresh()
+
+    def action_scroll(self, by: int) -> None:
+        """Show what a long dialog says further up or down."""
+        if isinstance(self.parent, Widget):
+            self.parent.scroll_relative(y=by * _LINES, animate=False)
 
     def action_pick(self) -> None:
         """Give the marked answer."""

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from mlops_tui.contracts import rollout as contract
 from mlops_tui.core.clock import now_us
 
 SHARE = re.compile(r" requests/s: in (\d+)% of such rollouts")
@@ -62,3 +63,14 @@ def test_without_traffic_nothing_is_promised(stage):
     stage.model(versions=2)
     stage.serve()
     assert planned(stage) == ("not known: too few requests in the last hour to tell", [])
+
+
+def test_traffic_that_goes_on_while_a_plan_is_read_does_not_undo_it(served):
+    wanted = {"deployment": "census", "model": "census@2", "events": ["error"], "steps": [10.0, 50.0], "step_s": 900.0}
+    plan = served.plan("rollout.start", **wanted)
+    seen = next(one for one in plan.changes if one.field in plan.passing)
+    request, before = contract.StartRollout(**wanted), plan.digest
+    seen.after = "errors of 2 %, at 99 requests/s"
+    assert plan.sealed(request).digest == before
+    plan.changes[0].after = "census@3"
+    assert plan.sealed(request).digest != before

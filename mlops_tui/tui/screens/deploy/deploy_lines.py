@@ -11,7 +11,7 @@ from mlops_tui.contracts.load import Load, RevisionLoad
 from mlops_tui.core.states import tone
 from mlops_tui.tui.drawing import format as fmt
 from mlops_tui.tui.drawing import words
-from mlops_tui.tui.drawing.text import Line, Part, cut, grid, join, line
+from mlops_tui.tui.drawing.text import BLANK, Line, Part, cut, grid, join, line
 from mlops_tui.tui.drawing.theme import MARKS
 from mlops_tui.tui.widgets.lines import Row
 
@@ -101,7 +101,8 @@ def trouble(found: Deployment, toggles: Toggles, cells: int) -> list[Line]:
     ]
     if found.status == "serving" and found.text.startswith("serving") and ":" not in found.text:
         return wrong
-    return [cut(join([words.state(found.status), line((found.text, "dim"))]), cells), *wrong]
+    more = line((found.text, "dim")) if found.text != found.status else BLANK
+    return [cut(join([words.state(found.status), more]), cells), *wrong]
 
 
 def busy(load: Load | None) -> Line:

@@ -28,7 +28,7 @@ class RunScreen(Page):
 
     SCOPE = "run"
     MODE = "runs"
-    TOPICS: ClassVar[frozenset[str]] = frozenset(("run", "gate", "version", "log"))
+    TOPICS: ClassVar[frozenset[str]] = frozenset(("run", "gate", "model", "version", "log"))
     BINDINGS = bindings("run", "sides", "curve", "axes")
     DEFAULT_CSS = """
     RunScreen > #body { layout: grid; grid-size: 20 4; grid-rows: 4 5fr 3fr 2fr; }
@@ -77,7 +77,7 @@ class RunScreen(Page):
     async def load(self, news: News) -> None:
         """Read the run, then the curves that are seen and the end of the log."""
         mine = self.run_shown is not None and self.run_shown.id in news.of("run")
-        if news.all or self.run_shown is None or mine or news.touches("gate", "version"):
+        if news.all or self.run_shown is None or mine or news.touches("gate", "model", "version"):
             found: Run | None = await self.fill(self.query(Lines), self.door.call("run.show", {"run": self.ref}))
             if found is None:
                 return
