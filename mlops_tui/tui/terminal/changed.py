@@ -67,13 +67,10 @@ def stretches(old: Sequence[Cell | None], new: Sequence[Cell]) -> list[tuple[int
     """Return where two lines of the same width differ, as first cells and ends; None is what nobody knows.
 
     Cells that are alike between two that differ belong to the stretch where it is cheaper to tell them once more. No
-    stretch begins or ends within a wide character. Where letters are of several code points, or were, all is told:
-    terminals do not agree on how wide these are.
+    stretch begins or ends within a wide character.
     """
     if old == new:
         return []
-    if loose(new) or loose(old):
-        return [(0, len(new))]
     differing = compress(count(), map(ne, old, new))
     first = next(differing)
     found = [[first, first + 1]]
@@ -87,7 +84,7 @@ def stretches(old: Sequence[Cell | None], new: Sequence[Cell]) -> list[tuple[int
 
 
 def loose(cells: Sequence[Cell | None]) -> bool:
-    """Tell whether any letter is of several code points."""
+    """Tell whether any letter is of several code points: terminals do not agree on how wide these are."""
     return max(map(len, map(text_of, filter(None, cells))), default=0) > 1
 
 

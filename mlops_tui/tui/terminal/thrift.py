@@ -69,7 +69,9 @@ class Shown:
             cells = cells_of(strip, system)
             there = line[x : x + len(cells)]
             if len(there) == len(cells):
-                for start, end in stretches(there, cells):
+                # Nobody knows where on a line letters end that terminals draw as wide as they like.
+                moved = loose(line) or loose(cells)
+                for start, end in [(0, len(cells))] if moved else stretches(there, cells):
                     yield x + start, y, cells[start:end]
                 line[x : x + len(cells)] = cells
             else:  # it reaches over the edge of the terminal: nobody knows what that shows of it

@@ -138,8 +138,6 @@ def test_fragments_of_a_line_join_and_a_stretch_that_lies_in_two_is_told_in_both
         ("日本", "日本", []),
         ("日", "ab", [(0, 2)]),
         ("e\u0301", "e\u0301", []),
-        ("x", "e\u0301", [(0, 28)]),
-        ("e\u0301", "x", [(0, 28)]),
     ],
 )
 def test_near_changes_are_one_stretch_and_a_wide_character_is_told_whole(old, new, found):
@@ -178,3 +176,10 @@ def test_what_follows_words_is_at_its_place_however_wide_a_terminal_draws_their_
     line = Strip([Segment("i ❤\ufe0f e\u0301 you  ab".ljust(WIDE))])
     told = sent(LayoutUpdate([[line]], Region(0, 0, WIDE, 1)))
     assert told == f"\x1b[1;1H{' ' * 12}\x1b[1;1Hi ❤\ufe0f e\u0301 you\x1b[1;13H{' ' * 11}\x1b[1;13Hab\x1b[1;24H"
+
+
+def test_a_line_on_which_such_letters_are_or_were_is_told_whole():
+    shown, there = Shown(), ["e\u0301", "x", "x"]
+    lines = [Strip([Segment(text + " " * (WIDE - 1))]) for text in there]
+    told = [sent(LayoutUpdate([[one]], Region(0, 0, WIDE, 1)), shown=shown) for one in lines]
+    assert told[1] == f"\x1b[1;1Hx{' ' * (WIDE - 1)}" and told[2] == ""
