@@ -88,7 +88,7 @@ class Runs(Browser):
         for ident, kept in _LISTED.items():
             yield Table(kept.name, kept.hints[0], empty=kept.empty, ident=ident)
         yield Lines("Run", empty="state and metrics of the run under the cursor", ident="figures")
-        yield Curve("Curve", empty="no metric has been logged", ident="curve")
+        yield Curve("Curve", empty="no metric has a second value yet", ident="curve")
 
     async def preview(self) -> None:
         """Show figures and main curve of the run under the cursor."""
