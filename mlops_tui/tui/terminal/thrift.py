@@ -128,10 +128,11 @@ class _Pen:
         if self._at != (x, y):
             self._out.append(_to(x, y))
         self._at = (x + len(cells), y)
+        moving = loose(cells)
         for look, alike in groupby(cells, look_of):
             run = list(alike)
             self._turn(look)
-            self._out += _apart(run, x, y) if loose(run) else map(text_of, run)
+            self._out += _apart(run, x, y) if moving and loose(run) else map(text_of, run)
             x += len(run)
 
     def _turn(self, wanted: Look) -> None:
