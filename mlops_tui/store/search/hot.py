@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from mlops_tui.store.engine import HOT
 from mlops_tui.store.search.changes import Changes
-from mlops_tui.store.search.source import ROWS, SHEET, SHEETS, Column, Source, rows, sheet
+from mlops_tui.store.search.source import ROWS, SHEET, SHEETS, Column, Source, columns_in, rows, sheet
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 FEW = 200_000
 """Rows of a narrow table below which it is asked itself; of runs, a twentieth."""
-ROWS_A_MB, SHEET_ROWS_A_MB = 10_000, 5_000
-"""Rows that are kept for each MB that the database may use: of all hot tables, and of a narrow table in sheets. That is
-about a third of it."""
+ROWS_A_MB, SHEETS_A_MB = 5_000, 7_500
+"""Rows of a narrow table whose room hot rows may take, and all sheets together, for each MB that the database may use.
+A thousand of them are about 35 kB."""
 MOST_COLUMNS = 24
-"""Columns of hot rows; those that were asked for last."""
+"""Columns of hot rows, those that were asked for last; of very many runs fewer fit."""
 KEPT_S = 30.0
 """How long a table that was replaced stays for those who may still ask it, in s."""
 AT_ONCE = 5_000
@@ -48,12 +48,11 @@ LITERALS = 1_000
 
 @dataclass
 class Kept:
-    """A hot table: its name, the commits of each table it is as new as, its place in time, and its size."""
+    """A hot table: its name, the commits of each table it is as new as, and its place in time."""
 
     name: str
     at: dict[str, int]
     stamp: int
-    rows: float
 
 
 @dataclass
@@ -74,7 +73,7 @@ class Hot:
     stamp: int = 0
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _maker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "hot"))
-    _kept: OrderedDict[Source, Kept] = field(default_factory=OrderedDict)
+    _kept: dict[Source, Kept] = field(default_factory=dict)
     _begun: dict[tuple[str, ...], tuple[Source, float, float]] = field(default_factory=dict)
     _recent: OrderedDict[Column, None] = field(default_factory=OrderedDict)
     _retired: list[tuple[float, str]] = field(default_factory=list)
@@ -90,7 +89,9 @@ class Hot:
         """
         source = sheet(table)
         with self._guard:
-            if not self._least(source) <= self._size(table) <= self.memory_mb * SHEET_ROWS_A_MB / source.weight:
+            if not self._has_room(table):
+                if (old := self._kept.pop(source, None)) is not None:
+                    self._retire(old.name)
                 return None
             found = self._fresh(source, seen)
             return f"{HOT}.{found.name}" if found else None
@@ -111,8 +112,7 @@ class Hot:
                 where it does not see runs that came later.
         """
         with self._guard:
-            runs = self._size("run")
-            most = min(MOST_COLUMNS, int(2 * self.memory_mb * ROWS_A_MB / max(1, runs)) - 4)
+            most = min(MOST_COLUMNS, columns_in(self.memory_mb * ROWS_A_MB / max(1, self._size("run"))))
             if len(needed) > most:
                 return None
             for one in needed:
@@ -145,7 +145,6 @@ class Hot:
                     return None  # it would be mended, but not for this transaction
                 if not owners or self._mend(source, found, list(owners)):
                     found.at = at
-                    self._kept.move_to_end(source)
                     return found
         self._ask(source)
         return None
@@ -165,10 +164,11 @@ class Hot:
         return at, touched
 
     def _ask(self, source: Source) -> None:
-        """Have a table made, unless that was just tried; rows with more columns may follow sooner."""
+        """Have a table made, unless that was just tried; rows that have more columns may follow sooner."""
         key = _place(source)
-        same, began, took = self._begun.get(key, (None, -1e9, 0.0))
-        if time.monotonic() - began > (AGAIN_S if same == source else 2 * took):
+        last, began, took = self._begun.get(key, (None, -1e9, 0.0))
+        grows = last is not None and last != source and set(last.part) <= set(source.part)
+        if time.monotonic() - began > (2 * took if grows else AGAIN_S):
             self._begun[key] = source, time.monotonic(), AGAIN_S
             self._maker.submit(self._make, source)
 
@@ -185,15 +185,11 @@ class Hot:
                 cursor.execute(f"CREATE TABLE {HOT}.{name} AS {sql}", params)
                 if source.part[0] == SHEET:  # a scan reads the beginning of every text
                     cursor.execute(f"CREATE INDEX {name}_h ON {HOT}.{name} (h)")
-                count = cursor.execute(f"SELECT count(*) FROM {HOT}.{name}").fetchall()[0][0]
             with self._guard:
                 self.stamp += 1  # whoever has asked a hot table by now does not see it
-                if source.part[0] != ROWS:
-                    count = max(count, self._size(source.tables[0]))
                 for old in [one for one in self._kept if _place(one) == _place(source)]:
                     self._retire(self._kept.pop(old).name)
-                self._kept[source] = Kept(name, at, self.stamp, count * source.weight)
-                self._make_room()
+                self._kept[source] = Kept(name, at, self.stamp)
         except Exception as error:
             self._retire(name)
             # Most likely there is no memory for it; the store itself answers as well.
@@ -231,14 +227,16 @@ class Hot:
             for name in due:
                 cursor.execute(f"DROP TABLE IF EXISTS {HOT}.{name}")
 
-    def _make_room(self) -> None:
-        while sum(one.rows for one in self._kept.values()) > self.memory_mb * ROWS_A_MB and len(self._kept) > 1:
-            source, old = self._kept.popitem(last=False)
-            self._begun.pop(_place(source), None)
-            self._retire(old.name)
-
-    def _least(self, source: Source) -> int:
-        return self.few // 20 if source.tables[0] == "run" else self.few
+    def _has_room(self, table: str) -> bool:
+        """Tell whether sheets of a table are worth their while, and fit beside those that come before them."""
+        room = self.memory_mb * SHEETS_A_MB
+        for one, weight in SHEETS.items():
+            size = self._size(one)
+            kept = size >= (self.few // 20 if one == "run" else self.few) and size * weight <= room
+            if one == table:
+                return kept
+            room -= size * weight * kept
+        return False
 
     def _size(self, table: str) -> int:
         """Return about how many rows a table has, as of some seconds ago."""

@@ -25,28 +25,26 @@ _FACTS = ", ".join(
      *(_US.format(name) for name in ("started", "ended", "deleted"))]
 )  # fmt: skip
 _SHEETS = {
-    "run": ("id", _FACTS, "true", 5),
     "series": ("owner", f"to_json(key), {_LAST}", "scope = 'run'", 1),
     "param": ("run", "to_json(key), to_json(value)", "true", 1),
+    "run": ("id", _FACTS, "true", 8),
     "tag": ("object", "to_json(key), to_json(value)", "true", 1),
 }
 """Of each table with sheets: who has a row, what a sheet has of it as JSON (a figure as text: it may be NaN), which
 rows, and how many rows of a narrow table take as much room as one of its."""
-SHEETS = tuple(_SHEETS)
+SHEETS = {table: weight for table, (*_, weight) in _SHEETS.items()}
 
 
 class Source(NamedTuple):
     """What a hot table is made of: the tables whose changes matter, what it is called, its SELECT with parameters.
 
-    In ``select``, ``AMONG(column)`` stands where the rows of some owners may be chosen. ``weight`` is the room that a
-    row takes, in rows of a narrow table.
+    In ``select``, ``AMONG(column)`` stands where the rows of some owners may be chosen.
     """
 
     tables: tuple[str, ...]
     part: tuple[str, ...]
     select: str
     params: tuple[tuple[str, str], ...] = ()
-    weight: float = 1
 
     def asked(self, owners: list[str] | None = None) -> tuple[str, dict[str, Any]]:
         """Return the SELECT with its parameters, of these owners or of all."""
@@ -56,11 +54,11 @@ class Source(NamedTuple):
 
 def sheet(table: str) -> Source:
     """Return the hot sheets of a table."""
-    owner, columns, where, weight = _SHEETS[table]
+    owner, columns, where, _ = _SHEETS[table]
     select = f"""
         SELECT hash({owner}) AS h, '[' || string_agg('[' || concat_ws(',', {columns}) || ']', ',') || ']' AS sheet
         FROM store.{table} WHERE {where} AND AMONG({owner}) GROUP BY 1"""
-    return Source((table,), (SHEET, table), select, weight=weight)
+    return Source((table,), (SHEET, table), select)
 
 
 class Column(NamedTuple):
@@ -115,4 +113,9 @@ def rows(columns: Iterable[Column]) -> Source:
     # What an experiment is called may change, but never its number.
     shared = [one for one in ordered if one.table == "experiment" and one.sql != "number"]
     tables = ("run", *(["experiment"] if shared else []), *sorted({one.table for one in ordered if one.where}))
-    return Source(tables, (ROWS, *(one.name for one in ordered)), select, tuple(params.items()), 1 + len(ordered) / 2)
+    return Source(tables, (ROWS, *(one.name for one in ordered)), select, tuple(params.items()))
+
+
+def columns_in(room: float) -> int:
+    """Return how many columns a hot row may have in the room of so many rows of a narrow table."""
+    return int(3 * (room - 1))

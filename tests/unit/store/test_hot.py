@@ -343,13 +343,18 @@ def test_what_is_kept_fits_into_the_memory_there_is(store):
                 session.insert("tag", object=name_of(number), key=f"t{key}", value="1", ts_us=1)
 
     store.write(write)
-    store.hot.memory_mb = 200 / 10_000  # two hundred rows of a narrow table
-    store.hot._sizes = {"run": 40}
+    store.hot.memory_mb = 120 / 5_000  # hot rows may take the room of 120 rows of a narrow table, and sheets too
+    store.hot._sizes = {"run": 40, "series": 100, "param": 90, "tag": 80}
     for key in range(6):
         assert len(both(store, f"tags.t{key} = '1'", [])) == 27
-        assert sum(one.rows for one in store.hot._kept.values()) <= 200
-    names = next(iter(store.hot._kept)).part
-    assert len(names) == 1 + 6  # those that were asked for last
+    (one,) = store.hot._kept
+    assert len(one.part) == 1 + 6  # those that were asked for last
+    prepared(store)
+    assert {one.part for one in store.hot._kept if one.part[0] == "sheet"} == {("sheet", "series"), ("sheet", "tag")}
+    store.hot._sizes = {**store.hot._sizes, "series": 110}
+    with store.read(60) as session:
+        sheets.prepare(session)
+    assert ("sheet", "tag") not in {one.part for one in store.hot._kept}
     store.hot._sizes = {"run": 10**6}
     with store.read(60) as session:
         ids, was = found(session, "tags.t0 = '1'", [])
