@@ -44,7 +44,7 @@ def count(
     if not drawn or batches[0] >= batches[1]:
         return Counted([], {})
     marks = max(1, len(at.marks))
-    asked = questions(row, at, drawn, batches, since=within[0].since)
+    asked = questions(row, at, drawn, batches, since=min(one.since for one in within))
     found = session.columns(_first(series, at, marks), {**asked, "rollout": row["id"], "event": series.name})
     new = found["fresh"] & ~found["spent"]
     looks = [
@@ -66,9 +66,9 @@ def _look(found: dict[str, NDArray[Any]], here: NDArray[np.bool_], new: NDArray[
 
 
 def log_e(
-    session: Session, row: dict[str, Any], series: Series, at: Scale, within: Sequence[Window], upto: int
+    session: Session, row: dict[str, Any], series: Series, at: Scale, within: Sequence[Window], batches: tuple[int, int]
 ) -> float:
-    """Return ln e of all requests of each client up to a batch, mixed over the marks.
+    """Return ln e of all requests of each client in some batches, mixed over the marks.
 
     Args:
         session: of the store.
@@ -76,12 +76,12 @@ def log_e(
         series: what is counted.
         at: its marks.
         within: the windows of the rollout's steps.
-        upto: the last batch to count.
+        batches: the last one that is left out, and the last one to count.
     """
     drawn = [window for window in within if window.drawn]
     weights = sorted({window.weight for window in drawn})
     marks = max(1, len(at.marks))
-    asked = questions(row, at, drawn, (0, upto), since=within[0].since)
+    asked = questions(row, at, drawn, batches, since=min(one.since for one in within))
     asked["steps"] = [weights.index(window.weight) for window in drawn]
     found = session.columns(_all(series, at, marks), asked)
     names, place = np.unique(found["client"], return_inverse=True)

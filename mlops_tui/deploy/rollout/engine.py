@@ -13,6 +13,7 @@ from typing import Any
 
 from mlops_tui.contracts.rollout_file import Spec, seconds
 from mlops_tui.core import faults
+from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.deploy import traffic
 from mlops_tui.deploy.rollout import checks, clocks, looks, rollouts, warmup
 from mlops_tui.deploy.rollout.file import kept
@@ -55,6 +56,8 @@ def _move(house: House, row: dict[str, Any], spec: Spec) -> None:
         _back(house, row, f"the servers refuse the new version: {why}")
     elif state.timed and clocks.watched(row) > seconds(spec.deadline):
         _back(house, row, f"not done within {seconds(spec.deadline):g} s")
+    elif name in ("Shadowing", "Shifting") and _set_back(house, row):
+        _anew(house, row, spec)
     elif state.judged and _looked(house, row, spec, watch):
         return
     elif name in _BY_STATE:
@@ -145,6 +148,25 @@ def _looked(house: House, row: dict[str, Any], spec: Spec, watch: clocks.Watch) 
             house, row, entry(spec, row["stable_no"], row["canary_no"], row["step"] + 1), row["step"] + 1, decision.why
         )
     return decision.move != "stay"
+
+
+def _set_back(house: House, row: dict[str, Any]) -> bool:
+    """Tell whether the clock was set to a time before the step began: what comes now would count for no step."""
+
+    def since(session: Session) -> int | None:
+        now = traffic.current(session, row["deployment_id"])
+        return traffic.since(session, row["deployment_id"], now.generation) if now is not None else None
+
+    began = house.read(since)
+    return began is not None and now_us() + SECOND < began
+
+
+def _anew(house: House, row: dict[str, Any], spec: Spec) -> None:
+    """Begin a step again with a split of its own, so that its requests are told apart by the clock as it is now."""
+    looks.anew(house, row, spec)
+    again = entry(spec, row["stable_no"], row["canary_no"], row["step"])
+    text = f"the clock was set back: {again.words}, begun anew"
+    _enter(house, row, again.state, row["step"], again.weight, text, again.split)
 
 
 def _harmed(house: House, row: dict[str, Any], spec: Spec, why: str) -> None:

@@ -38,6 +38,8 @@ from mlops_tui.stats.clients import Clients, due
 from mlops_tui.stats.harm import Counts
 from mlops_tui.store.session import Session
 
+ANEW = "anew"
+"""The verdict of a look that counts nothing, but that everything before it is over."""
 READ_S = 60.0
 """Seconds that a look may take: one after a long time without an agent has much to count."""
 
@@ -45,9 +47,9 @@ READ_S = 60.0
 class Log(NamedTuple):
     """The looks at one series so far, in columns: steps (looks,), badness (marks, looks) and units (looks,) added.
 
-    ``upto`` is the last batch that they counted. Where clients stick to a version, ``first_c`` and ``first_s`` have
-    their first requests, units above badness (1 + marks, looks), and ``log_e`` ln e of all their requests at the looks
-    that asked for it, NaN at others (looks,).
+    ``upto`` is the last batch that they counted, ``begins`` the one after which the clock is the same as now. Where
+    clients stick to a version, ``first_c`` and ``first_s`` have their first requests, units above badness (1 + marks,
+    looks), and ``log_e`` ln e of all their requests at the looks that asked for it, NaN at others (looks,).
     """
 
     upto: int
@@ -59,6 +61,7 @@ class Log(NamedTuple):
     first_c: NDArray[np.float64] | None = None
     first_s: NDArray[np.float64] | None = None
     log_e: NDArray[np.float64] | None = None
+    begins: int = 0
 
     @property
     def counts(self) -> Counts:
@@ -87,6 +90,7 @@ class Log(NamedTuple):
             np.column_stack([self.bad_s, new.bad_s]),
             np.append(self.n_s, new.n_s),
             **more,
+            begins=self.begins,
         )
 
     def due(self, within: Sequence[Window], least: int) -> bool:
@@ -138,6 +142,25 @@ def judged(session: Session, row: dict[str, Any], spec: Spec) -> list[Check]:
     return checks.judged(spec, row["step"], seen)
 
 
+def anew(house: House, row: dict[str, Any], spec: Spec) -> None:
+    """Leave out what has come so far and was not counted: the clock was set back since, it cannot be told whose it is.
+
+    Args:
+        house: the house.
+        row: the rollout, as ``rollouts.active`` returns it.
+        spec: what was asked for.
+    """
+
+    def nothing(session: Session, series: Series) -> Seen:
+        at, sticky = scale(session, row, series), by_client(spec)
+        log = earlier(session, row["id"], series.name, _marks(at), sticky)
+        zeros = np.zeros(_marks(at))
+        return Seen(series, at, log.plus(row["step"], Count(zeros, 0, zeros, 0), newest(session, series)), 1, {})
+
+    fresh = house.read(lambda s: [nothing(s, series) for series in series_of(spec)], READ_S)
+    _keep(house, row, fresh, [], ANEW)
+
+
 def _fix_scales(house: House, row: dict[str, Any], spec: Spec) -> None:
     """Fix the marks of the series that have none yet, once stable is known well enough."""
     now = now_us()
@@ -174,7 +197,7 @@ def _newest(session: Session, row: dict[str, Any], series: Series, spec: Spec) -
     for step, added in sorted(looks, key=lambda look: look[0]):
         log = log.plus(step, added, upto)
     if log.log_e is not None and looks and log.due(shown, spec.analysis.min_requests):
-        log.log_e[-1] = clients.log_e(session, row, series, at, shown, upto)
+        log.log_e[-1] = clients.log_e(session, row, series, at, shown, (log.begins, upto))
     return Seen(series, at, log, len(log.steps) - before, found.seen)
 
 
@@ -189,8 +212,9 @@ def earlier(session: Session, rollout: str, event: str, marks: int = 1, sticky: 
         sticky: clients are counted.
     """
     rows = session.rows(
-        """SELECT upto, step, n_canary, n_stable, coalesce(marks_canary, [bad_canary]),
-             coalesce(marks_stable, [bad_stable]), first_canary, first_stable, coalesce(log_e_clients, 'NaN'::DOUBLE)
+        f"""SELECT upto, step, n_canary, n_stable, coalesce(marks_canary, [bad_canary]),
+             coalesce(marks_stable, [bad_stable]), first_canary, first_stable, coalesce(log_e_clients, 'NaN'::DOUBLE),
+             CASE WHEN verdict = '{ANEW}' THEN upto ELSE 0 END
            FROM rollout_look WHERE rollout_id = ? AND event = ? ORDER BY look""",
         [rollout, event],
     )
@@ -199,9 +223,10 @@ def earlier(session: Session, rollout: str, event: str, marks: int = 1, sticky: 
         more = {"first_c": first, "first_s": first, "log_e": none} if sticky else {}
         return Log(0, np.zeros(0, np.int64), nothing, none, nothing, none, **more)
     upto, steps, n_c, n_s, bad_c, bad_s, *by_client = (np.array(column) for column in zip(*rows, strict=True))
-    first_c, first_s, log_e = by_client
-    more = {"first_c": _added(first_c.T), "first_s": _added(first_s.T), "log_e": log_e} if sticky else {}
-    return Log(int(upto.max()), steps, _added(bad_c.T), _added(n_c), _added(bad_s.T), _added(n_s), **more)
+    first_c, first_s, log_e, begins = by_client
+    firsts = (_added(first_c.T), _added(first_s.T), log_e) if sticky else (None, None, None)
+    counted = (_added(bad_c.T), _added(n_c), _added(bad_s.T), _added(n_s))
+    return Log(int(upto.max()), steps, *counted, *firsts, begins=int(begins.max()))
 
 
 def _added(totals: NDArray[Any]) -> NDArray[np.float64]:
@@ -212,7 +237,7 @@ def _marks(at: Scale | None) -> int:
     return max(1, len(at.marks)) if at else 1
 
 
-def _keep(house: House, row: dict[str, Any], fresh: list[Seen], found: list[Check]) -> None:
+def _keep(house: House, row: dict[str, Any], fresh: list[Seen], found: list[Check], said: str = "") -> None:
     """Write new looks down, all or none; each number is given once."""
     now = now_us()
 
@@ -224,14 +249,16 @@ def _keep(house: House, row: dict[str, Any], fresh: list[Seen], found: list[Chec
             if known != len(one.log.steps) - one.new:
                 raise Conflict(f"a look at {one.series.name} was already counted", "another agent looks, too")
             for look in range(known, len(one.log.steps)):
-                session.insert("rollout_look", rollout_id=row["id"], look=look, ts_us=now, **_record(one, look, found))
+                session.insert(
+                    "rollout_look", rollout_id=row["id"], look=look, ts_us=now, **_record(one, look, found, said)
+                )
             clients.keep(session, row["id"], one.series, one.clients)
 
     house.store.write(write)
     house.touch("rollout", row["id"], row["tenant"])
 
 
-def _record(seen: Seen, look: int, found: list[Check]) -> dict[str, Any]:
+def _record(seen: Seen, look: int, found: list[Check], said: str) -> dict[str, Any]:
     """Return a look as it is kept: totals so far, and what the check of that name said at it."""
     check = next((one for one in found if one.event == seen.series.name), None)
     log, upto = seen.log, slice(look + 1)
@@ -252,5 +279,5 @@ def _record(seen: Seen, look: int, found: list[Check]) -> dict[str, Any]:
         "marks_stable": bad_s,
         "log_e_harm": check.log_e_harm if check else 0.0,
         "log_e_safe": check.log_e_safe if check else 0.0,
-        "verdict": check.verdict if check else "continue",
+        "verdict": said or (check.verdict if check else "continue"),
     }

@@ -239,12 +239,12 @@ def count(
 def questions(
     row: dict[str, Any], at: Scale, within: Sequence[Window], batches: tuple[int, int], since: int | None = None
 ) -> dict[str, Any]:
-    """Return the parameters of a query of units; they count ``since`` the first window, or as given."""
+    """Return the parameters of a query of units; they count ``since`` the earliest window, or as given."""
     return {
         "deployment": row["deployment_id"],
         "canary": row["canary_no"],
         "stable": row["stable_no"],
-        "since": max(at.since, within[0].since if since is None else since),
+        "since": max(at.since, min(one.since for one in within) if since is None else since),
         "after": batches[0],
         "upto": batches[1],
         "steps": [window.step for window in within],

@@ -414,3 +414,25 @@ def test_many_looks_cost_no_more_calls_than_few(served):
         sys.setprofile(None)
     assert calls["call"] < n, "what is done look by look is done by arrays"
     assert served.value("SELECT count(*) FROM rollout_look") == n + 1
+
+
+def test_a_clock_that_is_set_back_in_a_step_begins_it_anew_and_nothing_of_before_is_mixed_in(served):
+    start(served, steps=[10.0, 50.0], step_s=3600.0, events=["error"])
+    to_first_step(served)
+    later = "UPDATE traffic_ack SET ts = ts + INTERVAL 1 HOUR"  # as if the clock had been an hour ahead until now
+    served.house.store.write(lambda s: s.execute(later))
+    served.answer(served.id, 1, [0.5] * 300)
+    served.turn()
+    text = served.call("rollout.status", rollout="census").text
+    assert text == "the clock was set back: step 1: 10 % of the traffic, begun anew"
+    assert served.split(served.id) == {1: ("stable", 90.0), 2: ("canary", 10.0)}
+    served.servers(served.id)
+    served.answer(served.id, 1, [0.5] * 90)
+    served.answer(served.id, 2, [0.5] * 10)
+    served.turn()
+    check = served.call("rollout.status", rollout="census").checks[0]
+    assert (check.n_canary, check.n_stable) == (10, 90)
+    served.answer(served.id, 2, [0.5] * 100, status=2)
+    served.answer(served.id, 1, [0.5] * 900)
+    served.turn()
+    assert served.state() == "RollingBack"
