@@ -220,13 +220,14 @@ def earlier(session: Session, rollout: str, event: str, marks: int = 1, sticky: 
     )
     if not rows:
         nothing, none, first = np.zeros((marks, 0)), np.zeros(0), np.zeros((1 + marks, 0))
-        more = {"first_c": first, "first_s": first, "log_e": none} if sticky else {}
-        return Log(0, np.zeros(0, np.int64), nothing, none, nothing, none, **more)
+        empty = Log(0, np.zeros(0, np.int64), nothing, none, nothing, none)
+        return empty._replace(first_c=first, first_s=first, log_e=none) if sticky else empty
     upto, steps, n_c, n_s, bad_c, bad_s, *by_client = (np.array(column) for column in zip(*rows, strict=True))
     first_c, first_s, log_e, begins = by_client
-    firsts = (_added(first_c.T), _added(first_s.T), log_e) if sticky else (None, None, None)
-    counted = (_added(bad_c.T), _added(n_c), _added(bad_s.T), _added(n_s))
-    return Log(int(upto.max()), steps, *counted, *firsts, begins=int(begins.max()))
+    log = Log(int(upto.max()), steps, _added(bad_c.T), _added(n_c), _added(bad_s.T), _added(n_s))
+    if sticky:
+        log = log._replace(first_c=_added(first_c.T), first_s=_added(first_s.T), log_e=log_e)
+    return log._replace(begins=int(begins.max()))
 
 
 def _added(totals: NDArray[Any]) -> NDArray[np.float64]:

@@ -123,7 +123,10 @@ def of_limit(check: Limit) -> Series:
 
 
 def windows(session: Session, row: dict[str, Any]) -> list[Window]:
-    """Return the times in which the servers showed a step of a rollout, oldest first."""
+    """Return the times in which the servers showed a step of a rollout, oldest first.
+
+    A clock that was set back goes through the same times twice: they belong to the step that has them now.
+    """
     rows = session.rows(
         """
         SELECT e.step, epoch_us(a.ts),
@@ -136,10 +139,12 @@ def windows(session: Session, row: dict[str, Any]) -> list[Window]:
         """,
         {"deployment": row["deployment_id"], "rollout": row["id"]},
     )
-    return [
-        Window(step, since, 2**62 if until is None else until, shadow, weight)
-        for step, since, until, shadow, weight in rows
-    ]
+    found: list[Window] = []
+    later = 2**62
+    for step, since, until, shadow, weight in reversed(rows):
+        found.append(Window(step, since, min(later, 2**62 if until is None else until), shadow, weight))
+        later = min(later, since)
+    return [window for window in reversed(found) if window.since < window.until]
 
 
 def scale(session: Session, row: dict[str, Any], series: Series) -> Scale | None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mlops_tui.core.clock import now_us
 from mlops_tui.core.errors import BadInput, Conflict, Refused
 from mlops_tui.deploy.rollout import clocks, engine, looks
 
@@ -432,6 +433,10 @@ def test_a_clock_that_is_set_back_in_a_step_begins_it_anew_and_nothing_of_before
     served.turn()
     check = served.call("rollout.status", rollout="census").checks[0]
     assert (check.n_canary, check.n_stable) == (10, 90)
+    served.answer(served.id, 1, [0.5] * 50, at=now_us() + 3700 * 1_000_000)
+    served.turn()
+    check = served.call("rollout.status", rollout="census").checks[0]
+    assert (check.n_canary, check.n_stable) == (10, 140), "when the clock comes to the same hour again, it counts once"
     served.answer(served.id, 2, [0.5] * 100, status=2)
     served.answer(served.id, 1, [0.5] * 900)
     served.turn()
