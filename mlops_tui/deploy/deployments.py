@@ -61,6 +61,8 @@ _OFF = """(
       AND json_extract_string(json_extract(t.definition, '$.variants'),
                               json_extract_string(t.definition, '$.defaultVariant')) = 'false')"""
 
+_KILLED = f"list_contains(string_split(coalesce({_OFF}, ''), ', '), 'switched off')"
+
 _URL = """CASE WHEN port = 0 THEN '' ELSE
     CASE WHEN json_exists(facts, '$.tls') THEN 'https://' ELSE 'http://' END ||
     CASE WHEN contains(host, ':') THEN '[' || host || ']' ELSE host END || ':' || port END"""
@@ -84,7 +86,7 @@ lists(
         expressions={
             "id": "id",
             "name": "name",
-            "status": "status",
+            "status": f"CASE WHEN {_KILLED} THEN 'killed' ELSE status END",
             "environment": "environment",
             "target": "target",
             "split": _SHARES,
@@ -283,12 +285,13 @@ def shown(ctx: Context, row: dict[str, Any]) -> contract.Deployment:
     """Return a deployment with its revisions and their figures."""
     now = traffic.current(ctx.session, row["id"])
     under_way = rollouts.active(ctx.session, row["id"])
+    off = toggles.switched_off(ctx.session, ctx.tenant, row["name"])
     return contract.Deployment(
         id=row["id"],
         name=row["name"],
         target=row["target"],
         environment=row["environment"],
-        status=row["status"],
+        status="killed" if "switched off" in off.split(", ") else row["status"],
         url=url_of(row),
         pid=row["pid"],
         created=row["created_us"],
@@ -297,7 +300,7 @@ def shown(ctx: Context, row: dict[str, Any]) -> contract.Deployment:
         acknowledged=row["acknowledged"],
         revisions=_revisions(ctx, row, now),
         rollout=under_way[0]["id"] if under_way else None,
-        text=toggles.switched_off(ctx.session, ctx.tenant, row["name"]) or row["text"],
+        text=off or row["text"],
         profile=tuned.words(row),
         fallback=fallback.current(ctx.session, row["id"]).text(labels_of(ctx.session, row["id"])),
     )

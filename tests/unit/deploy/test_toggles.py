@@ -150,13 +150,16 @@ def test_who_may_not_move_traffic_may_not_by_a_toggle_either(stage):
 
 
 def test_a_killed_deployment_says_so(stage):
+    def told():
+        shown, listed = stage.call("deploy.show", deployment="census"), stage.call("deploy.list").rows[0]
+        assert (shown.status, shown.text.replace(" is ", " ")) == (listed[2], listed[-1])
+        return listed[2], listed[-1]
+
     stage.model()
     stage.serve()
     stage.call("deploy.kill", deployment="census")
-    assert stage.call("deploy.show", deployment="census").text == "switched off"
-    assert stage.call("deploy.list").rows[0][-1] == "switched off"
+    assert told() == ("killed", "switched off")
     stage.call("deploy.revive", deployment="census")
-    assert stage.call("deploy.show", deployment="census").text == "serving"
-    assert stage.call("deploy.list").rows[0][-1] == "serving"
+    assert told() == ("serving", "serving")
     stage.call("deploy.kill", deployment="census", revision="v1")
-    assert stage.call("deploy.list").rows[0][-1] == "revision v1 switched off"
+    assert told() == ("serving", "revision v1 switched off")
