@@ -231,7 +231,7 @@ def main() -> None:
             terminal.quiet(0.5)
             for name in ("down", "pagedown"):
                 result[name] = pressed(terminal, name, given.keys)
-            result["sort_ms"] = round(statistics.median(one[1] for _ in range(3) if (one := terminal.key("s", 0.6))), 1)
+            result["sort_ms"] = round(statistics.median(one[1] for _ in range(3) if (one := terminal.key("s", 2.0))), 1)
         finally:
             terminal.close()
         ends = sorted(to_the_end(app, env) for _ in range(given.rounds + 3))
