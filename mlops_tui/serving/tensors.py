@@ -60,7 +60,8 @@ _U32 = struct.Struct("<I")
 class Tensor(NamedTuple):
     """An input or output of a model: -1 stands for a free dimension, ``symbols`` for its name if it has one.
 
-    A ``nullable`` one takes words that are missing (None), as a column of a table may have.
+    A ``nullable`` one takes words that are missing (None), as a column of a table may have; those of a
+    ``date`` are dates.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     symbols: tuple[str | None, ...]
     nullable: bool = False
+    date: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:

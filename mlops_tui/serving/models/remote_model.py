@@ -33,10 +33,15 @@ class RemoteModel(Model):
         self._provider = about["provider"]
         self.platform = _PLATFORMS[engine]
         self.optional = frozenset(one["name"] for one in about["inputs"] if one["optional"])
-        self.gives_table, self._dates = bool(about.get("table")), tuple(about.get("dates", ()))
+        self.gives_table, dates = bool(about.get("table")), about.get("dates", ())
         self.params = {one["name"].removeprefix(PARAM): _tensor(one) for one in about.get("params", ())}
         self._describe(
-            [_tensor(one, engine == "pyfunc" and one["datatype"] == "BYTES") for one in about["inputs"]],
+            [
+                _tensor(one)._replace(
+                    nullable=engine == "pyfunc" and one["datatype"] == "BYTES", date=one["name"] in dates
+                )
+                for one in about["inputs"]
+            ],
             [_tensor(one) for one in about["outputs"]],
         )
         shapes = [[1 if d < 0 else d for d in tensor.shape] for tensor in self.output_tensors]
@@ -56,7 +61,7 @@ class RemoteModel(Model):
         if self.params:
             beside = {tensor.name for tensor in self.params.values()}
             feed = {name: array for name, array in feed.items() if name not in beside}
-        dated = [name for name in self._dates if name in feed]
+        dated = [tensor.name for tensor in self.inputs if tensor.date and tensor.name in feed]
         if self.optional and any(name not in feed for name in self.optional):
             first = next(iter(feed.values()), None)
             rows = len(first) if first is not None and first.ndim else 0
@@ -96,10 +101,10 @@ class RemoteModel(Model):
         return np.zeros([rows if at == 0 and d < 0 else max(d, 1) for at, d in enumerate(tensor.shape)], tensor.dtype)
 
 
-def _tensor(said: Mapping[str, Any], nullable: bool = False) -> Tensor:
+def _tensor(said: Mapping[str, Any]) -> Tensor:
     shape = tuple(said["shape"])
     symbols = tuple("n" if not at and d < 0 else None for at, d in enumerate(shape))
-    return Tensor(said["name"], said["datatype"], shape, symbols, nullable)
+    return Tensor(said["name"], said["datatype"], shape, symbols)
 
 
 def _refuse_undated(name: str, words: Array) -> None:

@@ -25,6 +25,8 @@ _LIMITS: dict[int, Schema] = {
     4: {"exclusiveMinimum": -(2 - 2**-24) * 2.0**127, "exclusiveMaximum": (2 - 2**-24) * 2.0**127},
     8: {"minimum": -sys.float_info.max, "maximum": sys.float_info.max},
 }
+_DATE = r"^(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])(T([01]\d|2[0-3]):[0-5]\d:[0-5]\d)?$"
+"""What every reader of dates takes; some more is taken."""
 TEXT: Schema = {"type": "string"}
 _PARAMETERS: Schema = {
     "type": ["object", "null"],
@@ -72,16 +74,17 @@ def _settings(model: Model, known: Schema) -> Schema:
 
 def _inputs(model: Model, rows: int) -> Schema | None:
     tensors = []
-    for tensor in model.inputs:
+    # Their order means nothing: what may be left out stands last, where an array may end.
+    for tensor in sorted(model.inputs, key=lambda one: one.name in model.optional):
         shape = _shape(tensor, rows)
         if prod(shape) > _MOST_VALUES and rows > 1:
             return None
         tensors.append(_tensor(tensor.name, tensor.datatype, shape, _value(tensor)))
-    return _tensors(tensors)
+    return _tensors(tensors, len(model.optional))
 
 
-def _tensors(given: list[Schema]) -> Schema:
-    return {"type": "array", "minItems": len(given), "maxItems": len(given), "prefixItems": given}
+def _tensors(given: list[Schema], optional: int = 0) -> Schema:
+    return {"type": "array", "minItems": len(given) - optional, "maxItems": len(given), "prefixItems": given}
 
 
 def _tensor(name: str, datatype: str, shape: tuple[int, ...], value: Schema) -> Schema:
@@ -108,9 +111,10 @@ def _nested(tensor: Tensor, rows: int) -> Schema:
     schema = _value(tensor)
     more = {"number": ["boolean", "null"], "integer": ["boolean"]}.get(schema["type"], ["null"] * tensor.nullable)
     schema["type"] = [schema["type"], *more]
+    alone = schema
     for size in reversed(_shape(tensor, rows)):
         schema = _array(schema, size)
-    return schema
+    return {"anyOf": [schema, alone]} if tensor.shape == (-1,) and rows == 1 else schema
 
 
 def _value(tensor: Tensor) -> Schema:
@@ -118,7 +122,7 @@ def _value(tensor: Tensor) -> Schema:
     if dtype.kind == "b":
         return {"type": "boolean"}
     if dtype.kind == "O":
-        return {"type": "string"}
+        return {"type": "string", **({"pattern": _DATE} if tensor.date else {})}
     if dtype.kind == "f":
         return {"type": "number", **_LIMITS[dtype.itemsize]}
     limits = np.iinfo(dtype)
@@ -138,12 +142,14 @@ def _by_name(model: Model) -> Schema:
     if len(model.inputs) == 1 and model.inputs[0].shape[:1] == (-1,):
         (only,) = model.inputs
         nested = _nested(only, 1)
-        return _named(model, {only.name: {"type": "array", "minItems": 1, "items": nested["items"]}})
+        several = {"type": "array", "minItems": 1, "items": nested.get("anyOf", [nested])[0]["items"]}
+        return _named(model, {only.name: {"anyOf": [several, *nested.get("anyOf", ())[1:]]}})
     return {"anyOf": [_named(model, {t.name: _nested(t, rows) for t in model.inputs}) for rows in _ROWS]}
 
 
 def _named(model: Model, tensors: Schema) -> Schema:
-    given = {"type": "object", "required": list(tensors), "properties": tensors, "additionalProperties": False}
+    needed = [name for name in tensors if name not in model.optional]
+    given = {"type": "object", "required": needed, "properties": tensors, "additionalProperties": False}
     params = _settings(model, {"type": ["object", "null"]})
     return {"type": "object", "required": ["inputs"], "properties": {"inputs": given, "params": params}}
 

@@ -128,7 +128,8 @@ def test_the_document_has_params_and_words_that_may_be_missing(bench: Any, engin
     found = json.loads(bench.ask("/openapi.json", method="GET").body)
     body = found["paths"]["/invocations"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     properties = body["anyOf"][0]["properties"]
-    assert properties["inputs"]["properties"]["job"]["items"]["type"] == ["string", "null"]
+    assert properties["inputs"]["properties"]["job"]["anyOf"][0]["items"]["type"] == ["string", "null"]
+    assert properties["inputs"]["required"] == ["age"]
     assert set(properties["params"]["properties"]) == {"k", "add"}
     assert "k" in json.dumps(found["paths"]["/v2/models/m/infer"]), "the protocol's parameters say it too"
 
