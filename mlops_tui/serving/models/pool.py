@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from threading import Thread
+from queue import SimpleQueue
+from threading import Lock, Thread
 
 from mlops_tui.serving.tensors import Array
 
@@ -55,7 +54,8 @@ class Pool:
         self._room = self._whole = threads + queue
         self._half = queue // 2
         self._waiting: SimpleQueue[tuple[Callable[[], Sequence[Array]], _Errand] | None] = SimpleQueue()
-        self._missing, self._started = threads, 0
+        self._missing, self._started, self._lock = threads, 0, Lock()
+        self._closed = False
 
     @property
     def busy(self) -> bool:
@@ -88,11 +88,19 @@ class Pool:
         if within_s is not None:
             errand.timer = self._loop.call_later(within_s, self._expire, errand, within_s)
         self._waiting.put((run, errand))
-        if self._missing:
+        if self._closed:
+            # It was read for a revision that has left the routes in the same moment.
+            self._begin()
+            self._waiting.put(None)
+        elif self._missing:
             self._missing -= 1
-            self._started += 1
-            Thread(target=self._work, name="mlops-run", daemon=True).start()
+            self._begin()
         return True
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._started += 1
+        Thread(target=self._work, name="mlops-run", daemon=True).start()
 
     def _work(self) -> None:
         """Run what comes. A thread waits on the queue itself: an executor's errands cost 30 µs each on both sides."""
@@ -100,6 +108,7 @@ class Pool:
             if not self._carry_out(*job):
                 return
             del job  # its tensors may be large, and the next one may be long in coming
+        self._leave()
 
     def _carry_out(self, run: Callable[[], Sequence[Array]], errand: _Errand) -> bool:
         """Run something and say so to the loop; False when there is no loop any more."""
@@ -122,10 +131,18 @@ class Pool:
         if errand.give(TooLate(limit_s)):
             self._late()
 
-    def close(self) -> None:
-        """Let the threads go when they have done what they are at; does not wait."""
-        with suppress(Empty):
-            while True:
-                self._waiting.get_nowait()
-        for _ in range(self._started):
+    def close(self, then: Callable[[], None] = lambda: None) -> None:
+        """Let the threads go when everything that waits has run, and the last of them call ``then``; does not wait."""
+        with self._lock:
+            self._closed, self._then, started = True, then, self._started
+        for _ in range(started):
             self._waiting.put(None)
+        if not started:
+            then()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._started -= 1
+            last = not self._started
+        if last:
+            self._then()

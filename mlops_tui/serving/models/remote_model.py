@@ -85,10 +85,11 @@ class RemoteModel(Model):
             raise RuntimeError(f"it gave {', '.join(results)} and no {error.args[0]!r}") from error
 
     def close(self) -> None:
-        """Hang up."""
-        self._remote.close()
-        if self.lane is not None:
-            self.lane.close()
+        """Hang up, when who waits for an answer has it."""
+        if self.lane is None:
+            self._remote.close()
+        else:
+            self.lane.close(self._remote.close)
 
     def feature_bytes(self, feed: Feed, rows: int) -> Packed:
         """Return the features as the log keeps them; empty when an optional one is missing."""

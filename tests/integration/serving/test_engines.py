@@ -8,6 +8,7 @@ import signal
 import tarfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ class Model:
             np.ones(2**34, np.uint8)
         if what == 888:
             time.sleep(60)
+        if what == 555:
+            time.sleep(0.25)
         if what == 999:
             raise ValueError("it does not like this row")
         score = x.sum(axis=1, keepdims=True) + params["bias"]
@@ -284,6 +287,14 @@ def test_a_model_that_breaks_its_process_harms_nobody_else(make, kit, hostile):
     assert (told["rev-2"]["engine"], told["rev-2"]["restarts"], told["rev-2"]["ended"]) == (
         "pyfunc", 1, "it took too long"
     )  # fmt: skip
+    # Who waits for a revision that is taken out of the routes is answered by it.
+    until(again)
+    with ThreadPoolExecutor(5) as clients:
+        waiting = [clients.submit(ask, 555) for _ in range(5)]
+        until(lambda: any(one.done() for one in waiting))
+        server.routes(3, server.revision(1, kit.linear(0.0)))
+        server.serving(3)
+        assert {one.result() for one in waiting} == {(200, 1555.0)}
 
 
 def processes_of(server):

@@ -176,6 +176,21 @@ async def test_a_large_request_sets_off_when_it_is_read(slow: Any) -> None:
     pool.close()
 
 
+async def test_who_waits_for_a_model_that_is_let_go_is_answered_and_so_is_who_comes_too_late() -> None:
+    given: asyncio.Queue[Any] = asyncio.Queue()
+    ended, go = threading.Event(), threading.Event()
+    pool = Pool(asyncio.get_running_loop(), 1, 3, lambda: None)
+    for n in range(3):
+        assert pool.submit(lambda n=n: [go.wait(5) and n], given.put_nowait)  # type: ignore[misc]
+    pool.close(ended.set)
+    assert not ended.is_set()
+    go.set()
+    assert [await asyncio.wait_for(given.get(), 5) for _ in range(3)] == [[0], [1], [2]]
+    assert await asyncio.to_thread(ended.wait, 5)
+    assert pool.submit(lambda: [3], given.put_nowait)  # type: ignore[arg-type, list-item]
+    assert await asyncio.wait_for(given.get(), 5) == [3] and pool.idle
+
+
 async def test_a_model_with_threads_of_its_own_does_not_wait_for_one_that_hangs(slow: Any, onnx_models: Any) -> None:
     told = asyncio.Event()
 
