@@ -73,7 +73,10 @@ def count(session: Session, row: dict[str, Any]) -> tuple[Counts, Counts]:
     )
     params = [row["deployment_id"], since, row["ended_us"] or now_us()]
     sticks = bool(_asked(row).sticky)
-    units = "count(DISTINCT client) FILTER (client > 0) + count(*) FILTER (client <= 0)" if sticks else "count(*)"
+    # A request that is sent again goes where it went: it is the same unit.
+    units = "count(DISTINCT request_id)"
+    if sticks:
+        units = f"count(DISTINCT client) FILTER (client > 0) + {units} FILTER (client <= 0)"
     unit = "CASE WHEN client > 0 THEN client::VARCHAR ELSE 'q' || request END" if sticks else "request"
     exposed = session.rows(
         f"""SELECT revision_no, {units} FROM inference

@@ -63,9 +63,9 @@ def test_a_request_stays_with_its_arm_and_late_labels_reach_a_verdict(yard, clie
     share = np.mean([label == "v2" for label in first.told.values()])
     assert 0.4 < share < 0.6
     test = yard.until(
-        lambda: yard.call("ab.status", test="census"), lambda one: sum(arm.n for arm in one.arms) == 1200, what="labels"
+        lambda: yard.call("ab.status", test="census"), lambda one: sum(arm.n for arm in one.arms) == 900, what="labels"
     )
-    told = [*first.told.values(), *again.told.values()]
+    told = list(first.told.values())  # what was asked again is the same request
     assert [arm.exposures for arm in test.arms] == [told.count("v1"), told.count("v2")]
     assert test.srm_p > 0.01 and test.verdict == "b_better", test.text
     yard.until(lambda: yard.call("ab.list").rows[0][4], lambda verdict: verdict == "b_better")
