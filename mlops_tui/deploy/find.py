@@ -29,7 +29,7 @@ def url_of(row: dict[str, Any]) -> str:
 
 
 def asks_certificates(row: dict[str, Any]) -> bool:
-    """Tell whether a deployment's clients need a certificate: this installation has none, and cannot ask it."""
+    """Tell whether a deployment's clients need a certificate; this installation has one for servers of its own."""
     return bool((msgspec.json.decode(row["facts"] or "{}").get("tls") or {}).get("client_ca"))
 
 

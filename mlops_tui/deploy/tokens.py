@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import shlex
-from pathlib import Path
 from typing import Any
 
 from mlops_tui.contracts import token as contract
@@ -19,10 +17,11 @@ from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.ids import uuid7
+from mlops_tui.deploy import own
 from mlops_tui.deploy.find import find_deployment
 from mlops_tui.door import Context, House, every, implements
 from mlops_tui.door.lookup import by_name_or_id
-from mlops_tui.serving.deployment import OWN_TOKEN, TOKENS, write_json
+from mlops_tui.serving.deployment import TOKENS, write_json
 from mlops_tui.serving.protocol.tokens import hashed
 from mlops_tui.store.listing import Listing, lists
 from mlops_tui.store.session import Session
@@ -172,25 +171,13 @@ def _listed(session: Session, deployment: str) -> list[dict[str, Any]]:
     )
 
 
-def _own(folder: Path) -> str:
-    """Return the token of replays and warm-ups, which lies beside the hashes, for whoever may read the folder."""
-    path = folder / OWN_TOKEN
-    if not path.exists():
-        new = path.with_suffix(".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32))
-        new.replace(path)
-    return path.read_text(encoding="ascii")
-
-
 def _write(house: House, deployment: str) -> None:
     """Write the tokens that are good; when the last is revoked the file stays, and lets nobody in."""
     path = house.home.deployments / deployment / TOKENS
     if not path.parent.is_dir():
         return
-    own = {"client": "", "sha256": hashed(_own(path.parent).encode()), "expires": None}
-    wanted = {"tokens": [own, *house.read(lambda session: _listed(session, deployment))]}
+    ours = {"client": "", "sha256": hashed(own.token(path.parent).encode()), "expires": None}
+    wanted = {"tokens": [ours, *house.read(lambda session: _listed(session, deployment))]}
     try:
         if json.loads(path.read_bytes()) == wanted:
             return

@@ -26,7 +26,7 @@ LONGEST_MS = 1000.0
 """The longest that requests may be made to wait for others."""
 SHORTEST_S = 0.001
 """The shortest time limit of a run: what takes less runs in the event loop and cannot be cut short."""
-TOKENS, OWN_TOKEN = "tokens.json", "own.token"
+TOKENS, OWN_TOKEN, OWN_CERTIFICATE = "tokens.json", "own.token", "own.pem"
 COUNTERS, CONTROL, LOCK, DOORS = "counters.bin", "control.sock", "supervisor.lock", "engines"
 FEATURES = "features"
 """The engine of a file that is no model, but a table of online features."""
@@ -329,6 +329,12 @@ def own_headers(folder: Path) -> dict[str, str]:
         return {"authorization": f"Bearer {(folder / OWN_TOKEN).read_text(encoding='ascii')}"}
     except OSError:
         return {}
+
+
+def own_certificate(folder: Path) -> Path | None:
+    """Return the file of the certificate and key that such a request shows where clients need one, if there is one."""
+    path = folder / OWN_CERTIFICATE
+    return path if path.exists() else None
 
 
 def write_json(path: Path, value: Any, *, durable: bool = False) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import ssl
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlops_tui.core.errors import Refused
@@ -62,10 +63,11 @@ def url(host: str, port: int, tls: bool) -> str:
     return f"{'https' if tls else 'http'}://{named}:{port}" if port else ""
 
 
-def own_line(url: str, timeout_s: float) -> http.client.HTTPConnection:
+def own_line(url: str, timeout_s: float, certificate: Path | None = None) -> http.client.HTTPConnection:
     """Return a connection to a server that this installation has started itself, wherever it is bound.
 
-    Its certificate is not looked at: it names the server for others, and need not name this way to it.
+    Its certificate is not looked at: it names the server for others, and need not name this way to it. Ours, with its
+    key, is shown where there is one.
     """
     parts = urlsplit(url)
     host = _ANYWHERE.get(parts.hostname or "", parts.hostname or "")
@@ -73,4 +75,6 @@ def own_line(url: str, timeout_s: float) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    if certificate is not None:
+        trusting.load_cert_chain(certificate)
     return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=trusting)

@@ -44,6 +44,7 @@ class Context:
 
     Args:
         tls: the files.
+        own: where the certificate of this installation's own requests is, or will be; trusted like an authority's.
 
     Attributes:
         files: the files.
@@ -53,18 +54,19 @@ class Context:
         BadInput: one of them cannot be used.
     """
 
-    def __init__(self, tls: Tls) -> None:
-        self.files, self._seen = tls, _signature(tls)
-        self.ssl = _made(tls)
+    def __init__(self, tls: Tls, own: Path | None = None) -> None:
+        self.files, self._own = tls, own
+        self._seen = _signature(tls, own)
+        self.ssl = _made(tls, own)
 
     def look(self) -> bool:
         """Take in renewed files, if there are any; connections that are open keep theirs."""
-        seen = _signature(self.files)
+        seen = _signature(self.files, self._own)
         if seen == self._seen:
             return False
         self._seen = seen
         try:
-            self.ssl = _made(self.files)
+            self.ssl = _made(self.files, self._own)
         except BadInput as error:
             # Certificate and key are two files: between two renames they do not fit.
             _log.warning("the new TLS files cannot be used yet: %s", error.why)
@@ -73,7 +75,7 @@ class Context:
         return True
 
 
-def _made(tls: Tls) -> ssl.SSLContext:
+def _made(tls: Tls, own: Path | None) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["http/1.1"])
@@ -81,15 +83,19 @@ def _made(tls: Tls) -> ssl.SSLContext:
         made.load_cert_chain(tls.cert, tls.key)
         if tls.client_ca is not None:
             made.load_verify_locations(tls.client_ca)
+            if own is not None and own.exists():
+                made.load_verify_locations(own)
             made.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
         raise BadInput("the TLS files cannot be used", str(error), "PEM: certificate chain, key, client CA") from error
     return made
 
 
-def _signature(tls: Tls) -> tuple[int, ...]:
-    found = []
-    for name in filter(None, (tls.cert, tls.key, tls.client_ca)):
+def _signature(tls: Tls, own: Path | None) -> tuple[int, ...]:
+    found: list[int] = []
+    for name in (tls.cert, tls.key, tls.client_ca, own if own and own.exists() else None):
+        if name is None:
+            continue
         try:
             there = os.stat(name)
         except OSError:

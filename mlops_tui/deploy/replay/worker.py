@@ -21,7 +21,7 @@ from mlops_tui.data.online.transform import FeatureSet
 from mlops_tui.data.schema import probe
 from mlops_tui.data.worker import unsealed
 from mlops_tui.jobs.worker import WorkerJob, serve
-from mlops_tui.serving.deployment import own_headers
+from mlops_tui.serving.deployment import own_certificate, own_headers
 from mlops_tui.serving.exposure import own_line
 from mlops_tui.spool.writer import Writer
 
@@ -199,8 +199,9 @@ class _Server:
         if not self._name:
             shown = self._job.client.call("deploy.show", {"deployment": self._deployment})
             self._url, self._name = shown.url, shown.name
-        connection = own_line(self._url, 10.0)
-        self._headers = own_headers(home().deployments / self._deployment)
+        folder = home().deployments / self._deployment
+        connection = own_line(self._url, 10.0, own_certificate(folder))
+        self._headers = own_headers(folder)
         connection.request("GET", f"/v2/models/{self._name}", headers=self._headers)
         answer = connection.getresponse()
         said = json.loads(answer.read())

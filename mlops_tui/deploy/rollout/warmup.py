@@ -15,6 +15,7 @@ import json
 import math
 import threading
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from mlops_tui.deploy.find import asks_certificates, labels_of, url_of
 from mlops_tui.door import House
-from mlops_tui.serving.deployment import own_headers
+from mlops_tui.serving.deployment import own_certificate, own_headers
 from mlops_tui.serving.exposure import own_line
 from mlops_tui.serving.record.segments import OK
 from mlops_tui.store.session import Session
@@ -46,12 +47,11 @@ class Warm(NamedTuple):
 class _Replay(threading.Thread):
     """Sends rows one by one, on a thread of its own: the engine never waits for a server."""
 
-    def __init__(
-        self, url: str, path: str, rows: list[list[float]], headers: dict[str, str], errors: float = 0.0
-    ) -> None:
+    def __init__(self, url: str, path: str, rows: list[list[float]], folder: Path, errors: float = 0.0) -> None:
         super().__init__(name="warm-up", daemon=True)
         self.warm: Warm | None = None
-        self._url, self._path, self._rows, self._headers = url, path, rows, headers
+        self._url, self._path, self._rows = url, path, rows
+        self._headers, self._certificate = own_headers(folder), own_certificate(folder)
         self._errors = errors
         self.start()
 
@@ -62,7 +62,7 @@ class _Replay(threading.Thread):
             self.warm = Warm(f"the servers did not answer: {error}", True)
 
     def _sent(self) -> Warm:
-        connection = own_line(self._url, TIMEOUT_S)
+        connection = own_line(self._url, TIMEOUT_S, self._certificate)
         with contextlib.closing(connection):
             inputs = self._asked(connection, "GET", self._path)[1].get("inputs", [])
             if len(inputs) != 1:
@@ -125,8 +125,8 @@ def done(house: House, row: dict[str, Any], count: int) -> Warm | None:
     if not count:
         return Warm("")
     if row["id"] not in _replays:
-        headers = own_headers(house.home.deployments / row["deployment_id"])
-        begun = house.read(lambda s: _begun(s, row, count, headers))
+        folder = house.home.deployments / row["deployment_id"]
+        begun = house.read(lambda s: _begun(s, row, count, folder))
         if begun is None:
             return Warm("")
         _replays[row["id"]] = begun
@@ -136,7 +136,7 @@ def done(house: House, row: dict[str, Any], count: int) -> Warm | None:
     return warm
 
 
-def _begun(session: Session, row: dict[str, Any], count: int, headers: dict[str, str]) -> _Replay | None:
+def _begun(session: Session, row: dict[str, Any], count: int, folder: Path) -> _Replay | None:
     """Begin a replay of the newest requests; None when there is none, or no server of ours."""
     (served,) = session.dicts("SELECT name, host, port, facts FROM deployment WHERE id = ?", [row["deployment_id"]])
     url = url_of(served)
@@ -145,7 +145,7 @@ def _begun(session: Session, row: dict[str, Any], count: int, headers: dict[str,
               AND "row" = 0 AND NOT shadow AND len(features) > 0 ORDER BY ts DESC LIMIT {count}""",
         [row["deployment_id"], row["stable_no"]],
     )
-    if not url or not rows or asks_certificates(served):
+    if not url or not rows or (asks_certificates(served) and own_certificate(folder) is None):
         return None
     errors = session.value(
         "SELECT sum(errors) / sum(requests) FROM revision_total WHERE deployment_id = ? AND revision_no = ?",
@@ -153,6 +153,4 @@ def _begun(session: Session, row: dict[str, Any], count: int, headers: dict[str,
     )
     rows = [row for row in rows if all(map(math.isfinite, row))]
     label = labels_of(session, row["deployment_id"])[row["canary_no"]]
-    return _Replay(
-        url, f"/v2/models/{quote(served['name'])}/versions/{quote(label)}", rows, headers, float(errors or 0)
-    )
+    return _Replay(url, f"/v2/models/{quote(served['name'])}/versions/{quote(label)}", rows, folder, float(errors or 0))

@@ -14,7 +14,8 @@ from mlops_tui.core import faults
 from mlops_tui.core.clock import SECOND, now_us
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.core.paths import private_dir
-from mlops_tui.deploy import fallback, traffic
+from mlops_tui.deploy import fallback, own, traffic
+from mlops_tui.deploy.find import asks_certificates
 from mlops_tui.deploy.package import tuned
 from mlops_tui.deploy.package.servable import features_of, model_of
 from mlops_tui.deploy.targets import targets
@@ -82,6 +83,8 @@ def _tend(house: House, row: dict[str, Any]) -> None:
         spool = str(house.home.spool / row["id"])
         facts |= msgspec.json.decode(row["facts"] or "{}")
         write_json(folder / DEPLOYMENT, {"deployment": row["id"], **facts, "spool": spool}, durable=True)
+    if row["target"] == targets.LOCAL and asks_certificates(row):
+        own.have_certificate(folder)
     servers = Servers(folder)
     _write_routes(house, row, servers)
     if row["target"] != targets.LOCAL:

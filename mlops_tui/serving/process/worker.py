@@ -27,7 +27,16 @@ import msgspec
 from mlops_tui import __version__
 from mlops_tui.core.errors import MlopsError
 from mlops_tui.serving.control import Message
-from mlops_tui.serving.deployment import COUNTERS, DEPLOYMENT, TOGGLES, TOKENS, Deployment, Routes, read_deployment
+from mlops_tui.serving.deployment import (
+    COUNTERS,
+    DEPLOYMENT,
+    OWN_CERTIFICATE,
+    TOGGLES,
+    TOKENS,
+    Deployment,
+    Routes,
+    read_deployment,
+)
 from mlops_tui.serving.models.holding import Holding
 from mlops_tui.serving.models.pool import Pool
 from mlops_tui.serving.process.line import Line
@@ -71,7 +80,7 @@ class Worker:
             keeping = Keeping(deployment.log_sample, frozenset(deployment.redact))
             self._log = InferenceLog(Path(deployment.spool), deployment.deployment, spool_bytes, self._slot, keeping)
         self._tokens = Tokens(folder / TOKENS, deployment.token, deployment.ask_token)
-        self._tls = Context(deployment.tls) if deployment.tls is not None else None
+        self._tls = Context(deployment.tls, folder / OWN_CERTIFICATE) if deployment.tls is not None else None
         self._app = App(deployment, self._counters, self._slot, self._log, self._tokens)
         self._line = Line(self)
         self._told: dict[str, dict[str, Any]] = {}

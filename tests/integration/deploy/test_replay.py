@@ -6,11 +6,15 @@ import http.client
 import os
 import signal
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from mlops_tui.core.errors import BadInput
+from mlops_tui.deploy.own import have_certificate
+from mlops_tui.serving.deployment import OWN_CERTIFICATE
+from mlops_tui.serving.exposure import own_line
 
 GOOD = (0.0, 4.0, -2.0)
 
@@ -43,6 +47,27 @@ def asked(yard, secret):
         if secret or answer.status != 200 or time.monotonic() > deadline:
             return answer.status
         time.sleep(0.05)  # the servers look for new tokens ten times a second
+
+
+def test_where_clients_need_a_certificate_replays_and_warm_ups_show_one_of_our_own(served, tmp_path):
+    for folder in (ours := tmp_path / "server", theirs := tmp_path / "clients"):
+        folder.mkdir()
+        have_certificate(folder)
+    pem = str(ours / OWN_CERTIFICATE)
+    shown = served.serve("census@1", "closed", tls_cert=pem, tls_key=pem, tls_client_ca=str(theirs / OWN_CERTIFICATE))
+    with pytest.raises(OSError), closing(own_line(shown.url, 10.0)) as line:
+        line.request("GET", "/v2/models/closed")
+        line.getresponse()
+    assert replay(served, deployment="closed", rows=40)["failed"] == 0
+    served.taken_in("inference", 40, f"deployment_id = '{shown.id}'")
+    made = served.model((0.0, 4.0, -1.9), evaluation=False)
+    served.call("rollout.start", deployment="closed", model=made, steps=[5.0])
+    told = served.until(
+        lambda: [one.text for one in served.rollout("closed").events],
+        lambda texts: any("warmed up by" in text for text in texts),
+        what="it was warmed up",
+    )
+    assert "warmed up by 40 replayed requests" in " ".join(told)
 
 
 def test_rows_features_scores_and_late_labels_are_those_of_the_files(served):
