@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from mlops_tui.abtest import comparing, engine
+from mlops_tui.abtest.ahead import needs
 from mlops_tui.contracts import monitor as contract
 from mlops_tui.contracts.listing import Column
 from mlops_tui.contracts.operation import Change, Done, Plan
@@ -20,6 +21,7 @@ from mlops_tui.registry.versions import label, refuse_unservable, resolve_versio
 from mlops_tui.store.listing import Listing, lists
 
 STICKY = "x-request-id"
+NEEDS = "needs"
 
 lists(
     Listing(
@@ -84,7 +86,13 @@ class StartAb:
             changes=[
                 Change(object=f"deploy:{row['name']}", field="traffic", after=words),
                 Change(object=f"ab:{name}", field="counts", after=f"clients, by {stuck}" if stuck else "requests"),
+                Change(
+                    object=f"ab:{name}",
+                    field=NEEDS,
+                    after=needs(ctx.session, row["id"], request, bool(stuck), ctx.now),
+                ),
             ],
+            passing=[NEEDS],
             data={"deployment": row["id"], "a": a, "b": b, "name": name, "sticky": stuck or STICKY},
         )
 

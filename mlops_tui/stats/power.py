@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 from mlops_tui.core.errors import BadInput
-from mlops_tui.stats.arms import z_for
 from mlops_tui.stats.sequential import TUNING, half_width
 
 
@@ -19,34 +18,6 @@ def unit_variance(variance_a: float, variance_b: float, share_b: float = 0.5) ->
         share_b: B's share of the units, in (0, 1).
     """
     return variance_a / (1 - share_b) + variance_b / share_b
-
-
-def fixed_size(
-    effect: float, variance_a: float, variance_b: float, alpha: float = 0.05, power: float = 0.8, share_b: float = 0.5
-) -> int:
-    """Return the units (both arms) at which a one-look test finds ``effect`` with probability ``power``.
-
-    n = (z_{1−α/2} + z_power)²·(variance_a/(1−share) + variance_b/share) / effect² (Fleiss 1981, unpooled).
-
-    Raises:
-        BadInput: no effect, or a share, power or alpha outside (0, 1).
-    """
-    _check(effect, alpha, power, share_b)
-    reach = z_for(alpha) + _z_power(power)
-    return math.ceil(reach**2 * unit_variance(variance_a, variance_b, share_b) / effect**2)
-
-
-def fixed_power(
-    n: int, effect: float, variance_a: float, variance_b: float, alpha: float = 0.05, share_b: float = 0.5
-) -> float:
-    """Return the probability that a one-look test of n units (both arms) finds ``effect``; the wrong side ignored."""
-    from scipy import special
-
-    _check(effect, alpha, 0.5, share_b)
-    if n <= 0:
-        return alpha / 2
-    error = math.sqrt(unit_variance(variance_a, variance_b, share_b) / n)
-    return float(special.ndtr(abs(effect) / error - z_for(alpha)))
 
 
 def sequential_size(
@@ -63,7 +34,7 @@ def sequential_size(
     The last look alone counts, so it errs to the large side: half width + z_power·error ≤ effect.
 
     Raises:
-        BadInput: as ``fixed_size``.
+        BadInput: no effect, or a share, power or alpha outside (0, 1).
     """
     _check(effect, alpha, power, share_b)
     spread = unit_variance(variance_a, variance_b, share_b)

@@ -1,5 +1,7 @@
 """A/B tests: who is exposed, what late labels say, when a verdict is reached, how it ends."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,26 @@ def test_the_arms_share_the_traffic_by_the_hash_of_the_request(tested):
 
     assert tested.house.read(lambda s: traffic.current(s, tested.id)).split.sticky == "x-request-id"
     assert (made.state, made.verdict) == ("running", "needs_more_data")
+
+
+def test_a_plan_says_how_many_units_it_takes_and_how_long_that_is_by_the_labels_of_the_day(tested):
+    def told(**options):
+        plan = tested.plan("ab.start", deployment="census", a="census@1", b="census@3", margin=0.05, **options)
+        return next(change.after for change in plan.changes if change.field == "needs"), plan.digest
+
+    blind, agreed = told()
+    assert re.fullmatch(r"about [\d,]+ labelled requests where B is 0.05 better, [\d,]+ at most", blind)
+    assert told(sticky="x-user")[0] == blind.replace("labelled requests", "clients with labels")
+    ids = tested.answer(tested.id, 1, [0.9] * 200)
+    tested.label(tested.id, ids, [1] * 190 + [0] * 10)
+    tested.evidence()
+    known, again = told()
+    assert re.search(r"at most: \S+ and \S+ at \S+/s, as in the last day$", known)
+    likely, most = (int(one.replace(",", "")) for one in re.findall(r"([\d,]+) (?:labelled|at most)", known))
+    assert likely < most < int(re.findall(r"([\d,]+) at most", blind)[0].replace(",", "")), (
+        "95 % right vary less than half"
+    )
+    assert again == agreed, "nobody agrees to a figure of the moment"
 
 
 def test_what_clients_stick_by_is_what_routes_have(tested):
