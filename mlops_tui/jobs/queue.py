@@ -117,6 +117,7 @@ def _ready(house: House, spec: Spec) -> Spec:
 
 def _look_after(house: House, row: dict[str, Any]) -> None:
     if row["pid"] is None:
+        _missed.pop(row["id"], None)  # that was the attempt before
         if now_us() - row["began"] > UNBORN_S * SECOND and row["id"] not in _children:
             _give_up(house, row, "its supervisor never came up")
         return
@@ -135,14 +136,17 @@ def _look_after(house: House, row: dict[str, Any]) -> None:
 
 def _give_up(house: House, row: dict[str, Any], why: str) -> None:
     caller = Caller.system("job lost", row["tenant"])
-    act(house, caller, lambda ctx: end(ctx, row["id"], "lost", None, why))
+    act(house, caller, lambda ctx: end(ctx, row["id"], "lost", None, why, row["attempt"]))
     leftover.end_soon(house.home.jobs / row["id"], _spec(row).grace_s)
 
 
-def end(ctx: Context, job: str, status: str, code: int | None, why: str) -> None:
-    """End a job's attempt: for good, or back into the queue when it died and may be tried again."""
+def end(ctx: Context, job: str, status: str, code: int | None, why: str, attempt: int | None = None) -> None:
+    """End a job's attempt: for good, or back into the queue when it died and may be tried again.
+
+    Who judges by what was read a moment ago names the ``attempt`` that it means; another one may have begun meanwhile.
+    """
     row = ctx.session.dict("SELECT * FROM job WHERE id = ? AND status = 'running'", [job])
-    if row is None:
+    if row is None or attempt not in (None, row["attempt"]):
         return
     ctx.wake("agent.ingest")  # the last that its run said
     ctx.wake("jobs.queue")  # its place is free for the next, or for itself

@@ -24,16 +24,18 @@ from mlops_tui.store.store import Store
 pytestmark = pytest.mark.train
 CANARY = "kanarie-3f9c1e7ab2"
 SCRIPT = """
-import sys
+import pathlib, sys
 import mlops_tui as mlops
 
-word = sys.argv[1]
+word, spool = sys.argv[1], pathlib.Path(sys.argv[2])
 with mlops.start_run(experiment=word, name=word, params={"secret": word}, tags={"mark": word}) as run:
     run.log_param(word, 1)
     for step in range(300):
         run.log({word: step / 7, "loss": 1 / (step + 1)}, step=step)
     run.log_artifact(word.encode() * 1000, path=f"notes/{word}.txt")
     print("said", word)
+    plain = any(word.encode() in path.read_bytes() for path in spool.rglob("*.jsonl"))
+    assert plain, "the spool is plain while it grows; otherwise this test finds nothing anywhere"
 """
 
 
@@ -71,12 +73,11 @@ def test_nothing_at_rest_holds_the_canary_and_the_store_needs_its_key(demo, tmp_
     script.write_text(SCRIPT)
     spool, store = demo.spool, demo.store / "mlops.duckdb"
     with Client() as client:
-        _log(client, script)
-        assert carriers(spool), "the spool is plain until its checkpoint; otherwise this test finds nothing anywhere"
-        # Then the closed files go, while the agent runs.
+        _log(client, script, spool)
+        # At a checkpoint the closed files go, while the agent runs.
         wait_for(lambda: not carriers(spool), 45, "the spool is folded into the store")
         assert not carriers(demo.data, demo.runtime)
-        _log(client, script)
+        _log(client, script, spool)
         os.kill(client.hello.pid, signal.SIGKILL)
     assert store.with_suffix(".duckdb.wal").stat().st_size > 0
     assert all(spool in path.parents for path in carriers(demo.data, demo.runtime))
@@ -94,11 +95,12 @@ def test_nothing_at_rest_holds_the_canary_and_the_store_needs_its_key(demo, tmp_
         duckdb.connect(str(store), read_only=True)
 
 
-def _log(client, script):
+def _log(client, script, spool):
     """Log the canary once from a script of its own and once from a supervised job, and wait until it is stored."""
     before = client.call("run.list", {"limit": 1, "filter": "status:done"}).total
-    subprocess.run([sys.executable, str(script), CANARY], check=True, timeout=60, capture_output=True)
-    client.run_job("job.train", {"script": str(script), "args": [CANARY], "name": CANARY, "experiment": CANARY})
+    args = [CANARY, str(spool)]
+    subprocess.run([sys.executable, str(script), *args], check=True, timeout=60, capture_output=True)
+    client.run_job("job.train", {"script": str(script), "args": args, "name": CANARY, "experiment": CANARY})
     stored = {"limit": 1, "filter": "status:done"}
     wait_for(lambda: client.call("run.list", stored).total == before + 2, 20, "both runs are stored")
     wait_for(lambda: len(client.call("run.show", {"run": CANARY}).artifacts) == 1, 20, "its artifact is taken over")

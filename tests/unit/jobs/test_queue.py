@@ -51,6 +51,18 @@ def jobs(house):
     return Jobs()
 
 
+def test_who_gives_an_attempt_up_means_that_one_and_no_later_one(house, jobs):
+    job = jobs.add(retries=1)
+    jobs.begin(job)
+    (seen,) = jobs.rows()
+    jobs.end(job, "failed", -9)
+    jobs.begin(job, attempt=2)
+    queue._give_up(house, seen, "its supervisor died")
+    assert (jobs.of(job)["status"], jobs.of(job)["attempt"]) == ("running", 2)
+    queue._give_up(house, jobs.rows()[0], "its supervisor died")
+    assert jobs.of(job)["status"] == "lost"
+
+
 def test_a_job_is_put_down_whole(house, jobs):
     job = jobs.add("census", request={"path": "x"}, env={"A": "1"}, run_id="r", retries=5)
     row = jobs.of(job)
