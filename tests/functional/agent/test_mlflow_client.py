@@ -81,6 +81,13 @@ client.log_param(run, "lr", "0.1")
 said = [refused(client.log_param, run, "lr", "0.2"), refused(client.get_run, "f" * 32),
         refused(client.search_runs, ["0"], "metrics.a >< 1"), refused(client.get_registered_model, "nobody")]
 client.set_experiment_tag("0", "who", "me")
+from mlflow.entities import Metric, Param, RunTag
+odd = [Metric("odd", value, 1, step) for step, value in enumerate((0.1, float("nan"), float("inf"), -float("inf"), 3))]
+client.log_batch(run, odd, [Param("p", "1")], [RunTag("t", "ü")])
+said += [refused(client.log_batch, run, [Metric("", 1.0, 1, 1)]),
+         refused(client.log_batch, "f" * 32, [], [Param("p", "1")])]
+whole = client.get_run(run).data
+batch = [str(one.value) for one in client.get_metric_history(run, "odd")] + [whole.params["p"], whole.tags["t"]]
 found = client.get_experiment_by_name("Default").tags["who"]
 if not os.fork():  # a child has a line of its own
     for step in range(50): client.log_metric(run, "child", step, step=step)
@@ -88,14 +95,14 @@ if not os.fork():  # a child has a line of its own
 for step in range(50): client.log_metric(run, "parent", step, step=step)
 os.wait()
 counts = [len(client.get_metric_history(run, key)) for key in ("child", "parent")]
-print(json.dumps([*(s and [s[0], s[1].replace(run, "RUN")] for s in said), found, counts]))
+print(json.dumps([*(s and [s[0], s[1].replace(run, "RUN")] for s in said), batch, found, counts]))
 """
 
 
 def test_the_short_line_of_the_scheme_says_what_http_says(agent):
     over_http = logs(BESIDE, MLFLOW_TRACKING_URI=agent.client().call("agent.url").url)
-    assert over_http[:4] == [[code, words] for code, words in over_http[:4]], "each was refused"
-    assert over_http[-1] == [50, 50]
+    assert all(len(refusal) == 2 for refusal in over_http[:6]), "each was refused"
+    assert over_http[6:] == [["0.1", "nan", "inf", "-inf", "3.0", "1", "ü"], "me", [50, 50]]
     assert logs(BESIDE, MLFLOW_TRACKING_URI="mlops-tui:") == over_http
 
 
