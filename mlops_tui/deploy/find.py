@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mlops_tui.door.lookup import by_name_or_id
 from mlops_tui.serving import exposure
+from mlops_tui.serving.deployment import own_certificate
 from mlops_tui.store.session import Session
 
 
@@ -31,6 +33,11 @@ def url_of(row: dict[str, Any]) -> str:
 def asks_certificates(row: dict[str, Any]) -> bool:
     """Tell whether a deployment's clients need a certificate; this installation has one for servers of its own."""
     return bool((msgspec.json.decode(row["facts"] or "{}").get("tls") or {}).get("client_ca"))
+
+
+def shut_to_us(row: dict[str, Any], folder: Path) -> bool:
+    """Tell whether a deployment's servers, whose folder here is given, want a certificate that we do not have."""
+    return asks_certificates(row) and own_certificate(folder) is None
 
 
 def labels_of(session: Session, deployment: str) -> dict[int, str]:

@@ -6,12 +6,11 @@ trust it beside the authority of their clients, whose key nobody here has.
 
 from __future__ import annotations
 
-import os
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mlops_tui.serving.deployment import OWN_CERTIFICATE, OWN_TOKEN
+from mlops_tui.serving.deployment import OWN_CERTIFICATE, OWN_TOKEN, write_whole
 
 _YEARS = 20
 
@@ -20,7 +19,7 @@ def token(folder: Path) -> str:
     """Return the token of replays and warm-ups; it is made when it is not there."""
     path = folder / OWN_TOKEN
     if not path.exists():
-        _put(path, secrets.token_urlsafe(32).encode("ascii"))
+        write_whole(path, secrets.token_urlsafe(32).encode("ascii"))
     return path.read_text(encoding="ascii")
 
 
@@ -28,7 +27,7 @@ def have_certificate(folder: Path) -> None:
     """Make the certificate of replays and warm-ups, with its key, when it is not there."""
     path = folder / OWN_CERTIFICATE
     if not path.exists():
-        _put(path, _signed_by_itself())
+        write_whole(path, _signed_by_itself())
 
 
 def _signed_by_itself() -> bytes:
@@ -50,11 +49,3 @@ def _signed_by_itself() -> bytes:
     )
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     return key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + made.public_bytes(pem)
-
-
-def _put(path: Path, content: bytes) -> None:
-    new = path.with_suffix(".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    new.replace(path)

@@ -338,11 +338,16 @@ def own_certificate(folder: Path) -> Path | None:
 
 
 def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
-    """Put a JSON file in place whole (0600): readers see the old one or the new one.
+    """Put a JSON file in place whole, see :func:`write_whole`."""
+    write_whole(path, json.dumps(value, indent=1).encode(), durable=durable)
+
+
+def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Put a file in place whole (0600): readers see the old one or the new one.
 
     Args:
         path: the file.
-        value: what goes into it.
+        content: what goes into it.
         durable: wait for the disk; not needed for what the next start finds out anyway.
 
     Raises:
@@ -352,7 +357,7 @@ def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
     try:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(json.dumps(value, indent=1).encode())
+            file.write(content)
             if durable:
                 file.flush()
                 os.fsync(fd)

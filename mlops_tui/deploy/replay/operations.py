@@ -8,10 +8,9 @@ from mlops_tui.contracts import deploy as contract
 from mlops_tui.contracts.operation import Plan, Started
 from mlops_tui.core.errors import Refused
 from mlops_tui.data.versions import label, resolve
-from mlops_tui.deploy.find import asks_certificates, find_deployment
+from mlops_tui.deploy.find import find_deployment, shut_to_us
 from mlops_tui.door import Context, implements
 from mlops_tui.jobs import start_job
-from mlops_tui.serving.deployment import own_certificate
 
 
 @implements(contract.replay)
@@ -21,7 +20,7 @@ class ReplayTraffic:
     def plan(self, ctx: Context, request: contract.Replay) -> Plan:
         """Find the deployment and the data."""
         row = find_deployment(ctx.session, ctx.tenant, request.deployment)
-        if asks_certificates(row) and own_certificate(ctx.house.home.deployments / row["id"]) is None:
+        if shut_to_us(row, ctx.house.home.deployments / row["id"]):
             raise Refused(f"{row['name']} cannot be asked from here", "its clients need a certificate")
         files = {"data": _file(ctx, request.data)}
         if request.labels:

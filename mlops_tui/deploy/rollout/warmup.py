@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from mlops_tui.deploy.find import asks_certificates, labels_of, url_of
+from mlops_tui.deploy.find import labels_of, shut_to_us, url_of
 from mlops_tui.door import House
 from mlops_tui.serving.deployment import own_certificate, own_headers
 from mlops_tui.serving.exposure import own_line
@@ -145,7 +145,7 @@ def _begun(session: Session, row: dict[str, Any], count: int, folder: Path) -> _
               AND "row" = 0 AND NOT shadow AND len(features) > 0 ORDER BY ts DESC LIMIT {count}""",
         [row["deployment_id"], row["stable_no"]],
     )
-    if not url or not rows or (asks_certificates(served) and own_certificate(folder) is None):
+    if not url or not rows or shut_to_us(served, folder):
         return None
     errors = session.value(
         "SELECT sum(errors) / sum(requests) FROM revision_total WHERE deployment_id = ? AND revision_no = ?",
